@@ -1,0 +1,1 @@
+"""Pier: a container platform."""
