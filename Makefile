@@ -1,0 +1,50 @@
+# Pier: the commands of everyday work. `make help` lists them. Everything that has more than a line lives in scripts/.
+PYTHON ?= python3
+VENV := .venv/bin
+PYTEST := $(VENV)/python -m pytest
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run stop setup test check bench vm-test compat-reference lock names
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 24
+
+run: ## install what is needed, start the daemon, run hello-world and a busybox
+	@scripts/setup run
+	@scripts/run
+
+stop: ## end what `make run` started: containers, daemon, helpers
+	@scripts/stop
+
+setup: ## install what the tests need, nothing else
+	@scripts/setup test
+
+test: ## everything, as CI runs it (root, 25 minutes at most)
+	@scripts/setup test
+	@scripts/peers
+	$(PYTEST) tests
+
+check: ## what needs no root, under a minute
+	@scripts/setup check
+	$(PYTEST) tests/unit tests/repo
+
+vm-test: ## the smoke suite inside Debian's stock kernels in qemu
+	@scripts/setup test
+	$(PYTEST) tests/vm -s
+
+compat-reference: ## prove the compat tests on the reference dockerd
+	@scripts/setup test
+	@scripts/peers
+	$(PYTEST) tests/compat --target reference
+
+bench: ## every hot path beside Docker and Podman in one run; BENCH="run exec" picks, BENCH_ROUNDS=N
+	@scripts/setup test
+	@scripts/peers
+	$(VENV)/python -m benchmarks $(BENCH)
+
+lock: ## make requirements/*.txt anew from requirements/*.in
+	@scripts/lock
+
+names: ## write tests/repo/public_names.txt anew, to be read in review
+	$(VENV)/python -m tests.repo.public_names

@@ -1,0 +1,1 @@
+"""Pier's tests; docs/testing.md says what lies where and what each needs."""
