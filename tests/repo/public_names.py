@@ -22,7 +22,8 @@ def public_names() -> list[str]:
         if path.name == "__init__.py":
             names.update(f"{module}.{name}" for name in exported(tree))
         if str(relative) in OPEN_MODULES:
-            names.update(f"{module}.{n.name}" for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and n.name[0] != "_")
+            defined = [n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)]
+            names.update(f"{module}.{name}" for name in defined if name[0] != "_")
     return sorted(names)
 
 

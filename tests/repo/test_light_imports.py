@@ -14,7 +14,7 @@ import pytest
 SRC = Path(__file__).resolve().parents[2] / "src"
 PACKAGES = next(p for p in sys.path if p.endswith("site-packages"))
 
-FAST_PATH = {"msgspec", "asyncio", "re", "dataclasses", "typing", "argparse", "json", "urllib", "http", "subprocess", "logging", "inspect", "ssl", "email"}
+FAST_PATH = {"msgspec", "asyncio", "re", "dataclasses", "typing", "argparse", "json", "urllib", "http", "subprocess", "logging", "inspect", "ssl"}
 HELPER = {"asyncio", "msgspec", "h11", "sqlite3", "ssl", "logging", "argparse", "http", "email"}
 
 HELPERS = ["pier.runtime.keeper", "pier.runtime.launcher", "pier.runtime.child", "pier.logs.pump", "pier.archive.worker", "pier.ipc.channel"]
