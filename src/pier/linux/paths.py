@@ -1,0 +1,113 @@
+"""openat2(2): paths that somebody else can influence, resolved below a folder that we hold open.
+
+Every path of an image, a tar, a build context or a running container goes through here: links stay inside the root
+(RESOLVE_IN_ROOT), magic links (/proc/N/fd/...) are refused. Never as a string.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+
+from pier.linux.syscalls import call, path_bytes
+
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
+_ATTEMPTS = 64  # EAGAIN: a rename ran beside the lookup (openat2(2)); a container that renames in a loop must not stop us
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def openat2(dir_fd: int, path: str, flags: int, mode: int = 0, resolve: int = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS) -> int:
+    """Open `path` below `dir_fd`; the descriptor is close-on-exec. Raises OSError with `path`.
+
+    ELOOP: a magic link, or a link where NO_SYMLINKS forbids it; EXDEV: out of the root where BENEATH forbids it.
+    """
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    raw = path_bytes(path)
+    for _ in range(_ATTEMPTS):
+        try:
+            return call("openat2", dir_fd, raw, ctypes.byref(how), ctypes.sizeof(how), path=path)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EINTR):
+                raise
+    raise OSError(errno.EAGAIN, "the path keeps changing while it is looked up", path)
+
+
+def open_root(path: str) -> int:
+    """A host folder, opened O_PATH, as a root for `openat2`."""
+    return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def look_up(root_fd: int, path: str, no_links: bool = False) -> int:
+    """An O_PATH descriptor of what `path` is inside the root, the last link followed too. Raises OSError (ENOENT, ELOOP)."""
+    resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (RESOLVE_NO_SYMLINKS if no_links else 0)
+    return openat2(root_fd, path, os.O_PATH, 0, resolve)
+
+
+def make_folders(root_fd: int, path: str, mode: int = 0o755) -> int:
+    """An O_PATH descriptor of the folder `path` inside the root; what is missing on the way is created, owned by the caller.
+
+    Links on the way are followed inside the root; a dangling link's target is not created (ENOENT names the part).
+    Raises OSError (ENOTDIR: something on the way is no folder).
+    """
+    current = openat2(root_fd, ".", os.O_PATH | os.O_DIRECTORY)
+    walked = ""
+    try:
+        for part in path.split("/"):
+            if part in ("", "."):
+                continue
+            # The path from the root each time, not part after part: `..` and links must be seen by RESOLVE_IN_ROOT from the root.
+            walked = f"{walked}/{part}"
+            try:
+                following = openat2(root_fd, walked, os.O_PATH | os.O_DIRECTORY)
+            except FileNotFoundError:
+                try:
+                    os.mkdir(part, mode, dir_fd=current)
+                except FileExistsError:
+                    # A dangling link, or somebody was faster: the second look decides.
+                    pass
+                following = openat2(root_fd, walked, os.O_PATH | os.O_DIRECTORY)
+            os.close(current)
+            current = following
+        return current
+    except BaseException as error:
+        os.close(current)
+        if isinstance(error, OSError):
+            error.filename = path
+        raise
+
+
+def make_file(root_fd: int, path: str, mode: int = 0o644) -> int:
+    """An O_PATH descriptor of the file `path` inside the root, created empty with its folders where it is missing. Raises OSError."""
+    try:
+        return look_up(root_fd, path)
+    except FileNotFoundError:
+        pass
+    parent_path, _, name = path.rstrip("/").rpartition("/")
+    parent = make_folders(root_fd, parent_path or "/")
+    try:
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=parent))
+    except FileExistsError:
+        pass
+    finally:
+        os.close(parent)
+    return look_up(root_fd, path)
+
+
+def read_bounded(root_fd: int, path: str, limit_bytes: int) -> bytes:
+    """The content of a regular file inside the root. Raises OSError; EFBIG when it is longer than the limit, EINVAL when it is no file."""
+    fd = openat2(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        parts, left = [], limit_bytes + 1
+        while left > 0 and (part := os.read(fd, min(left, 1 << 16))):
+            parts.append(part)
+            left -= len(part)
+        if left <= 0:
+            raise OSError(errno.EFBIG, f"longer than {limit_bytes} bytes", path)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
