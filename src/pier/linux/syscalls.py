@@ -17,6 +17,7 @@ _syscall.argtypes = [ctypes.c_long] + [ctypes.c_void_p] * 6
 MACHINE = os.uname().machine
 _NUMBERS = {  # name: (x86-64, arm64)
     "ioctl": (16, 29),
+    "fstatfs": (138, 44),
     "execve": (59, 221),
     "sethostname": (170, 161),
     "setdomainname": (171, 162),
