@@ -1,0 +1,24 @@
+"""Options and habits of all tests: which engine the compat tests talk to, and the command that replays a failed test."""
+
+import sys
+from collections.abc import Generator
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--target", choices=("pier", "reference"), default="pier", help="the engine of tests/compat: Pier, or the reference dockerd")
+    parser.addoption("--docker", default="", help="the docker command of tests/compat (default: the reference's own, else the one on PATH)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "no_leak_check(reason): the test breaks the engine on purpose and checks what is left itself")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        target = "" if item.config.getoption("--target") == "pier" else " --target reference"
+        report.sections.append(("replay", f"{sys.executable} -m pytest '{item.nodeid}'{target}"))
+    return report
