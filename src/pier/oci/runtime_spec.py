@@ -13,14 +13,14 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     """A JSON object of the specification; fields that have their default are not written."""
 
 
-class Root(Document):
+class Root(Document, frozen=True):
     """The root filesystem: `path` is not used by Pier itself, which hands an overlay over instead."""
 
     path: str = "rootfs"
     readonly: bool = False
 
 
-class User(Document):
+class User(Document, frozen=True):
     uid: int = 0
     gid: int = 0
     umask: int | None = None
@@ -28,7 +28,7 @@ class User(Document):
     username: str = ""
 
 
-class Capabilities(Document):
+class Capabilities(Document, frozen=True):
     """Full names (CAP_CHOWN) in each set."""
 
     bounding: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Capabilities(Document):
     ambient: tuple[str, ...] = ()
 
 
-class Rlimit(Document):
+class Rlimit(Document, frozen=True):
     """`type` is RLIMIT_NOFILE and the like; -1 of a resource is given as 2**64-1, as in the specification."""
 
     type: str
@@ -46,12 +46,12 @@ class Rlimit(Document):
     hard: int
 
 
-class ConsoleSize(Document):
+class ConsoleSize(Document, frozen=True):
     height: int = 0
     width: int = 0
 
 
-class Process(Document):
+class Process(Document, frozen=True):
     terminal: bool = False
     console_size: ConsoleSize | None = None
     user: User = User()
@@ -66,7 +66,7 @@ class Process(Document):
     selinux_label: str = ""
 
 
-class Mount(Document):
+class Mount(Document, frozen=True):
     """`options` are mount(8) words; a bind has `bind` or `rbind` among them."""
 
     destination: str
@@ -78,12 +78,12 @@ class Mount(Document):
 NamespaceKind = Literal["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]
 
 
-class Namespace(Document):
+class Namespace(Document, frozen=True):
     type: NamespaceKind
     path: str = ""
 
 
-class Device(Document):
+class Device(Document, frozen=True):
     """`type` is c, b, u or p; `file_mode` the permission bits."""
 
     path: str
@@ -95,7 +95,7 @@ class Device(Document):
     gid: int = 0
 
 
-class DeviceCgroup(Document):
+class DeviceCgroup(Document, frozen=True):
     """A rule of device access: `type` a, b or c; None for any number; `access` letters of "rwm"."""
 
     allow: bool
@@ -105,7 +105,7 @@ class DeviceCgroup(Document):
     access: str = "rwm"
 
 
-class Memory(Document):
+class Memory(Document, frozen=True):
     """Bytes; -1 for no limit; `swap` is memory and swap together, as in the specification."""
 
     limit: int | None = None
@@ -116,7 +116,7 @@ class Memory(Document):
     disable_oom_killer: bool | None = msgspec.field(default=None, name="disableOOMKiller")
 
 
-class Cpu(Document):
+class Cpu(Document, frozen=True):
     """`quota` and `period` in microseconds."""
 
     shares: int | None = None
@@ -128,19 +128,19 @@ class Cpu(Document):
     mems: str = ""
 
 
-class Pids(Document):
+class Pids(Document, frozen=True):
     """The most processes; -1 for no limit."""
 
     limit: int
 
 
-class WeightDevice(Document):
+class WeightDevice(Document, frozen=True):
     major: int
     minor: int
     weight: int
 
 
-class ThrottleDevice(Document):
+class ThrottleDevice(Document, frozen=True):
     """`rate` in bytes or operations a second."""
 
     major: int
@@ -148,7 +148,7 @@ class ThrottleDevice(Document):
     rate: int
 
 
-class BlockIo(Document):
+class BlockIo(Document, frozen=True):
     weight: int | None = None
     weight_device: tuple[WeightDevice, ...] = ()
     throttle_read_bps_device: tuple[ThrottleDevice, ...] = ()
@@ -157,7 +157,7 @@ class BlockIo(Document):
     throttle_write_iops_device: tuple[ThrottleDevice, ...] = msgspec.field(default=(), name="throttleWriteIOPSDevice")
 
 
-class Resources(Document):
+class Resources(Document, frozen=True):
     devices: tuple[DeviceCgroup, ...] = ()
     memory: Memory | None = None
     cpu: Cpu | None = None
@@ -166,21 +166,21 @@ class Resources(Document):
     unified: dict[str, str] = {}
 
 
-class SeccompArg(Document):
+class SeccompArg(Document, frozen=True):
     index: int
     value: int
     value_two: int = 0
     op: str = "SCMP_CMP_EQ"
 
 
-class SeccompRule(Document):
+class SeccompRule(Document, frozen=True):
     names: tuple[str, ...]
     action: str
     errno_ret: int | None = None
     args: tuple[SeccompArg, ...] = ()
 
 
-class Seccomp(Document):
+class Seccomp(Document, frozen=True):
     default_action: str
     default_errno_ret: int | None = None
     architectures: tuple[str, ...] = ()
@@ -188,7 +188,7 @@ class Seccomp(Document):
     syscalls: tuple[SeccompRule, ...] = ()
 
 
-class Linux(Document):
+class Linux(Document, frozen=True):
     sysctl: dict[str, str] = {}
     resources: Resources = Resources()
     cgroups_path: str = ""
@@ -201,7 +201,7 @@ class Linux(Document):
     mount_label: str = ""
 
 
-class Spec(Document):
+class Spec(Document, frozen=True):
     """A container, whole."""
 
     oci_version: str = "1.2.0"
