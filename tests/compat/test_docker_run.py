@@ -1,5 +1,6 @@
 """`docker run`: what the container sees of each option, and the exit code that comes back."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -168,12 +169,17 @@ def test_privileged(docker: Target) -> None:
 
 def test_hardening_of_proc_and_sys(docker: Target) -> None:
     out = sh(docker, """
-        wc -c < /proc/kcore; wc -c < /proc/timer_list; ls /proc/acpi /sys/firmware | grep -v : | grep . | wc -l
-        touch /sys/x /proc/sys/kernel/hostname 2>&1 | grep -c Read-only; grep -c ' /proc/bus .*ro,' /proc/mounts; umask; cat /proc/self/oom_score_adj
-        ls /dev | tr '\\n' ' '""")  # fmt: skip
-    first = out.splitlines()
-    assert first[:3] == ["0", "0", "0"] and first[5:7] == ["0022", "0"]
-    assert set(first[-1].split()) == set("core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero".split())
+        echo masked $(cat /proc/kcore /proc/timer_list /proc/keys /proc/interrupts 2>/dev/null | wc -c) $(ls -A /proc/acpi | wc -l) $(ls -A /sys/firmware | wc -l)
+        for f in /sys/x /proc/sys/kernel/hostname /proc/sysrq-trigger /sys/fs/cgroup/x; do touch $f 2>&1 | grep -q Read-only && echo read-only $f; done
+        echo umask $(umask) oom $(cat /proc/self/oom_score_adj)
+        echo devices $(ls /dev | sort)""")  # fmt: skip
+    assert out.splitlines() == [
+        "masked 0 0 0",
+        "read-only /sys/x", "read-only /proc/sys/kernel/hostname", "read-only /proc/sysrq-trigger",
+        *(["read-only /sys/fs/cgroup/x"] if "read-only /sys/fs/cgroup/x" in out else []),  # a writable tmpfs of Docker's on cgroup v1
+        "umask 0022 oom 0",
+        "devices core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero",
+    ]  # fmt: skip
 
 
 def test_no_new_privileges_and_unconfined(docker: Target) -> None:
@@ -192,7 +198,9 @@ def test_unshare_is_refused_by_the_default_filter(docker: Target) -> None:
 
 
 def test_systempaths_unconfined(docker: Target) -> None:
-    assert sh(docker, "grep -c ' /proc/' /proc/mounts", "--security-opt", "systempaths=unconfined", "--privileged") == "0"
+    script = "grep -c ' /proc/' /proc/mounts; wc -c < /proc/timer_list"
+    assert int(sh(docker, script).split()[0]) > 5
+    assert sh(docker, f"{script.partition(';')[0]} || true", "--security-opt", "systempaths=unconfined") == "0"
 
 
 def test_read_only_and_tmpfs(docker: Target) -> None:
@@ -253,7 +261,7 @@ def test_memory_below_the_least_is_refused(docker: Target) -> None:
 
 
 def test_cpus_beyond_the_machine_are_refused(docker: Target) -> None:
-    docker("run", "--rm", "--cpus", "4096", docker.image).fails(125, "Range of CPUs is from 0.01 to")
+    docker("run", "--rm", "--cpus", "4096", docker.image).fails(125, "ange of CPUs is from 0.01 to")
 
 
 def test_init_is_the_first_process_and_reaps(docker: Target) -> None:
@@ -269,8 +277,9 @@ def test_oom_score_and_sysctl(docker: Target) -> None:
 
 
 def test_device(docker: Target) -> None:
-    assert sh(docker, "ls -l /dev/mine | cut -c1; head -c 0 /dev/mine && echo read", "--device", "/dev/kmsg:/dev/mine:r").split() == ["c", "read"]
-    docker("run", "--rm", "--device", "/dev/nowhere", docker.image).fails(125, "/dev/nowhere")
+    script = "ls -l /dev/mine | cut -c1; : < /dev/mine && echo read; (: > /dev/mine) 2>/dev/null || echo refused"
+    assert sh(docker, script, "--device", "/dev/loop-control:/dev/mine:r").split() == ["c", "read", "refused"]
+    docker("run", "--rm", "--device", "/dev/nowhere", docker.image).fails(127, "/dev/nowhere", "no such file or directory")
 
 
 def test_a_device_made_by_hand_cannot_be_opened(docker: Target) -> None:
@@ -290,7 +299,7 @@ def test_network_none_and_host(docker: Target) -> None:
 
 
 def test_network_of_another_container(docker: Target) -> None:
-    first = docker.background(docker.image, "nc", "-lk", "-p", "7777", "-e", "echo", "hi")
+    first = docker.background(docker.image, "nc", "-ll", "-p", "7777", "-e", "echo", "hi")
     script = "for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 7777 && break; sleep 0.2; done; ip -o -4 addr show eth0 | awk '{print $4}'"
     out = sh(docker, script, "--network", f"container:{first}")
     assert out.split()[0] == "hi" and out.split()[1].startswith(docker.inspect(first, "{{.NetworkSettings.IPAddress}}"))
@@ -304,8 +313,9 @@ def test_two_containers_reach_each_other(docker: Target) -> None:
 
 def test_pid_ipc_and_uts_of_the_host(docker: Target) -> None:
     assert int(sh(docker, "ps -o pid | wc -l", "--pid", "host")) > 5
-    assert sh(docker, "readlink /proc/self/ns/ipc", "--ipc", "host") == sh(docker, "readlink /proc/1/ns/ipc", "--pid", "host", "--privileged")
-    assert sh(docker, "readlink /proc/self/ns/uts", "--uts", "host") == sh(docker, "readlink /proc/1/ns/uts", "--pid", "host", "--privileged")
+    assert sh(docker, "readlink /proc/self/ns/ipc", "--ipc", "host") == os.readlink("/proc/self/ns/ipc")
+    assert sh(docker, "readlink /proc/self/ns/uts", "--uts", "host") == os.readlink("/proc/self/ns/uts")
+    assert sh(docker, "readlink /proc/self/ns/ipc") != os.readlink("/proc/self/ns/ipc")
 
 
 def test_pid_namespace_is_its_own(docker: Target) -> None:
