@@ -1,0 +1,36 @@
+"""What a running daemon consists of: the nouns, constructed in main.py and handed to every route."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pier.daemon.config import Config
+
+if TYPE_CHECKING:
+    from pier.archive.workers import Workers
+    from pier.containers.table import Containers
+    from pier.events import Journal
+    from pier.images import Images
+    from pier.logs.client import Pump
+    from pier.networks import Networks
+    from pier.runtime.facts import HostFacts
+    from pier.runtime.supervisor import Supervisor
+    from pier.snapshots import Snapshots
+    from pier.store import Store
+
+
+@dataclass(eq=False)
+class Engine:
+    """`id` is the daemon's own, kept in the data root. `config` is replaced on reload, everything else stays."""
+
+    id: str
+    config: Config
+    facts: "HostFacts"
+    store: "Store"
+    journal: "Journal"
+    images: "Images"
+    snapshots: "Snapshots"
+    networks: "Networks"
+    supervisor: "Supervisor"
+    pump: "Pump"
+    workers: "Workers"
+    containers: "Containers"

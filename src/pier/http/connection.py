@@ -1,0 +1,289 @@
+"""One client's connection: requests in order, their answers, and the way out as a hijacked socket.
+
+The socket is this object's own (no asyncio transport) until `take`. h11 parses; the limits and the refusals that h11
+leaves open (a length beside a transfer coding, foreign browsers' Host and Origin) are here.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import unquote, urlsplit
+
+import h11
+
+from pier.errors import Invalid
+from pier.http.message import Answer, ClientGone, Hijacked, ProtocolError, Raw, Request, Response, Stream, Taken, json
+from pier.http.origin import refusal
+from pier.http.query import Query
+
+_log = logging.getLogger("pier.http")
+_READ_BYTES = 256 << 10
+_DRAIN_BYTES = 256 << 10  # of an unread body, as Go's server; beyond it the connection is closed
+_READS_PER_TURN = 8
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+Handler = Callable[[Request], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may use up."""
+
+    head_bytes: int = 64 << 10
+    head_s: float = 10.0  # from the first byte of a head, or the start of the connection, to its end
+    idle_s: float = 300.0  # between two requests
+    body_gap_s: float = 60.0  # between two pieces of a body
+
+
+class Connection:
+    """Serves one socket until the client goes, breaks the protocol, or the connection is hijacked."""
+
+    def __init__(self, sock: socket.socket, handler: Handler, limits: Limits) -> None:
+        sock.setblocking(False)
+        self._sock, self._handler, self._limits = sock, handler, limits
+        self._loop = asyncio.get_running_loop()
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._body_done = True
+        self._taken = False
+        self._is_head = False
+        self._reads = 0
+        self.busy = False  # a request is being answered
+
+    async def serve(self) -> None:
+        """Run to the end; never raises for what a client does. Closes the socket unless it was hijacked."""
+        try:
+            first = True
+            while await self._one(first):
+                first = False
+        except (ClientGone, OSError):
+            pass
+        except ProtocolError as error:
+            await self._refuse(error)
+        finally:
+            if not self._taken:
+                self._sock.close()
+
+    async def _one(self, first: bool) -> bool:
+        """Read and answer one request; says whether the connection lives on."""
+        event = await self._head(first)
+        if event is None:
+            return False
+        self.busy = True
+        try:
+            request = self._request(event)
+            try:
+                answer = await self._handler(request)
+            except ProtocolError as error:
+                if error.status == 413:
+                    await self._respond(json({"message": str(error)}, 413, (("Connection", "close"),)))
+                    return False
+                raise
+            if self._taken or isinstance(answer, Taken):
+                return False
+            if isinstance(answer, Raw):
+                await self._loop.sock_sendall(self._sock, answer.data)
+                return False
+            if isinstance(answer, Stream):
+                await self._stream(answer)
+            else:
+                await self._respond(answer)
+            return await self._rearm()
+        finally:
+            self.busy = False
+
+    # reading
+
+    async def _head(self, first: bool) -> h11.Request | None:
+        started = first
+        deadline = self._loop.time() + self._limits.head_s
+        while True:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                raise ProtocolError(error.error_status_hint, str(error)) from None
+            if isinstance(event, h11.Request):
+                self._body_done = False
+                self._is_head = event.method == b"HEAD"
+                return event
+            if event is not h11.NEED_DATA:
+                return None  # ConnectionClosed, or PAUSED after a refused upgrade
+            buffered = bool(self._h11.trailing_data[0])
+            if buffered and not started:
+                started, deadline = True, self._loop.time() + self._limits.head_s
+            wait_s = deadline - self._loop.time() if started else self._limits.idle_s
+            try:
+                data = await self._recv(wait_s)
+            except TimeoutError:
+                if buffered:
+                    raise ProtocolError(408, f"the headers did not arrive within {self._limits.head_s:g} s") from None
+                return None
+            if not data and not buffered:
+                return None
+            self._h11.receive_data(data)
+
+    async def _recv(self, wait_s: float) -> bytes:
+        self._reads += 1
+        if self._reads % _READS_PER_TURN == 0:
+            await asyncio.sleep(0)  # a client that sends faster than we read must not keep the loop
+        try:
+            return self._sock.recv(_READ_BYTES)
+        except BlockingIOError:
+            async with asyncio.timeout(max(wait_s, 0.0)):
+                return await self._loop.sock_recv(self._sock, _READ_BYTES)
+
+    def _request(self, event: h11.Request) -> Request:
+        headers: dict[str, str] = {}
+        size = len(event.target)
+        for raw_name, raw_value in event.headers:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            size += len(name) + len(value) + 4
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if size > self._limits.head_bytes:
+            raise ProtocolError(431, f"the headers are larger than {self._limits.head_bytes} bytes")
+        if "content-length" in headers and "transfer-encoding" in headers:
+            raise ProtocolError(400, "both Content-Length and Transfer-Encoding are given")
+        if reason := refusal(headers):
+            raise ProtocolError(403, reason)
+        target = event.target.decode("latin-1")
+        try:
+            path, _, query = target.partition("?") if target.startswith("/") else _absolute(target)
+            return Request(event.method.decode("latin-1"), unquote(path), Query(query), headers, self, target)
+        except (Invalid, ValueError) as error:
+            raise ProtocolError(400, f"request target: {error}") from None
+
+    async def read_body(self) -> bytes:
+        """The next piece of the body, empty at its end. Raises ClientGone, ProtocolError."""
+        while not self._body_done:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                if self._h11.trailing_data[1]:
+                    raise ClientGone("the client hung up inside the request body") from None
+                raise ProtocolError(error.error_status_hint, str(error)) from None
+            if isinstance(event, h11.Data):
+                return bytes(event.data)
+            if isinstance(event, h11.EndOfMessage):
+                self._body_done = True
+            elif event is h11.NEED_DATA:
+                if self._h11.they_are_waiting_for_100_continue:
+                    go_on = self._h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+                    await self._loop.sock_sendall(self._sock, go_on or b"")
+                try:
+                    self._h11.receive_data(await self._recv(self._limits.body_gap_s))
+                except TimeoutError:
+                    raise ProtocolError(408, f"nothing of the request body came for {self._limits.body_gap_s:g} s") from None
+            else:
+                raise ClientGone("the client hung up inside the request body")
+        return b""
+
+    async def take(self, head: bytes) -> Hijacked:
+        """Write `head` and give the socket away; the request's body has been read before."""
+        initial = bytes(self._h11.trailing_data[0])
+        await self._loop.sock_sendall(self._sock, head)
+        self._taken = True
+        return Hijacked(self._sock, initial)
+
+    # writing
+
+    async def _respond(self, answer: Response) -> None:
+        headers = list(answer.headers)
+        bodiless = answer.status in (204, 304)
+        if answer.content_type:
+            headers.append(("Content-Type", answer.content_type))
+        if not bodiless:
+            headers.append(("Content-Length", str(len(answer.body))))
+        parts = [self._h11.send(_head(answer.status, headers))]
+        if answer.body and not bodiless and self._h11.their_state is not h11.ERROR and not self._is_head:
+            parts.append(self._h11.send(h11.Data(data=answer.body)))
+        parts.append(self._h11.send(h11.EndOfMessage()))
+        await self._loop.sock_sendall(self._sock, b"".join(part for part in parts if part))
+
+    async def _stream(self, answer: Stream) -> None:
+        """Send a body piece by piece; stop, and close its source, as soon as the client hangs up."""
+        headers = [*answer.headers, ("Content-Type", answer.content_type)]
+        await self._loop.sock_sendall(self._sock, self._h11.send(_head(answer.status, headers)) or b"")
+        pump = asyncio.ensure_future(self._pump(answer))
+        gone = False
+
+        def look() -> None:
+            nonlocal gone
+            try:
+                data = self._sock.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            self._loop.remove_reader(self._sock.fileno())  # a byte: the next request, for later
+            if not data:
+                gone = True
+                pump.cancel()
+
+        self._loop.add_reader(self._sock.fileno(), look)
+        try:
+            await asyncio.wait([pump])
+        finally:
+            self._loop.remove_reader(self._sock.fileno())
+            pump.cancel()
+            await asyncio.wait([pump])
+        if gone:
+            raise ClientGone("the client hung up while its answer was being sent")
+        pump.result()
+
+    async def _pump(self, answer: Stream) -> None:
+        chunks = answer.chunks
+        try:
+            async for chunk in chunks:
+                if chunk and not self._is_head:
+                    await self._loop.sock_sendall(self._sock, self._h11.send(h11.Data(data=chunk)) or b"")
+            await self._loop.sock_sendall(self._sock, self._h11.send(h11.EndOfMessage()) or b"")
+        except (ClientGone, OSError, asyncio.CancelledError):
+            raise
+        except Exception:
+            # the status line is out: a cut connection is the only way left to say that the answer is not whole
+            _log.exception("a streamed answer failed")
+            raise ClientGone("the answer failed half-way") from None
+        finally:
+            if close := getattr(chunks, "aclose", None):
+                await close()
+
+    async def _rearm(self) -> bool:
+        """Get ready for the next request: discard what is left of the body, unless it is long or the client waits for leave."""
+        left = _DRAIN_BYTES
+        while not self._body_done:
+            if self._h11.they_are_waiting_for_100_continue:
+                return False
+            left -= len(await self.read_body())
+            if left < 0:
+                return False
+        if self._h11.our_state is h11.MUST_CLOSE or self._h11.their_state is h11.MUST_CLOSE:
+            return False
+        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
+            return False
+        self._h11.start_next_cycle()
+        return True
+
+    async def _refuse(self, error: ProtocolError) -> None:
+        reason = _REASONS.get(error.status, b"Error").decode()
+        body = f"{error.status} {reason}: {error}\n".encode()
+        head = f"HTTP/1.1 {error.status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
+        try:
+            async with asyncio.timeout(5):
+                await self._loop.sock_sendall(self._sock, head.encode() + body)
+        except (OSError, TimeoutError):
+            pass
+
+
+def _head(status: int, headers: list[tuple[str, str]]) -> h11.Response:
+    return h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b""))
+
+
+def _absolute(target: str) -> tuple[str, str, str]:
+    """The path and query of a target in absolute form, as a proxy would send it (RFC 9112, 3.2.2)."""
+    parts = urlsplit(target)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"{target!r} is neither a path nor a URL")
+    return parts.path or "/", "?", parts.query
