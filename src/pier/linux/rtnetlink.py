@@ -1,0 +1,207 @@
+"""Links, addresses, routes and neighbours: RTM_* over the socket of netlink.py. Source: rtnetlink(7), linux/if_link.h.
+
+Measured traps: IFF_UP on a veth's peer in the message that makes it is ENOTCONN; a fresh veth loses its first packets for up to a second unless
+somebody asks for the link (`settle`), since the kernel notes the carrier lazily; RTM_DELLINK blocks for 30 ms.
+"""
+
+import errno
+import ipaddress
+import socket
+import struct
+from dataclasses import dataclass
+
+from pier.linux.netlink import (
+    DELLINK,
+    DELNEIGH,
+    GETADDR,
+    GETLINK,
+    GETROUTE,
+    IFF_UP,
+    IFLA_ADDRESS,
+    NETLINK_ROUTE,
+    NEWADDR,
+    NEWLINK,
+    NEWNEIGH,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    SETLINK,
+    Message,
+    Netlink,
+    NetlinkError,
+    attribute,
+    attribute_map,
+    link_header,
+    mac_bytes,
+    neighbour_body,
+    nested,
+    string,
+    text,
+    u32,
+)
+
+_IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 3, 4, 10, 18, 28
+_IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER, _IFLA_BR_STP_STATE = 1, 2, 1, 5
+_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS = 29, 8
+_RTN_UNICAST = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network interface as the kernel tells it."""
+
+    index: int
+    name: str
+    kind: str  # "bridge", "veth", "" for hardware
+    mac: str
+    mtu: int
+    up: bool
+    master: int  # index of its bridge, 0 for none
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IPv4 address of a link."""
+
+    index: int
+    interface: ipaddress.IPv4Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An IPv4 route to other than this host itself."""
+
+    network: ipaddress.IPv4Network
+    index: int  # the link it leaves by, 0 for none (blackholes, several)
+
+
+def mac_text(mac: bytes) -> str:
+    """Six bytes as "02:42:ac:11:00:02"."""
+    return mac.hex(":")
+
+
+def _by_name(name: str) -> bytes:
+    return link_header() + text(_IFLA_IFNAME, name) + u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
+
+
+def _parse_link(body: bytes) -> Link:
+    _, index, flags, _ = struct.unpack_from("=HxxiII", body)
+    found = attribute_map(body, 16)
+    info = attribute_map(found.get(_IFLA_LINKINFO, b""))
+    return Link(
+        index,
+        string(found.get(_IFLA_IFNAME, b"")),
+        string(info.get(_IFLA_INFO_KIND, b"")),
+        mac_text(found.get(IFLA_ADDRESS, b"")),
+        int.from_bytes(found.get(_IFLA_MTU, b""), "little"),
+        bool(flags & IFF_UP),
+        int.from_bytes(found.get(_IFLA_MASTER, b""), "little"),
+    )
+
+
+def _address_message(index: int, interface: ipaddress.IPv4Interface) -> Message:
+    address = interface.ip.packed
+    body = struct.pack("=BBBBI", socket.AF_INET, interface.network.prefixlen, 0, 0, index)
+    body += attribute(2, address) + attribute(1, address) + attribute(4, interface.network.broadcast_address.packed)  # LOCAL, ADDRESS, BROADCAST
+    return NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, body
+
+
+class Routing:
+    """What the daemon asks of the kernel; every method blocks for a system call or two and raises NetlinkError."""
+
+    def __init__(self) -> None:
+        """Opens a socket in the network namespace of the calling thread."""
+        self._netlink = Netlink(NETLINK_ROUTE)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._netlink.close()
+
+    def links(self) -> list[Link]:
+        """All links of the namespace."""
+        found = self._netlink.dump(GETLINK, link_header() + u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS), "list of links")
+        return [_parse_link(body) for _, body in found]
+
+    def link(self, name: str) -> Link | None:
+        """One link by its name, None where there is none. Asking also makes the kernel take note of a change of carrier at once (`settle`)."""
+        try:
+            return _parse_link(self._netlink.get(GETLINK, _by_name(name), f"link {name}"))
+        except NetlinkError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+
+    def addresses(self) -> list[Address]:
+        """All IPv4 addresses."""
+        result = []
+        for _, body in self._netlink.dump(GETADDR, struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0), "list of addresses"):
+            found = attribute_map(body, 8)
+            packed = found.get(2) or found.get(1)
+            if packed and len(packed) == 4:
+                result.append(Address(struct.unpack_from("=I", body, 4)[0], ipaddress.IPv4Interface((packed, body[1]))))
+        return result
+
+    def routes(self) -> list[Route]:
+        """IPv4 routes of all tables but those to this host's own and broadcast addresses."""
+        result = []
+        for _, body in self._netlink.dump(GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, *[0] * 8), "list of routes"):
+            found = attribute_map(body, 12)
+            if body[7] == _RTN_UNICAST or body[7] > 5:  # blackhole, unreachable and prohibit are somebody's too
+                network = ipaddress.IPv4Network((found.get(1, b"\0\0\0\0"), body[1]), strict=False)
+                result.append(Route(network, int.from_bytes(found.get(4, b""), "little")))
+        return result
+
+    def create_bridge(self, name: str, mac: str, mtu: int, interface: ipaddress.IPv4Interface) -> Link:
+        """Make a bridge with a fixed MAC and an address, and bring it up. Raises NetlinkError(EEXIST) where the name is taken."""
+        info = nested(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, "bridge"), nested(_IFLA_INFO_DATA, u32(_IFLA_BR_STP_STATE, 0)))
+        body = link_header() + text(_IFLA_IFNAME, name) + attribute(IFLA_ADDRESS, mac_bytes(mac)) + u32(_IFLA_MTU, mtu) + info
+        self._netlink.run([(NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)], f"creating bridge {name}")
+        made = self.link(name)
+        if made is None:
+            raise NetlinkError(errno.ENODEV, f"bridge {name} was deleted while it was being made")
+        self.configure_bridge(made.index, interface)
+        return made
+
+    def configure_bridge(self, index: int, interface: ipaddress.IPv4Interface) -> None:
+        """Give a bridge its address and bring it up; does nothing where both are so."""
+        up = (NEWLINK, 0, link_header(index, IFF_UP, IFF_UP))
+        self._netlink.run([_address_message(index, interface), up], f"address {interface} and up for link {index}")
+
+    def create_veth(self, host_name: str, master: int, netns_fd: int, peer_name: str, mac: str, mtu: int) -> None:
+        """Make a veth pair in one message: the host's end up and in a bridge, the other as `peer_name` inside a network namespace.
+
+        master: index of the bridge. mac: of the inner end. Raises NetlinkError: ENODEV where the bridge is gone, EXFULL at 1,023 ports,
+        EEXIST where either name is taken; then neither end is there.
+        """
+        peer = link_header() + text(_IFLA_IFNAME, peer_name) + attribute(IFLA_ADDRESS, mac_bytes(mac)) + u32(_IFLA_MTU, mtu)
+        peer += u32(_IFLA_NET_NS_FD, netns_fd)
+        info = nested(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, "veth"), nested(_IFLA_INFO_DATA, nested(_VETH_INFO_PEER, peer)))
+        body = link_header(0, IFF_UP, IFF_UP) + text(_IFLA_IFNAME, host_name) + u32(_IFLA_MTU, mtu) + u32(_IFLA_MASTER, master) + info
+        self._netlink.run([(NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)], f"veth {host_name}")
+
+    def enslave(self, index: int, master: int) -> None:
+        """Put a link into a bridge and bring it up."""
+        body = link_header(index, IFF_UP, IFF_UP) + u32(_IFLA_MASTER, master)
+        self._netlink.run([(SETLINK, 0, body)], f"link {index} into bridge {master}")
+
+    def delete_link(self, name: str) -> bool:
+        """Delete a link; blocks for 30 ms or more. False where it was gone already."""
+        try:
+            self._netlink.run([(DELLINK, 0, link_header() + text(_IFLA_IFNAME, name))], f"deleting link {name}")
+        except NetlinkError as error:
+            if error.errno == errno.ENODEV:
+                return False
+            raise
+        return True
+
+    def add_neighbour(self, index: int, address: str, mac: str) -> None:
+        """A permanent neighbour: not counted against gc_thresh3, never asked for by ARP."""
+        self._netlink.run([(NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, neighbour_body(index, address, mac))], f"neighbour {address}")
+
+    def delete_neighbour(self, index: int, address: str) -> None:
+        """Forget a neighbour; one that is not there, or whose link is gone, is forgotten already."""
+        try:
+            self._netlink.run([(DELNEIGH, 0, neighbour_body(index, address, None))], f"forgetting neighbour {address}")
+        except NetlinkError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+                raise
