@@ -1,0 +1,93 @@
+"""Which compression a stream has, by its first bytes, and the stage that undoes it (gzip by isal, zstd, or none)."""
+
+import sys
+import zlib
+from typing import Protocol
+
+from isal import igzip_lib, isal_zlib
+
+from pier.archive.chunks import Chunks, Piece, Pull
+from pier.archive.refusal import BadArchive
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+INPUT_BYTES = 128 << 10
+OUTPUT_BYTES = 512 << 10
+_ZSTD_WINDOW_LOG = 25  # 32 MiB, what `zstd -20` uses, four times what builders use: it bounds the worker's memory
+_KNOWN_FOREIGN = ((b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"PK\3\4", "zip"), (b"\x04\x22\x4d\x18", "lz4"))
+
+
+class _Decoder(Protocol):
+    eof: bool
+    needs_input: bool
+    unused_data: bytes
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+def kind(head: bytes) -> str:
+    """"gzip", "zstd" or "none" for the first bytes of a stream; raises BadArchive for a compression that is known but not read."""
+    if head[:3] == b"\x1f\x8b\x08":
+        return "gzip"
+    if head[:4] == b"\x28\xb5\x2f\xfd" or (len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50):
+        return "zstd"
+    for magic, name in _KNOWN_FOREIGN:
+        if head.startswith(magic):
+            raise BadArchive("", f"it is compressed with {name}: use gzip, zstd or no compression")
+    return "none"
+
+
+def expand(source: Chunks) -> tuple[str, Pull]:
+    """The compression of `source` and a stage that yields its expanded bytes.
+
+    Members of gzip and frames of zstd that follow each other are read as one, zero bytes after a gzip member are
+    padding, anything else after it is refused (gzip(1) calls it trailing garbage).
+    """
+    name = kind(source.peek(8))
+    if name == "none":
+        return name, lambda: source.some(OUTPUT_BYTES)
+    return name, _stage(source, name)
+
+
+def _new(name: str) -> _Decoder:
+    if name == "gzip":
+        gzip: _Decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        return gzip
+    frame: _Decoder = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
+    return frame
+
+
+def _stage(source: Chunks, name: str) -> Pull:
+    decoder = _new(name)
+    ended = False
+
+    def pull() -> Piece:
+        nonlocal decoder, ended
+        while not ended:
+            data = b""
+            if decoder.eof:
+                data = decoder.unused_data or bytes(source.some(INPUT_BYTES))
+                if name == "gzip":
+                    data = data.lstrip(b"\0") if not data.strip(b"\0") else data
+                    while not data and (piece := source.some(INPUT_BYTES)):
+                        data = bytes(piece).lstrip(b"\0")
+                if not data:
+                    ended = True
+                    break
+                decoder = _new(name)
+            elif decoder.needs_input:
+                data = bytes(source.some(INPUT_BYTES))
+                if not data:
+                    raise BadArchive("", f"the {name} stream ends in the middle")
+            try:
+                out = decoder.decompress(data, OUTPUT_BYTES)
+            except (igzip_lib.IsalError, isal_zlib.error, zlib.error, zstd.ZstdError, EOFError, ValueError) as error:
+                raise BadArchive("", f"the {name} stream is damaged: {error}") from None
+            if out:
+                return out
+        return b""
+
+    return pull
