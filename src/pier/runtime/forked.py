@@ -1,0 +1,62 @@
+"""Forking a helper from the keeper, and what every helper does first.
+
+A helper has the stdio of the keeper and one more descriptor, 3: its channel. It never returns into the keeper's frames,
+so that no object of the keeper is ever finalised in it.
+"""
+
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+
+from pier.ipc import Channel
+
+Entry = Callable[[Channel], None]
+_CHANNEL_FD = 3
+
+
+def fork(name: str, entry: Entry, theirs: socket.socket, oom_score_adj: int) -> int:
+    """Fork a process that runs `entry` on the channel and exits; returns its pid. The caller closes `theirs`."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            _run(name, entry, theirs.fileno(), oom_score_adj)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+    return pid
+
+
+def keep_only(fd: int) -> int:
+    """Make `fd` descriptor 3 and close every other above stdio; objects that owned one must never be finalised."""
+    if fd != _CHANNEL_FD:
+        os.dup2(fd, _CHANNEL_FD, inheritable=False)
+    os.closerange(_CHANNEL_FD + 1, max(65536, os.sysconf("SC_OPEN_MAX")))
+    return _CHANNEL_FD
+
+
+def rename_process(name: str, oom_score_adj: int | None = None) -> None:
+    """Give this process a name in `ps -o comm` (15 bytes), and an OOM score where the kernel allows."""
+    for path, text in (("/proc/self/comm", name[:15]), ("/proc/self/oom_score_adj", oom_score_adj)):
+        if text is not None:
+            try:
+                with open(path, "w") as file:
+                    file.write(str(text))
+            except OSError:
+                pass  # without CAP_SYS_RESOURCE a score cannot be lowered; a name is only for readers of ps
+
+
+def _run(name: str, entry: Entry, fd: int, oom_score_adj: int) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    rename_process(f"pier-{name}", oom_score_adj)
+    entry(Channel(socket.socket(fileno=keep_only(fd))))

@@ -1,0 +1,433 @@
+"""The daemon's side of keeper, launcher and the other helpers: ask for children, hear of their ends, survive helpers.
+
+The keeper is started where it does not answer. A helper that dies is forked again by the keeper and connected again here;
+requests under way raise PeerGone, and `on_helper_lost(name)` is called once the new one answers. A keeper that dies is
+started again, adopts every child that this daemon knows of (by its pidfd, so that no pid is mistaken), and then is
+reported in the same way: descriptors that it held for others are to be held again.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pier.errors import Unavailable
+from pier.ipc import PROTOCOL_VERSION, AsyncChannel, PeerGone, RemoteError
+from pier.linux import pidfd as pidfds
+from pier.linux.cgroups import CgroupLayout
+from pier.runtime import exits
+from pier.runtime.child_handle import Child, StartFailed
+from pier.runtime.shape import Shape
+
+PERMANENT_HELPERS = ("launcher", "pump")
+_START_TIMEOUT_S = 15.0
+
+HelperEvent = Callable[[dict[str, Any], list[int]], None]
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The end of a container's first process, or of an exec's.
+
+    `code` is 0-255, 128 + `signal` where a signal (else 0) ended it; `known` is False where nobody saw the end (the keeper was
+    killed and the kernel, before 6.15, does not tell): then `code` is 255. `finished_ns` is wall-clock time.
+    """
+
+    key: str
+    pid: int
+    code: int
+    signal: int
+    oom: bool
+    finished_ns: int
+    known: bool = True
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A child as the keeper holds it; `exit` is None while it runs. `names` are those that `fetch(key, name)` gives."""
+
+    key: str
+    pid: int
+    start_time: int
+    exit: Exit | None
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a daemon wrote down of a running child, to find it again by `adopt`."""
+
+    key: str
+    pid: int
+    start_time: int
+    cgroup: bool = True
+
+
+@dataclass
+class _Live:
+    record: Record
+    pidfd: int
+
+
+class Supervisor:
+    """Made by `connect`; use from the loop's thread only."""
+
+    def __init__(
+        self, exec_root: Path, instance: str, command: Sequence[str], on_exit: Callable[[Exit], None], on_lost: Callable[[str], None]
+    ) -> None:
+        self._exec_root, self._instance, self._command = exec_root, instance, list(command)
+        self._on_exit, self._on_lost = on_exit, on_lost
+        self._layout = CgroupLayout.detect(instance)
+        self._keeper: AsyncChannel | None = None
+        self._helpers: dict[str, AsyncChannel] = {}
+        self._listeners: dict[str, HelperEvent] = {}
+        self._kept: dict[str, Kept] = {}
+        self._held: dict[str, list[str]] = {}
+        self._live: dict[str, _Live] = {}
+        self._discarded: set[str] = set()
+        self._idle_workers: list[AsyncChannel] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self.keeper_pid = 0
+
+    @classmethod
+    async def connect(
+        cls, exec_root: Path, instance: str, keeper_command: Sequence[str],
+        on_exit: Callable[[Exit], None], on_helper_lost: Callable[[str], None] = lambda name: None,
+    ) -> "Supervisor":  # fmt: skip
+        """Connect to the keeper of `exec_root`, starting it by `keeper_command` (run with stderr to keeper.log) where none answers.
+
+        `on_exit` is called on the loop for each end from now on; ends of before are in `kept`. Raises Unavailable.
+        """
+        self = cls(exec_root, instance, keeper_command, on_exit, on_helper_lost)
+        try:
+            await self._connect_keeper()
+            for name in PERMANENT_HELPERS:
+                await self._connect_helper(name)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    # --- children
+
+    async def reserve(self) -> Child:
+        """A blank child of the default shape, from the pool; its ID was made with it, its cgroups are made and joined."""
+        return await self._child("reserve")
+
+    async def spawn(self, id: str, shape: Shape, join_cgroup: bool = True) -> Child:
+        """A blank child of any shape, made now; `join_cgroup`: its cgroups are made and joined. Raises Unavailable."""
+        return await self._child("spawn", key=id, new=shape.encode(), cgroup=join_cgroup)
+
+    async def spawn_exec(self, exec_id: str, container_pidfd: int, container_id: str) -> Child:
+        """A blank child born in the container's pid namespace and cgroups. Raises Unavailable (the container may be gone)."""
+        return await self._child("exec", [container_pidfd], key=exec_id, container=container_id)
+
+    async def acknowledge(self, key: str) -> None:
+        """The exit is in the database: the keeper forgets the child, the launcher's janitor closes and removes what is left."""
+        self._forget_live(key)
+        self._kept.pop(key, None)
+        await self._ask("acknowledge", key=key)
+
+    def kept(self) -> list[Kept]:
+        """What the keeper held when this daemon connected, less what was acknowledged since."""
+        return list(self._kept.values())
+
+    def held(self) -> dict[str, list[str]]:
+        """What the keeper held for earlier daemons under keys by name, at the time of connecting."""
+        return {key: list(names) for key, names in self._held.items()}
+
+    async def adopt(self, records: Sequence[Record]) -> None:
+        """Give the keeper the children of the database that it does not hold, since an earlier keeper died.
+
+        One that is gone is reported to `on_exit` with `known=False`; so is its end later, where the kernel does not tell it.
+        """
+        for record in records:
+            if record.key in self._kept or record.key in self._live:
+                continue
+            fd = _open_process(record)
+            if fd < 0:
+                self._on_exit(Exit(record.key, record.pid, exits.UNKNOWN_CODE, 0, self._oom(record.key), time.time_ns(), known=False))
+                continue
+            self._live[record.key] = _Live(record, fd)
+            await self._adopt(self._live[record.key])
+
+    async def sweep(self, known: set[str]) -> list[str]:
+        """Remove the cgroups of this instance that are empty and whose container is not `known`; their IDs."""
+        message, _ = await self._call("launcher", "sweep", known=sorted(known | set(self._live)))
+        return [str(id) for id in message["removed"]]
+
+    async def set_pool_size(self, size: int) -> None:
+        """How many blank children wait ready."""
+        await self._call("launcher", "pool", size=size)
+
+    # --- descriptors in the keeper
+
+    async def hold(self, key: str, name: str, fd: int) -> None:
+        """Let the keeper keep a duplicate, over the daemon's death; in the place of an earlier one of the name."""
+        await self._ask("hold", [fd], key=key, name=name)
+
+    async def fetch(self, key: str, name: str) -> int:
+        """A duplicate of what is held; "pidfd" and "mntns" are the child's. Raises KeyError where nothing is."""
+        try:
+            _, fds = await self._ask("fetch", key=key, name=name)
+        except RemoteError as error:
+            raise KeyError(f"{key} {name}") from error
+        return fds[0]
+
+    async def release(self, key: str, name: str | None = None) -> None:
+        """Let the keeper close (key, name), or all of the key."""
+        await self._ask("release", key=key, name=name)
+
+    # --- helpers
+
+    def helper(self, name: str) -> AsyncChannel:
+        """The connection to "launcher" or "pump". Raises PeerGone in the moment in which it is being replaced."""
+        channel = self._helpers.get(name)
+        if channel is None or channel.closed:
+            raise PeerGone(f"{name} is being started again")
+        return channel
+
+    def listen(self, name: str, on_event: HelperEvent) -> None:
+        """Hear the events of a helper, over its replacements; `on_event` owns the descriptors."""
+        self._listeners[name] = on_event
+
+    async def worker(self) -> AsyncChannel:
+        """A worker that nobody else uses: give it back by `release_worker`, or close the channel, which ends the process."""
+        while self._idle_workers:
+            channel = self._idle_workers.pop()
+            if not channel.closed:
+                return channel
+        _, fds = await self._ask("helper", name="worker")
+        return AsyncChannel(socket.socket(fileno=fds[0]), lambda message, got: self._event("worker", message, got))
+
+    def release_worker(self, channel: AsyncChannel) -> None:
+        """Give a worker back; one stays for the next who asks, the others end."""
+        if self._idle_workers or self._stopping:
+            channel.close()
+        elif not channel.closed:
+            self._idle_workers.append(channel)
+
+    async def restart_helper(self, name: str) -> None:
+        """Replace a permanent helper by a fresh process (an upgrade); reported like any loss of it."""
+        await self._ask("restart", name=name)
+
+    async def upgrade_keeper(self) -> None:
+        """Let the keeper execute itself anew, from what is installed now; it keeps all it holds."""
+        await self._ask("upgrade")
+
+    async def stop_helpers(self) -> None:
+        """End keeper and helpers: for `make stop`, after the containers. Children that still run lose their parent."""
+        self._stopping = True
+        for name in ("launcher",):
+            if name in self._helpers and not self._helpers[name].closed:
+                try:
+                    await self._helpers[name].call("pool", size=0)
+                except (PeerGone, RemoteError):
+                    pass
+        try:
+            await self._ask("shutdown")
+        except PeerGone:
+            pass
+        if self._process:
+            await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        self.close()
+
+    def close(self) -> None:
+        """End the connections; keeper, helpers and containers go on."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        for channel in [*self._helpers.values(), *self._idle_workers, *([self._keeper] if self._keeper else [])]:
+            channel.close()
+        for key in list(self._live):
+            self._forget_live(key)
+
+    # --- inside
+
+    async def _connect_keeper(self) -> None:
+        sock = await self._reach_keeper()
+        self._keeper = AsyncChannel(sock, self._keeper_event, self._keeper_closed)
+        message, _ = await self._keeper.call("hello", version=PROTOCOL_VERSION)
+        self.keeper_pid = int(message["pid"])
+        self._held = message["held"]
+        self._kept = {}
+        for fields in message["kept"]:
+            ended = None if fields["code"] is None else self._exit(fields)
+            self._kept[fields["key"]] = Kept(fields["key"], fields["pid"], fields["start_time"], ended, tuple(fields["names"]))
+
+    async def _reach_keeper(self) -> socket.socket:
+        path = str(self._exec_root / "keeper.sock")
+        deadline = asyncio.get_running_loop().time() + _START_TIMEOUT_S
+        pause_s = 0.003
+        started: subprocess.Popen[bytes] | None = None
+        while True:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+            try:
+                sock.connect(path)
+                return sock
+            except OSError as error:
+                sock.close()
+                log = self._exec_root / "keeper.log"
+                if started is None:
+                    started = self._start_keeper(log)
+                elif started.poll() is not None and started.returncode != 0:
+                    raise Unavailable(f"the keeper ended with {started.returncode}; {log} says why") from error
+                if asyncio.get_running_loop().time() > deadline:
+                    raise Unavailable(f"the keeper does not answer on {path}: {error}; see {log}") from error
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, 0.1)
+
+    def _start_keeper(self, log: Path) -> "subprocess.Popen[bytes]":
+        self._exec_root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        with open(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as file:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd="/", start_new_session=True
+            )  # fmt: skip
+        return self._process
+
+    async def _connect_helper(self, name: str) -> None:
+        _, fds = await self._ask("helper", name=name)
+        channel = AsyncChannel(
+            socket.socket(fileno=fds[0]),
+            lambda message, got: self._event(name, message, got),
+            lambda: self._helper_closed(name, channel),
+        )
+        self._helpers[name] = channel
+
+    def _helper_closed(self, name: str, channel: AsyncChannel) -> None:
+        if not self._stopping and self._helpers.get(name) is channel and self._keeper and not self._keeper.closed:
+            self._spawn_task(self._reconnect_helper(name))
+
+    async def _reconnect_helper(self, name: str) -> None:
+        try:
+            await self._connect_helper(name)
+        except PeerGone:
+            return  # the keeper is gone, too: its own reconnection brings the helpers back
+        self._on_lost(name)
+
+    def _keeper_closed(self) -> None:
+        if not self._stopping:
+            self._spawn_task(self._reconnect_keeper())
+
+    async def _reconnect_keeper(self) -> None:
+        before = self.keeper_pid
+        if self._process:
+            self._process.poll()
+        await self._connect_keeper()
+        lost = self.keeper_pid != before
+        for key, live in list(self._live.items()):
+            kept = self._kept.get(key)
+            if kept is None:
+                await self._adopt(live)
+            elif kept.exit:
+                self._on_exit(kept.exit)  # it ended while nobody listened
+        for name in PERMANENT_HELPERS:
+            old = self._helpers.get(name)
+            if old is None or old.closed or lost:
+                self._helpers.pop(name, None)
+                if old:
+                    old.close()
+                await self._connect_helper(name)
+                self._on_lost(name)
+        if lost:
+            self._on_lost("keeper")
+
+    async def _adopt(self, live: _Live) -> None:
+        fds = [live.pidfd]
+        try:
+            fds.append(os.open(f"/proc/{live.record.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            pass  # it ended meanwhile: its namespace is gone with it
+        try:
+            await self._ask(
+                "adopt", fds, key=live.record.key, pid=live.record.pid, start_time=live.record.start_time, cgroup=live.record.cgroup
+            )
+        finally:
+            for fd in fds[1:]:
+                os.close(fd)
+
+    def _spawn_task(self, work: "Any") -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, op: str, fds: Sequence[int] = (), **fields: Any) -> tuple[dict[str, Any], list[int]]:
+        if self._keeper is None:
+            raise PeerGone("the keeper is not connected")
+        return await self._keeper.call(op, fds, **fields)
+
+    async def _call(self, name: str, op: str, fds: Sequence[int] = (), **fields: Any) -> tuple[dict[str, Any], list[int]]:
+        try:
+            return await self.helper(name).call(op, fds, **fields)
+        except RemoteError as error:
+            raise Unavailable(str(error)) from error
+
+    async def _child(self, op: str, fds: Sequence[int] = (), **fields: Any) -> Child:
+        message, got = await self._call("launcher", op, fds, **fields)
+        child = Child(str(message["key"]), int(message["pid"]), int(message["start_time"]), got, self._discarded.add)
+        record = Record(child.id, child.pid, child.start_time, cgroup=op != "exec" and bool(fields.get("cgroup", True)))
+        self._forget_live(child.id)
+        self._live[child.id] = _Live(record, os.dup(child.pidfd))
+        return child
+
+    def _forget_live(self, key: str) -> None:
+        live = self._live.pop(key, None)
+        if live:
+            os.close(live.pidfd)
+
+    def _keeper_event(self, message: dict[str, Any], fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)
+        if message.get("op") == "exit":
+            ended = self._exit(message)
+            if ended.key in self._discarded:
+                self._discarded.discard(ended.key)
+                self._spawn_task(self._drop(ended.key))
+                return
+            if ended.key in self._kept:
+                self._kept[ended.key] = replace(self._kept[ended.key], exit=ended)
+            self._on_exit(ended)
+
+    async def _drop(self, key: str) -> None:
+        try:
+            await self.acknowledge(key)
+        except PeerGone:
+            pass  # the next connection shows it in `kept`
+
+    def _exit(self, fields: dict[str, Any]) -> Exit:
+        key = str(fields["key"])
+        oom = bool(fields["cgroup"]) and self._oom(key)
+        return Exit(key, fields["pid"], fields["code"], fields["signal"], oom, fields["finished_ns"], fields["known"])
+
+    def _oom(self, key: str) -> bool:
+        return self._layout.oom_kills(key) > 0
+
+    def _event(self, name: str, message: dict[str, Any], fds: list[int]) -> None:
+        listener = self._listeners.get(name)
+        if listener:
+            listener(message, fds)
+        else:
+            for fd in fds:
+                os.close(fd)
+
+
+def _open_process(record: Record) -> int:
+    """A pidfd of exactly the recorded process, -1 where it is gone."""
+    try:
+        fd = pidfds.pidfd_open(record.pid)
+        if exits.start_time(record.pid) == record.start_time:
+            return fd
+        os.close(fd)
+    except (OSError, ValueError, IndexError):
+        pass
+    return -1
+
+
+__all__ = ["Child", "Exit", "Kept", "PeerGone", "Record", "Shape", "StartFailed", "Supervisor"]
