@@ -36,7 +36,16 @@ class Child:
         self.on_console: Callable[[int], None] | None = None
         self._failure: StartFailed | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._channel = AsyncChannel(socket.socket(fileno=fds[0]), self._heard, self._closed)
+        self._channel: AsyncChannel | None = AsyncChannel(socket.socket(fileno=fds[0]), self._heard, self._closed)
+
+    @classmethod
+    def adopted(cls, id: str, pid: int, start_time: int, pidfd: int) -> "Child":
+        """The handle of a container that another daemon started; it owns `pidfd`."""
+        self = cls.__new__(cls)
+        self.id, self.pid, self.start_time, self.pidfd, self.netns_fd, self.console_fd = id, pid, start_time, pidfd, -1, -1
+        self.warnings, self.on_console, self._failure = [], None, None
+        self._channel = None
+        return self
 
     async def run(self, plan: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Send the plan and duplicates of `fds`; return when the child has executed the user's program.
@@ -44,6 +53,8 @@ class Child:
         `on_console(fd)`, where set, is called the moment the terminal is there, before the program runs.
         Raises StartFailed where a step failed, PeerGone where the child was gone before it got the plan.
         """
+        if self._channel is None:
+            raise PeerGone("the process runs a plan already")
         self._channel.post("plan", fds, plan=plan)
         await asyncio.shield(self._over)
         if self._failure is not None:
@@ -52,7 +63,8 @@ class Child:
     def discard(self) -> None:
         """Let go of a child that got no plan: it exits, and its end is not reported. Closes all descriptors but the console."""
         self._on_discard(self.id)
-        self._channel.close()
+        if self._channel is not None:
+            self._channel.close()
         self.close()
 
     def close(self) -> None:

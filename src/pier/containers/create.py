@@ -1,0 +1,181 @@
+"""Creating a container: everything is checked before anything is touched; the row is the last thing to come."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from contextlib import AsyncExitStack
+
+import msgspec
+from msgspec import UNSET
+
+from pier import trace
+from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
+from pier.api.models.networks import EndpointSettings
+from pier.containers import merge, mounts, names, unsupported, validate
+from pier.containers.record import Container, Record, State, encode
+from pier.containers.shapes import is_pooled
+from pier.containers.table import Containers
+from pier.errors import Invalid, NotFound
+from pier.images import Image
+from pier.oci import platform as platforms
+from pier.runtime import defaults
+from pier.runtime.supervisor import Child
+
+KEEP_CHILD_S = 10
+
+
+async def create(ctx: Containers, request: CreateRequest, name: str | None, platform: str | None) -> CreateResponse:
+    """Make a container that can be started.
+
+    Raises Invalid and NotImplementedByPier (the request), NotFound (the image or a container that it names),
+    Conflict (the name) with Docker's texts; nothing is left behind.
+    """
+    if name:
+        validate.check_name(name)
+        name = name.removeprefix("/")
+    if not request.image:
+        raise Invalid("no image specified: Config.Image is empty")
+    host = request.host_config or HostConfig()
+    unsupported.refuse(request, host)
+    image = ctx.images.resolve(request.image)
+    _check_platform(request.image, image, platform)
+    config = merge.merge(request, image.config.config)
+    warnings = unsupported.image_warnings(config) + validate.check(config, host, ctx.machine)
+    points, folders = mounts.points(host)
+    _resolve_modes(ctx, host)
+    _fill_defaults(ctx, config, host)
+    endpoints = _endpoints(request, host)
+    path, args = merge.command(config)
+    for folder in folders:
+        os.makedirs(folder, exist_ok=True)
+    async with AsyncExitStack() as undo:
+        child = await ctx.supervisor.reserve() if is_pooled(host, ctx.facts) else None
+        if child is not None:
+            undo.callback(child.discard)
+        container_id = child.id if child else secrets.token_hex(32)
+        chosen = name or names.generate(ctx.names)
+        ctx.take_name(chosen, container_id)
+        undo.callback(ctx.names.pop, chosen, None)
+        if not config.hostname and host.uts_mode != "host" and not host.network_mode.startswith("container:"):
+            config.hostname = container_id[:12] if host.network_mode != "host" else os.uname().nodename
+        record = Record(
+            id=container_id,
+            name=chosen,
+            created_ns=time.time_ns(),
+            image_id=image.id,
+            image_name=request.image,
+            diff_ids=list(image.diff_ids),
+            platform="linux",
+            path=path,
+            args=args,
+            config=config,
+            host=host,
+            mounts=points,
+            endpoints=endpoints,
+        )
+        container = Container(record, State())
+        trace.point("create.snapshot")
+        ctx.snapshots.create(container_id, list(image.diff_ids))
+        undo.callback(ctx.snapshots.remove, container_id)
+        trace.point("create.folder")
+        folder = ctx.folder(container_id)
+        os.mkdir(folder, 0o710)
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        (folder / "config.json").write_bytes(encode(record))
+        trace.point("create.record")
+        await ctx.insert(container)
+        undo.pop_all()
+    ctx.table[container_id] = container
+    trace.point("create.done")
+    if child is not None:
+        _keep_for_a_while(container, child)
+    ctx.publish(container, "create")
+    return CreateResponse(id=container_id, warnings=warnings)
+
+
+def _keep_for_a_while(container: Container, child: Child) -> None:
+    """A start that follows at once takes the blank child; later it costs memory for nothing."""
+    container.child = child
+
+    def expire() -> None:
+        if container.child is child and container.state.status == "created" and not container.lock.locked():
+            container.let_go(child)
+
+    asyncio.get_running_loop().call_later(KEEP_CHILD_S, expire)
+
+
+def _check_platform(name: str, image: Image, wanted: str | None) -> None:
+    if wanted:
+        asked = platforms.parse(wanted)
+        if not platforms.matches(asked, image.config.platform):
+            raise NotFound(
+                f"image with reference {name} was found but its platform ({image.config.platform}) does not match the specified platform ({asked})"
+            )
+
+
+def _resolve_modes(ctx: Containers, host: HostConfig) -> None:
+    """`container:NAME` of modes becomes `container:<ID>`, as inspect shows it. Raises NotFound (Invalid for IPC and PID, as Docker)."""
+    for attribute in ("ipc_mode", "pid_mode"):
+        mode = getattr(host, attribute)
+        if mode.startswith("container:"):
+            try:
+                setattr(host, attribute, f"container:{ctx.find(mode.partition(':')[2]).id}")
+            except NotFound as problem:
+                raise Invalid(str(problem)) from None
+    if host.network_mode.startswith("container:"):
+        try:
+            host.network_mode = f"container:{ctx.find(host.network_mode.partition(':')[2]).id}"
+        except NotFound:
+            pass  # Docker finds out at start
+
+
+def _fill_defaults(ctx: Containers, config: ContainerConfig, host: HostConfig) -> None:
+    host.network_mode = host.network_mode if host.network_mode not in ("", "default") else "bridge"
+    host.ipc_mode = host.ipc_mode or "private"
+    host.cgroupns_mode = host.cgroupns_mode or ("host" if host.privileged or ctx.facts.cgroup_mode != "v2" else "private")
+    host.shm_size = host.shm_size or ctx.defaults.shm_size_bytes
+    host.restart_policy.name = host.restart_policy.name or "no"
+    host.runtime = host.runtime or "pier"
+    if not host.log_config.type:
+        host.log_config.type = ctx.defaults.log_driver
+        host.log_config.config = {**ctx.defaults.log_options, **(host.log_config.config or {})}
+    host.log_config.config = host.log_config.config or {}
+    if host.oom_kill_disable is None:
+        host.oom_kill_disable = False
+    if host.pids_limit is not None and host.pids_limit <= 0:
+        host.pids_limit = None
+    if len(host.console_size) != 2:
+        host.console_size = [0, 0]
+    if host.memory and not host.memory_swap and ctx.machine.swap_accounting:
+        host.memory_swap = host.memory * 2
+    if host.masked_paths is None:
+        host.masked_paths = [] if host.privileged else list(defaults.MASKED_PATHS)
+    if host.readonly_paths is None:
+        host.readonly_paths = [] if host.privileged else list(defaults.READONLY_PATHS)
+    if host.init is UNSET or host.init is None:
+        host.init = True if ctx.defaults.init else UNSET
+
+
+def _endpoints(request: CreateRequest, host: HostConfig) -> dict[str, EndpointSettings]:
+    if host.network_mode.startswith("container:"):
+        return {}
+    given = (request.networking_config.endpoints_config if request.networking_config else None) or {}
+    settings = given.get(host.network_mode) or (given.get("default") if host.network_mode == "bridge" else None) or EndpointSettings()
+    mac = settings.mac_address or (request.mac_address if request.mac_address is not UNSET else "")
+    if mac and not _is_mac(mac):
+        raise Invalid(f"invalid config for network {host.network_mode}: invalid MAC address {mac}")
+    if settings.ipam_config and host.network_mode in ("bridge", "host", "none"):
+        config = settings.ipam_config
+        bad = [a for a in (getattr(config, "ipv4_address", ""), getattr(config, "ipv6_address", "")) if isinstance(a, str) and a]
+        if bad:
+            raise Invalid(
+                f"invalid config for network {host.network_mode}: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only"
+            )
+    return {host.network_mode: msgspec.structs.replace(settings, mac_address=mac)}
+
+
+def _is_mac(text: str) -> bool:
+    parts = text.replace("-", ":").split(":")
+    return len(parts) == 6 and all(len(p) == 2 and all(c in "0123456789abcdefABCDEF" for c in p) for p in parts)

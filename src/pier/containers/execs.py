@@ -1,0 +1,211 @@
+"""Execs: further processes in a running container."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from msgspec import UNSET
+
+from pier import trace
+from pier.api.models.execs import ExecCreateRequest, ExecInspect, ExecStartRequest, ProcessConfig
+from pier.api.stream import frame
+from pier.containers import detach, execspec
+from pier.containers.record import Container
+from pier.containers.table import Containers
+from pier.errors import Conflict, Internal, Invalid, NotFound, PierError
+from pier.http.message import Hijacked
+from pier.logs import fifos
+from pier.runtime.supervisor import Child, Exit, StartFailed
+
+KEEP_S = 300
+START_PATIENCE_S = 30
+_PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
+
+
+@dataclass(eq=False)
+class Exec:
+    """One exec; lives in `Containers.execs` until five minutes after its end. `exit_code` is None until then."""
+
+    id: str
+    container: Container
+    request: ExecCreateRequest
+    command: list[str]
+    running: bool = False
+    started: bool = False
+    exit_code: int | None = None
+    pid: int = 0
+    child: Child | None = None
+    begun_ns: int = 0
+
+
+def _find(ctx: Containers, exec_id: str) -> Exec:
+    found = ctx.execs.get(exec_id)
+    if found is None:
+        fitting = [e for key, e in ctx.execs.items() if exec_id and key.startswith(exec_id)]
+        found = fitting[0] if len(fitting) == 1 else None
+    if not isinstance(found, Exec):
+        raise NotFound(f"No such exec instance: {exec_id}")
+    return found
+
+
+async def create(ctx: Containers, name: str, request: ExecCreateRequest) -> str:
+    """Record an exec; nothing runs yet. Returns its ID. Raises NotFound, Conflict (not running), Invalid."""
+    container = ctx.find(name)
+    command = [request.cmd] if isinstance(request.cmd, str) else list(request.cmd or [])
+    if not command:
+        raise Invalid("No exec command specified")
+    if not container.state.running:
+        raise Conflict(f"container {container.id} is not running")
+    detach.parse(request.detach_keys)
+    if request.working_dir and not request.working_dir.startswith("/"):
+        raise Invalid(f"the working directory '{request.working_dir}' is invalid, it needs to be an absolute path")
+    execspec.check_user(container, request.user)
+    exec_id = secrets.token_hex(32)
+    ctx.execs[exec_id] = Exec(exec_id, container, request, command)
+    container.execs.add(exec_id)
+    ctx.publish(container, f"exec_create: {' '.join(command)}", execID=exec_id)
+    return exec_id
+
+
+async def start(ctx: Containers, exec_id: str, request: ExecStartRequest, hijack: Callable[[], Awaitable[Hijacked]] | None) -> None:
+    """Run an exec. With `hijack` its streams are the client's connection, else it is detached.
+
+    Raises NotFound, Conflict, and detached also Invalid (the command cannot be executed); with a connection that
+    is told on it, as Docker does.
+    """
+    found = _find(ctx, exec_id)
+    if found.running:
+        raise Conflict(f"exec command {found.id} is already running")
+    if found.started:
+        raise Conflict(f"exec command {found.id} has already run")
+    container = found.container
+    if not container.state.running or container.child is None:
+        raise Conflict(f"container {container.id} is not running")
+    found.started = found.running = True
+    connection: Hijacked | None = None
+    try:
+        connection = await hijack() if hijack is not None else None
+        await _run(ctx, found, request, connection)
+    except (PierError, ConnectionError, OSError) as problem:
+        found.running = False
+        found.exit_code = problem.exit_code if isinstance(problem, StartFailed) else 126
+        container.execs.discard(found.id)
+        _expire(ctx, found)
+        text = _PREFIX + (problem.message if isinstance(problem, StartFailed) else str(problem))
+        if connection is None:
+            raise (Invalid if found.exit_code in (126, 127) else Internal)(text) from None
+        line = f"{text}\r\n".encode()
+        await connection.send(line if found.request.tty else frame(1, line))
+    finally:
+        if connection is not None:
+            connection.sock.close()
+
+
+async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connection: Hijacked | None) -> None:
+    container, wanted = found.container, found.request
+    assert container.child is not None
+    terminal = wanted.tty
+    async with AsyncExitStack() as undo:
+        trace.point("exec.child")
+        child = await ctx.supervisor.spawn_exec(found.id, container.child.pidfd, container.id)
+        undo.callback(child.discard)
+        io = fifos.make(ctx.exec_root, found.id, stdin=wanted.attach_stdin, terminal=terminal)
+        undo.callback(io.remove)
+        size = request.console_size or wanted.console_size or [0, 0]
+        steps = execspec.build(ctx, container, wanted, found.command, io, size)
+        if connection is not None:
+            handle = await ctx.pump.attach(
+                found.id,
+                connection.sock.fileno(),
+                stdin=wanted.attach_stdin,
+                stdout=wanted.attach_stdout or terminal,
+                stderr=wanted.attach_stderr,
+                multiplexed=not terminal,
+                detach_keys=detach.parse(wanted.detach_keys),
+                initial=connection.initial,
+            )
+            handle.done.add_done_callback(lambda done: _detached(ctx, found, done))
+        if not terminal:
+            await ctx.pump.open(found.id, **io.take(), log=None, stdin_once=True)
+        undo.push_async_callback(ctx.pump.close, found.id)
+        trace.point("exec.run")
+        found.begun_ns, found.child = time.time_ns(), child
+        try:
+            await asyncio.wait_for(child.run(steps.encode(), [container.child.pidfd]), START_PATIENCE_S)
+        except asyncio.TimeoutError:
+            raise Internal(f"the exec did not start within {START_PATIENCE_S} s") from None
+        if terminal:
+            await ctx.supervisor.hold(found.id, "console", child.console_fd)
+            await ctx.pump.open(found.id, console=child.console_fd, log=None, stdin_once=True)
+        undo.pop_all()
+    found.pid = child.pid
+    ctx.publish(container, f"exec_start: {' '.join(found.command)}", execID=found.id)
+
+
+async def ended(ctx: Containers, exit: Exit) -> None:
+    """Record the end of an exec; its client sees the end of its streams after that, so that inspect has the code."""
+    found = ctx.execs.get(exit.key)
+    if isinstance(found, Exec):
+        was_running = found.running and found.pid
+        if found.exit_code is None:
+            found.exit_code = exit.code
+        found.running = False
+        found.container.execs.discard(found.id)
+        try:
+            await ctx.pump.drain(exit.key)
+        except ConnectionError:
+            pass
+        if was_running:
+            ctx.publish(found.container, "exec_die", execID=found.id, exitCode=str(exit.code))
+        if found.child is not None:
+            found.child.close()
+            found.child = None
+        _expire(ctx, found)
+    fifos.remove(ctx.exec_root, exit.key)
+    await ctx.supervisor.acknowledge(exit.key)
+
+
+def _expire(ctx: Containers, found: Exec) -> None:
+    asyncio.get_running_loop().call_later(KEEP_S, ctx.execs.pop, found.id, None)
+
+
+def _detached(ctx: Containers, found: Exec, done: "asyncio.Future[str]") -> None:
+    if not done.cancelled() and done.exception() is None and done.result() == "detached":
+        ctx.publish(found.container, "exec_detach", execID=found.id)
+
+
+async def inspect(ctx: Containers, exec_id: str) -> ExecInspect:
+    """The answer of GET /exec/{id}/json. Raises NotFound."""
+    found = _find(ctx, exec_id)
+    wanted = found.request
+    return ExecInspect(
+        id=found.id,
+        running=found.running,
+        exit_code=found.exit_code,
+        process_config=ProcessConfig(
+            tty=wanted.tty, entrypoint=found.command[0], arguments=found.command[1:], privileged=wanted.privileged, user=wanted.user or UNSET
+        ),
+        open_stdin=wanted.attach_stdin,
+        open_stderr=wanted.attach_stderr,
+        open_stdout=wanted.attach_stdout,
+        can_remove=False,
+        container_id=found.container.id,
+        detach_keys=wanted.detach_keys,
+        pid=found.pid,
+    )
+
+
+async def resize(ctx: Containers, exec_id: str, height: int, width: int) -> None:
+    """Set rows and columns of an exec's terminal. Raises NotFound, Conflict (it does not run)."""
+    found = _find(ctx, exec_id)
+    if not found.running:
+        raise Conflict(f"exec {found.id} is not running")
+    if found.request.tty:
+        for _ in range(100):
+            if found.pid:
+                break
+            await asyncio.sleep(0.01)
+        await ctx.pump.resize(found.id, height, width)

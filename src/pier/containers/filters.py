@@ -1,0 +1,151 @@
+"""The filters of container lists and of prune. Pure, but for looking up names."""
+
+import re
+from collections.abc import Callable
+
+from pier.containers.record import STATUSES, Container
+from pier.containers.table import Containers
+from pier.errors import Invalid, NotFound
+
+Predicate = Callable[[Container], bool]
+_LIST_KEYS = {
+    "ancestor", "before", "exited", "expose", "health", "id", "isolation", "is-task", "label", "label!", "name", "network", "publish", "since", "status", "volume",
+}  # fmt: skip
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
+
+
+def check_keys(wanted: dict[str, list[str]], known: set[str]) -> None:
+    """Raise Invalid (`invalid filter 'zz'`) for a filter that is not known."""
+    for key in wanted:
+        if key not in known:
+            raise Invalid(f"invalid filter '{key}'")
+
+
+def for_list(ctx: Containers, wanted: dict[str, list[str]]) -> Predicate:
+    """One predicate for all filters of a list. Raises Invalid, NotFound (a container named by before or since)."""
+    check_keys(wanted, _LIST_KEYS)
+    tests: list[Predicate] = []
+    for value in wanted.get("status", []):
+        if value not in STATUSES:
+            raise Invalid(f"invalid filter 'status={value}': invalid value for state ({value}): must be one of created, running, paused, restarting, removing, exited, dead")
+    for value in wanted.get("health", []):
+        if value not in _HEALTH:
+            raise Invalid(f"invalid filter 'health={value}': invalid value for health ({value}): must be one of none, starting, healthy, unhealthy")
+    for value in wanted.get("is-task", []):
+        if value.lower() not in ("true", "false", "1", "0", "t", "f"):
+            raise Invalid(f"invalid filter 'is-task={value}'")
+    if "status" in wanted:
+        tests.append(lambda c: c.state.status in wanted["status"])
+    if "health" in wanted:
+        tests.append(lambda c: "none" in wanted["health"])
+    if "is-task" in wanted:
+        tests.append(lambda c: any(v.lower() in ("false", "0", "f") for v in wanted["is-task"]))
+    if "isolation" in wanted:
+        tests.append(lambda c: any(v in ("", "default") for v in wanted["isolation"]))
+    if "exited" in wanted:
+        codes = set()
+        for value in wanted["exited"]:
+            if not value.lstrip("-").isdigit():
+                raise Invalid(f"invalid filter 'exited={value}': must be a number")
+            codes.add(int(value))
+        tests.append(lambda c: c.state.status == "exited" and c.state.exit_code in codes)
+    if "id" in wanted:
+        tests.append(lambda c: any(c.id.startswith(v) or _matches(v, c.id) for v in wanted["id"]))
+    if "name" in wanted:
+        tests.append(lambda c: any(_matches(v.removeprefix("/") if not v.startswith("^/") else "^" + v[2:], c.name) or _matches(v, "/" + c.name) for v in wanted["name"]))
+    if "network" in wanted:
+        tests.append(lambda c: any(v in c.record.endpoints or any(e.network_id.startswith(v) for e in c.record.endpoints.values() if e.network_id and v) for v in wanted["network"]))
+    if "volume" in wanted:
+        tests.append(lambda c: any(v in (m.destination, m.source) for m in c.record.mounts for v in wanted["volume"]))
+    for key in ("publish", "expose"):
+        if key in wanted:
+            ports = set().union(*(_ports(v, key) for v in wanted[key]))
+            tests.append(_exposes(ports) if key == "expose" else lambda c: False)
+    if "ancestor" in wanted:
+        tests.append(_descends(ctx, wanted["ancestor"]))
+    if "before" in wanted:
+        limits = [_named(ctx, v, "before") for v in wanted["before"]]
+        tests.append(lambda c: all(c.record.created_ns < other.record.created_ns for other in limits))
+    if "since" in wanted:
+        since = [_named(ctx, v, "since") for v in wanted["since"]]
+        tests.append(lambda c: all(c.record.created_ns > other.record.created_ns for other in since))
+    tests.append(_labels(wanted))
+    return lambda container: all(test(container) for test in tests)
+
+
+def for_prune(wanted: dict[str, list[str]], now_ns: int) -> Predicate:
+    """One predicate for the filters of prune (`label`, `label!`, `until`). Raises Invalid."""
+    check_keys(wanted, {"label", "label!", "until"})
+    if len(wanted.get("until", [])) > 1:
+        raise Invalid("more than one until filter specified")
+    before_ns = parse_time(wanted["until"][0], now_ns) if wanted.get("until") else None
+    labels = _labels(wanted)
+    return lambda c: labels(c) and (before_ns is None or c.record.created_ns < before_ns)
+
+
+_UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_time(text: str, now_ns: int) -> int:
+    """Nanoseconds since 1970 of a timestamp (seconds, RFC 3339) or of a Go duration before now. Raises Invalid."""
+    import datetime
+
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        seconds, _, fraction = text.partition(".")
+        return int(seconds) * 1_000_000_000 + int((fraction + "000000000")[:9])
+    if re.fullmatch(r"-?(\d+(\.\d*)?(ns|us|ms|s|m|h))+", text):
+        total = sum(float(number) * _UNITS_S[unit] for number, _, unit in re.findall(r"(\d+(\.\d*)?)(ns|us|ms|s|m|h)", text))
+        return now_ns - int(total * 1e9) * (-1 if text.startswith("-") else 1)
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid(f'failed to parse value as time or duration: "{text}"') from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)).timestamp() * 1_000_000) * 1000
+
+
+def _labels(wanted: dict[str, list[str]]) -> Predicate:
+    def has(container: Container, wish: str) -> bool:
+        key, equals, value = wish.partition("=")
+        labels = container.record.config.labels or {}
+        return key in labels and (not equals or labels[key] == value)
+
+    return lambda c: all(has(c, w) for w in wanted.get("label", [])) and not any(has(c, w) for w in wanted.get("label!", []))
+
+
+def _matches(pattern: str, text: str) -> bool:
+    try:
+        return re.search(pattern, text) is not None
+    except re.error:
+        return pattern in text
+
+
+def _named(ctx: Containers, name: str, key: str) -> Container:
+    try:
+        return ctx.find(name)
+    except NotFound:
+        raise NotFound(f"No such container: {name}") from None
+
+
+def _descends(ctx: Containers, names: list[str]) -> Predicate:
+    ids: set[str] = set()
+    diffs: list[list[str]] = []
+    for name in names:
+        try:
+            image = ctx.images.resolve(name)
+        except (NotFound, Invalid):
+            continue
+        ids.add(image.id)
+        diffs.append(list(image.diff_ids))
+    return lambda c: c.record.image_id in ids or c.record.image_name in names or any(d and c.record.diff_ids[: len(d)] == d for d in diffs)
+
+
+def _ports(text: str, key: str) -> set[str]:
+    port, _, protocol = text.partition("/")
+    first, dash, last = port.partition("-")
+    if not first.isdigit() or (dash and not last.isdigit()):
+        raise Invalid(f"invalid filter '{key}={text}': invalid port")
+    return {f"{n}/{protocol or 'tcp'}" for n in range(int(first), int(last or first) + 1)}
+
+
+def _exposes(ports: set[str]) -> Predicate:
+    return lambda c: bool(ports & set(c.record.config.exposed_ports or {}))

@@ -1,0 +1,102 @@
+"""Everything about one container."""
+
+import msgspec
+from msgspec import UNSET
+
+from pier.api.models.containers import ContainerInspect, ContainerState, GraphDriver, NetworkSettings
+from pier.api.models.networks import EndpointSettings
+from pier.containers.phrases import rfc3339
+from pier.containers.record import Container
+from pier.containers.table import Containers
+
+
+async def inspect(ctx: Containers, name: str, size: bool = False) -> ContainerInspect:
+    """The answer of GET /containers/{id}/json. Raises NotFound."""
+    container = ctx.find(name)
+    record, folder = container.record, ctx.folder(container.id)
+    started = container.state.ever_started
+    files = {kind: str(folder / kind) if started else "" for kind in ("resolv.conf", "hostname", "hosts")}
+    writable = ctx.snapshots.usage(container.id) if size else 0
+    root = writable + sum(sum(ctx.snapshots.layers.size(d)[:1]) for d in record.diff_ids) if size else 0
+    return ContainerInspect(
+        id=record.id,
+        created=rfc3339(record.created_ns),
+        path=record.path,
+        args=record.args,
+        state=state(container),
+        image=record.image_id,
+        resolv_conf_path=files["resolv.conf"],
+        hostname_path=files["hostname"],
+        hosts_path=files["hosts"],
+        log_path=ctx.log_path(container) if started else "",
+        name="/" + record.name,
+        restart_count=container.state.restart_count,
+        driver=ctx.snapshots.driver,
+        platform=record.platform,
+        mount_label="",
+        process_label="",
+        app_armor_profile=ctx.apparmor_profile(record),
+        exec_ids=sorted(container.execs) or None,
+        host_config=record.host,
+        graph_driver=GraphDriver(name=ctx.snapshots.driver, data=ctx.snapshots.describe(record.id)),
+        size_rw=writable if size else UNSET,
+        size_root_fs=root if size else UNSET,
+        mounts=record.mounts,
+        config=record.config,
+        network_settings=network_settings(ctx, container),
+    )
+
+
+def state(container: Container) -> ContainerState:
+    """The `State` object. While a restart is waited for a container counts as running, as in Docker."""
+    now = container.state
+    return ContainerState(
+        status=now.status,
+        running=now.running or now.restarting,
+        paused=False,
+        restarting=now.restarting,
+        oom_killed=now.oom_killed,
+        dead=now.status == "dead",
+        pid=now.pid if now.running else 0,
+        exit_code=now.exit_code,
+        error=now.error,
+        started_at=rfc3339(now.started_ns),
+        finished_at=rfc3339(now.finished_ns),
+    )
+
+
+def endpoints(ctx: Containers, container: Container) -> dict[str, EndpointSettings]:
+    """The networks of a container, with addresses while it runs."""
+    found = {}
+    for name, given in container.record.endpoints.items():
+        settings = msgspec.structs.replace(given, network_id=ctx.networks.network_id(name) if container.state.ever_started else "")
+        endpoint = container.endpoint
+        if endpoint is not None and container.state.running:
+            settings = msgspec.structs.replace(
+                settings,
+                network_id=endpoint.network_id,
+                endpoint_id=endpoint.endpoint_id,
+                gateway=endpoint.gateway or "",
+                ip_address=endpoint.address or "",
+                ip_prefix_len=endpoint.prefix_len or 0,
+                mac_address=endpoint.mac or "",
+            )
+        found[name] = settings
+    return found
+
+
+def network_settings(ctx: Containers, container: Container) -> NetworkSettings:
+    """The `NetworkSettings` object; the old fields at its top speak of the bridge network, as in Docker."""
+    networks = endpoints(ctx, container)
+    settings = NetworkSettings(networks=networks)
+    if container.state.running and container.record.host.network_mode in ("bridge", "host", "none"):
+        settings.sandbox_id = container.id
+        settings.sandbox_key = f"/proc/{container.state.pid}/ns/net"
+    bridge = networks.get("bridge")
+    if bridge is not None:
+        settings.endpoint_id, settings.gateway = bridge.endpoint_id, bridge.gateway
+        settings.ip_address, settings.ip_prefix_len, settings.mac_address = bridge.ip_address, bridge.ip_prefix_len, bridge.mac_address
+        if container.state.running:
+            exposed = container.record.config.exposed_ports
+            settings.ports = dict.fromkeys(exposed) if exposed is not UNSET else {}
+    return settings

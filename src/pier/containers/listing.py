@@ -1,0 +1,65 @@
+"""Lists of containers."""
+
+import time
+
+from msgspec import UNSET
+
+from pier.api.models.containers import ContainerSummary, SummaryHostConfig, SummaryNetworkSettings
+from pier.containers import filters
+from pier.containers.inspect import endpoints
+from pier.containers.phrases import status
+from pier.containers.record import Container
+from pier.containers.table import Containers
+
+
+async def list_containers(
+    ctx: Containers, all: bool = False, limit: int | None = None, size: bool = False, wanted: dict[str, list[str]] | None = None
+) -> list[ContainerSummary]:
+    """Containers that fit, the newest first; only running ones unless `all`, `limit` or a filter of states asks for others.
+
+    Raises Invalid, NotFound for filters.
+    """
+    wanted = wanted or {}
+    fits = filters.for_list(ctx, wanted)
+    everything = all or bool(limit and limit > 0) or any(key in wanted for key in ("status", "exited", "before", "since", "id"))
+    newest_first = sorted(ctx.table.values(), key=lambda c: c.record.created_ns, reverse=True)
+    now_ns = time.time_ns()
+    found: list[ContainerSummary] = []
+    for container in newest_first:
+        if (everything or container.state.running or container.state.restarting) and fits(container):
+            found.append(summary(ctx, container, now_ns, size))
+            if limit and limit > 0 and len(found) >= limit:
+                break
+    return found
+
+
+def summary(ctx: Containers, container: Container, now_ns: int, size: bool = False) -> ContainerSummary:
+    """One item of a list."""
+    record, state = container.record, container.state
+    writable = ctx.snapshots.usage(container.id) if size else 0
+    exposed = record.config.exposed_ports
+    ports: list[dict[str, str | int]] = []
+    if state.running and exposed is not UNSET and record.host.network_mode == "bridge":
+        ports = [{"PrivatePort": int(p.partition("/")[0]), "Type": p.partition("/")[2] or "tcp"} for p in exposed if p.partition("/")[0].isdigit()]
+    return ContainerSummary(
+        id=record.id,
+        names=["/" + record.name],
+        image=ctx.image_label(record),
+        image_id=record.image_id,
+        command=command_line(record.path, record.args),
+        created=record.created_ns // 1_000_000_000,
+        ports=ports,
+        size_rw=writable if size and writable else UNSET,
+        size_root_fs=writable + sum(ctx.snapshots.layers.size(d)[0] for d in record.diff_ids) if size else UNSET,
+        labels=record.config.labels or {},
+        state=state.status,
+        status=status(state.status, state.exit_code, state.started_ns, state.finished_ns, now_ns),
+        host_config=SummaryHostConfig(network_mode=record.host.network_mode, annotations=record.host.annotations),
+        network_settings=SummaryNetworkSettings(networks=endpoints(ctx, container)),
+        mounts=record.mounts,
+    )
+
+
+def command_line(path: str, args: list[str]) -> str:
+    """The command as one text, arguments with blanks in single quotes, as Docker shows it."""
+    return " ".join([path, *(f"'{a}'" if " " in a else a for a in args)])

@@ -1,0 +1,120 @@
+"""What a container is (Record), what became of it (State), and the live object that carries both."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import msgspec
+
+from pier.api.models.containers import ContainerConfig, HostConfig, MountPoint
+from pier.api.models.networks import EndpointSettings
+from pier.networks import Endpoint
+from pier.runtime.supervisor import Child
+
+ZERO_TIME = "0001-01-01T00:00:00Z"
+STATUSES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for; never changes but for `name`."""
+
+    id: str
+    name: str
+    created_ns: int
+    image_id: str
+    image_name: str
+    diff_ids: list[str]
+    platform: str
+    path: str
+    args: list[str]
+    config: ContainerConfig
+    host: HostConfig
+    mounts: list[MountPoint]
+    endpoints: dict[str, EndpointSettings]
+    seccomp_profile: str = ""
+
+    @property
+    def short_id(self) -> str:
+        return self.id[:12]
+
+    @property
+    def terminal(self) -> bool:
+        return self.config.tty
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a container; replaced as a whole at each change."""
+
+    status: str = "created"
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_ns: int = 0
+    finished_ns: int = 0
+    restart_count: int = 0
+    stopped_by_user: bool = False
+    ever_started: bool = False
+
+    @property
+    def running(self) -> bool:
+        return self.status == "running"
+
+    @property
+    def restarting(self) -> bool:
+        return self.status == "restarting"
+
+
+@dataclass(eq=False)
+class Container:
+    """The live object of one container: lives in `Containers.table` from create to remove."""
+
+    record: Record
+    state: State
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    child: Child | None = None
+    endpoint: Endpoint | None = None
+    netns_path: str = ""
+    execs: set[str] = field(default_factory=set)
+    waiters: list[tuple[str, "asyncio.Future[tuple[int, str]]"]] = field(default_factory=list)
+    exited: asyncio.Event = field(default_factory=asyncio.Event)
+    restart_task: "asyncio.Task[None] | None" = None
+    backoff_s: float = 0.0
+    keep: bool = False  # a restart is under way: --rm must not take it
+    removed: bool = False
+    run_number: int = 0
+    discarded: dict[int, asyncio.Event] = field(default_factory=dict)  # blank children let go of, until they are acknowledged
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    def let_go(self, child: Child) -> None:
+        """Discard a blank child; until its end is acknowledged no other one can have the container's key."""
+        if self.child is child:
+            self.child = None
+        self.discarded[child.pid] = asyncio.Event()
+        child.discard()
+
+
+_encoder = msgspec.json.Encoder()
+_records = msgspec.json.Decoder(Record)
+_states = msgspec.json.Decoder(State)
+
+
+def encode(value: Record | State) -> bytes:
+    """The JSON bytes that are kept in the database and in config.json."""
+    return _encoder.encode(value)
+
+
+def decode_record(data: bytes) -> Record:
+    """The Record of what `encode` made. Raises msgspec.ValidationError."""
+    return _records.decode(data)
+
+
+def decode_state(data: bytes) -> State:
+    """The State of what `encode` made. Raises msgspec.ValidationError."""
+    return _states.decode(data)

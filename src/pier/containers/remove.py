@@ -1,0 +1,74 @@
+"""Removing a container and everything that it has."""
+
+import asyncio
+import shutil
+
+from pier import trace
+from pier.containers import stop, wait
+from pier.containers.record import Container
+from pier.containers.table import Containers
+from pier.errors import Conflict, Internal
+
+
+async def remove(ctx: Containers, name: str, force: bool = False, volumes: bool = False, link: bool = False) -> None:
+    """Remove a container; `force` kills it first. `volumes` is taken and has nothing to do: there are no volumes yet.
+
+    Raises NotFound, Conflict with Docker's texts.
+    """
+    container = ctx.find(name)
+    if link:
+        raise Internal("Conflict, cannot remove the default link name of the container")
+    state = container.state
+    if state.status == "removing":
+        raise Conflict(f"removal of container {name} is already in progress")
+    if (state.running or state.restarting) and not force:
+        kind = "running" if state.running else "restarting"
+        raise Conflict(f'cannot remove container "{name}": container is {kind}: stop the container before removing or force remove')
+    await _down(ctx, container)
+    async with container.lock:
+        if not container.removed:
+            await erase(ctx, container)
+
+
+async def _down(ctx: Containers, container: Container) -> None:
+    """KILL what runs, and wait until its exit is recorded; a start that is under way is waited for."""
+    for _ in range(3):
+        async with container.lock:
+            pass
+        if not (container.state.running or container.state.restarting):
+            return
+        container.keep = True
+        await stop.halt(ctx, container, "SIGKILL", 0)
+
+
+async def erase(ctx: Containers, container: Container) -> None:
+    """Take away a container that does not run; its lock is held.
+
+    The row goes first: from then on start-up repair takes away whatever a crash leaves of the rest.
+    """
+    before = container.state.status
+    ctx.set_state(container, status="removing")
+    try:
+        trace.point("remove.row")
+        await ctx.delete(container.id)
+    except BaseException:
+        ctx.set_state(container, status=before)
+        raise
+    container.removed = True
+    ctx.table.pop(container.id, None)
+    if ctx.names.get(container.name) == container.id:
+        del ctx.names[container.name]
+    for exec_id in container.execs:
+        ctx.execs.pop(exec_id, None)
+    trace.point("remove.files")
+    ctx.publish(container, "destroy")
+    wait.tell_removed(container)
+    ctx.spawn(_clear(ctx, container), f"remove {container.record.short_id}")
+
+
+async def _clear(ctx: Containers, container: Container) -> None:
+    if container.child is not None:
+        container.let_go(container.child)
+    ctx.snapshots.remove(container.id)
+    trace.point("remove.snapshot")
+    await asyncio.to_thread(shutil.rmtree, ctx.folder(container.id), ignore_errors=True)

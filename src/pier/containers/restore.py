@@ -1,0 +1,187 @@
+"""What a daemon that has just come up does about containers: records compared with what the kernel really holds, both repaired.
+
+Three sources: the rows (what was acknowledged), the keeper (what runs, and exits that nobody acknowledged), volatile.db
+(what ran, for the case that the keeper died, too). The decision is pure (`decide`); `restore` acts on it, with a line in
+the log for each repair.
+"""
+
+import asyncio
+import os
+import shutil
+from dataclasses import dataclass
+
+from pier.containers import policy, start
+from pier.containers.exits import ended
+from pier.containers.record import Container, State, decode_record, decode_state
+from pier.containers.remove import erase
+from pier.containers.streams import reopen
+from pier.containers.table import Containers, log
+from pier.errors import PierError
+from pier.logs import fifos
+from pier.runtime.supervisor import Child, Exit, Kept, Record
+
+GRACE_S = 8
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about one container: `adopt` it running, `finish` it with an exit, `search` for its process, `lost`, or `rest`.
+
+    `erase` it after that; `boot`: start it when everything else is settled.
+    """
+
+    action: str
+    exit: Exit | None = None
+    erase: bool = False
+    boot: bool = False
+
+
+def decide(state: State, kept: Kept | None, volatile: bool, auto_remove: bool) -> Decision:
+    """Decide from a row's state, what the keeper holds of it, and whether volatile.db has it running in this boot. Pure."""
+    if state.status == "removing":
+        return Decision("finish" if kept and kept.exit else "rest", kept.exit if kept else None, erase=True)
+    if kept is not None and kept.exit is None:
+        return Decision("adopt")
+    if kept is not None:
+        ran = volatile or state.running
+        return Decision("finish", kept.exit) if ran else Decision("rest", kept.exit)
+    if volatile:
+        return Decision("search")
+    if state.running:
+        return Decision("lost", erase=auto_remove, boot=True)
+    return Decision("rest", erase=auto_remove and state.ever_started, boot=True)
+
+
+async def restore(ctx: Containers) -> None:
+    """Load all containers and repair; containers that are to run again are started in the background."""
+    running = {row["key"]: row for row in ctx.volatile.read("SELECT * FROM running") if row["boot_id"] == ctx.boot_id}
+    kept = {child.key: child for child in ctx.supervisor.kept()}
+    decisions: list[tuple[Container, Decision]] = []
+    for row in ctx.store.read("SELECT id, record, state FROM containers ORDER BY created_ns"):
+        container = Container(decode_record(row["record"]), decode_state(row["state"]))
+        ctx.table[container.id] = container
+        ctx.names[container.name] = container.id
+        decision = decide(container.state, kept.get(container.id), container.id in running, container.record.host.auto_remove)
+        decisions.append((container, decision))
+    _leftovers(ctx, kept)
+    for container, decision in decisions:
+        await _act(ctx, container, decision, kept.get(container.id), running.get(container.id))
+    for key in kept.keys() - ctx.table.keys():
+        await _end_stranger(ctx, kept[key])
+    for folder in _strange_folders(ctx):
+        log.warning("repair: removed the folder of container %s, which was never acknowledged or is gone", folder.name[:12])
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    ctx.forget_strangers()
+    for container, decision in decisions:
+        if decision.boot and not container.removed and policy.wants_start_at_boot(container.record.host.restart_policy, container.state):
+            ctx.spawn(_boot(ctx, container), f"start {container.record.short_id} at boot")
+
+
+def _leftovers(ctx: Containers, kept: dict[str, Kept]) -> None:
+    """FIFOs of processes that nobody holds any more."""
+    for key in fifos.keys(ctx.exec_root):
+        if key not in kept and key not in ctx.table:
+            fifos.remove(ctx.exec_root, key)
+
+
+async def _act(ctx: Containers, container: Container, decision: Decision, kept: Kept | None, row: "object | None") -> None:
+    if decision.action == "adopt" and kept is not None:
+        await _adopt(ctx, container, kept.pid, kept.start_time, row)
+    elif decision.action == "finish" and decision.exit is not None:
+        ctx.set_state(container, status="running" if not decision.erase else container.state.status, pid=decision.exit.pid)
+        container.endpoint = ctx.networks.endpoint(container.id)
+        await _reopen_quietly(ctx, container)
+        await ended(ctx, decision.exit)
+    elif decision.action == "search" and row is not None:
+        pid, begun = int(row["pid"]), int(row["started_ns"])  # type: ignore[index]
+        ctx.set_state(container, status="running", pid=pid, started_ns=begun, ever_started=True)
+        log.warning("repair: the keeper of container %s was lost; its process %d is looked for", container.record.short_id, pid)
+        await ctx.supervisor.adopt([Record(container.id, pid, int(row["start_time"]))])  # type: ignore[index]
+        if os.path.exists(f"/proc/{pid}"):
+            await _adopt(ctx, container, pid, int(row["start_time"]), row)  # type: ignore[index]
+    elif decision.action == "lost":
+        log.warning("repair: container %s ran when the host went down; it is exited now", container.record.short_id)
+        ctx.set_state(container, status="exited", pid=0, exit_code=255, error="", finished_ns=container.state.started_ns)
+        await ctx.save_state(container)
+    elif kept is not None and kept.exit is not None:
+        await ctx.supervisor.acknowledge(container.id)
+    if decision.erase and not container.removed:
+        async with container.lock:
+            await erase(ctx, container)
+
+
+async def _adopt(ctx: Containers, container: Container, pid: int, start_time: int, row: "object | None") -> None:
+    state = container.state
+    if state.status == "created" and row is None and not state.ever_started:
+        if not _has_plan(pid):
+            # A blank child of a create that was acknowledged, whose daemon died: it has no plan and ends by itself.
+            return
+        log.warning("repair: container %s runs, though its start was never recorded: it is taken as started", container.record.short_id)
+    begun = int(row["started_ns"]) if row is not None else state.started_ns or container.record.created_ns  # type: ignore[index]
+    ctx.set_state(container, status="running", pid=pid, started_ns=begun, ever_started=True, error="", exit_code=0)
+    container.child = Child.adopted(container.id, pid, start_time, await ctx.supervisor.fetch(container.id, "pidfd"))
+    container.endpoint = ctx.networks.endpoint(container.id)
+    await _reopen_quietly(ctx, container)
+    ctx.remember_running(container.id, pid, start_time, begun)
+
+
+def _has_plan(pid: int) -> bool:
+    """Whether a process is past its execve: a blank child still is the keeper's interpreter."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe") != os.readlink("/proc/self/exe")
+    except OSError:
+        return False
+
+
+async def _reopen_quietly(ctx: Containers, container: Container) -> None:
+    try:
+        await reopen(ctx, container)
+    except (OSError, PierError, KeyError) as problem:
+        log.warning("repair: the output of container %s cannot be read any more: %s", container.record.short_id, problem)
+
+
+async def _end_stranger(ctx: Containers, kept: Kept) -> None:
+    """A process without a record: a create that was never acknowledged, or an exec of the last daemon, which goes on."""
+    if kept.exit is None and not ctx.facts.cgroups.exists(kept.key):
+        return
+    if kept.exit is None:
+        log.warning("repair: process %d (%s) belongs to nothing that was acknowledged: it is ended", kept.pid, kept.key[:12])
+        ctx.facts.cgroups.kill(kept.key)
+        try:
+            fd = await ctx.supervisor.fetch(kept.key, "pidfd")
+        except KeyError:
+            return
+        try:
+            from pier.linux import pidfd
+
+            pidfd.send_signal(fd, 9)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(fd)
+    else:
+        await ctx.supervisor.acknowledge(kept.key)
+
+
+def _strange_folders(ctx: Containers) -> "list[os.DirEntry[str]]":
+    with os.scandir(ctx.data_root / "containers") as entries:
+        return [entry for entry in entries if entry.name not in ctx.table]
+
+
+async def _boot(ctx: Containers, container: Container) -> None:
+    async with container.lock:
+        if container.removed or container.state.running or ctx.stopping:
+            return
+        try:
+            await start.run(ctx, container)
+        except PierError as problem:
+            log.warning("container %s: its restart policy asked for a start, which failed: %s", container.record.short_id, problem)
+
+
+async def helper_lost(ctx: Containers, name: str) -> None:
+    """A helper was replaced: the new pump gets the streams of what runs, a new keeper what the last one held."""
+    if name not in ("pump", "keeper"):
+        return
+    for container in list(ctx.table.values()):
+        if container.state.running:
+            await _reopen_quietly(ctx, container)

@@ -1,0 +1,106 @@
+"""`--security-opt`, capabilities and device rules of a request. Pure, but for what `Profiles` was given."""
+
+import json
+from dataclasses import dataclass
+
+from pier.errors import Internal, Invalid
+from pier.linux import capabilities as kernel
+from pier.oci.runtime_spec import DeviceCgroup, Seccomp
+from pier.runtime import defaults
+from pier.runtime import seccomp_profile
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `--security-opt` says; None: not given."""
+
+    no_new_privileges: bool = False
+    seccomp: str | None = None
+    apparmor: str | None = None
+    systempaths_unconfined: bool = False
+
+
+def parse(options: list[str], privileged: bool) -> Options:
+    """Read the options in order. Raises Internal (`invalid --security-opt 2: "foo=bar"`), Invalid for what comes later."""
+    no_new_privileges, systempaths = False, False
+    seccomp: str | None = None
+    apparmor: str | None = None
+    for option in options:
+        if option == "no-new-privileges":
+            no_new_privileges = True
+            continue
+        if option == "disable":
+            raise Invalid("HostConfig.SecurityOpt 'disable' (SELinux) is not supported by Pier yet")
+        key, equals, value = option.partition("=")
+        if not equals:
+            key, equals, value = option.partition(":")
+        if not equals:
+            raise Internal(f'invalid --security-opt 1: "{option}"')
+        if key == "no-new-privileges":
+            if value.lower() not in ("true", "false", "1", "0", "t", "f"):
+                raise Internal(f'invalid --security-opt 2: "{option}"')
+            no_new_privileges = value.lower() in ("true", "1", "t")
+        elif key == "seccomp":
+            seccomp = value
+        elif key == "apparmor":
+            apparmor = value
+        elif key == "systempaths" and value == "unconfined":
+            systempaths = True
+        elif key in ("label", "writable-cgroups"):
+            raise Invalid(f"HostConfig.SecurityOpt {option!r} is not supported by Pier yet")
+        else:
+            raise Internal(f'invalid --security-opt 2: "{option}"')
+    return Options(no_new_privileges, seccomp, apparmor, systempaths)
+
+
+def capabilities(add: list[str], drop: list[str], privileged: bool) -> tuple[str, ...]:
+    """Full names of what a container may have, in the kernel's order. ALL adds or drops everything; what is dropped by name stays dropped."""
+    everything = kernel.available()
+    if privileged:
+        return everything
+    names = {kind: [f"CAP_{n.upper().removeprefix('CAP_')}" for n in given] for kind, given in (("add", add), ("drop", drop))}
+    base = set(everything) if "CAP_ALL" in names["add"] else set() if "CAP_ALL" in names["drop"] else set(defaults.CAPABILITIES)
+    base |= set(names["add"]) - {"CAP_ALL"}
+    if "CAP_ALL" not in names["drop"] or "CAP_ALL" in names["add"]:
+        base -= set(names["drop"])
+    return tuple(name for name in everything if name in base)
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The profiles that there are: `apparmor_default` is "" where AppArmor is off, `seccomp_available` whether the kernel filters."""
+
+    apparmor_default: str = ""
+    seccomp_available: bool = True
+
+    def apparmor(self, options: Options, privileged: bool) -> str:
+        """The AppArmor profile of a process; "" where AppArmor is off."""
+        if not self.apparmor_default:
+            return ""
+        if options.apparmor is not None:
+            return options.apparmor
+        return "unconfined" if privileged else self.apparmor_default
+
+    def seccomp(self, options: Options, privileged: bool, capability_names: tuple[str, ...]) -> Seccomp | None:
+        """The seccomp profile: None for unconfined. Raises Internal (`Decoding seccomp profile failed: ...`)."""
+        if options.seccomp == "unconfined" or not self.seccomp_available or (privileged and options.seccomp is None):
+            return None
+        if options.seccomp in (None, "builtin"):
+            return seccomp_profile.default(capability_names)
+        try:
+            document = json.loads(options.seccomp or "")
+        except ValueError as problem:
+            detail = "unexpected end of JSON input" if str(options.seccomp).strip()[-1:] in ("", "{", "[", ",", ":") else str(problem)
+            raise Internal(f"Decoding seccomp profile failed: {detail}") from None
+        return seccomp_profile.read(document, capability_names)
+
+
+def device_rule(text: str) -> DeviceCgroup:
+    """The rule of `c 1:3 rwm`; `*` for any number. Raises Invalid."""
+    words = text.split()
+    numbers = words[1].split(":") if len(words) == 3 else []
+    good = len(numbers) == 2 and words[0] in "abc" and set(words[2]) <= set("rwm") and all(n == "*" or n.isdigit() for n in numbers)
+    if not good:
+        raise Invalid(f"invalid device cgroup rule format: '{text}'")
+    major, minor = (None if n == "*" else int(n) for n in numbers)
+    return DeviceCgroup(allow=True, type=words[0], major=major, minor=minor, access=words[2])

@@ -1,0 +1,286 @@
+"""A record -> the OCI runtime specification and the extras that the runtime's plan is made of. Pure, but for the devices' numbers.
+
+What nobody asked for is `runtime.defaults`; here is only what a request changes.
+"""
+
+import os
+import stat
+
+import msgspec
+from msgspec import UNSET
+
+from pier.api.models.containers import HostConfig
+from pier.containers import mounts as points
+from pier.containers import security
+from pier.containers.files import Bound
+from pier.containers.record import Container, Record
+from pier.containers.shapes import namespaces
+from pier.containers.table import Containers
+from pier.errors import Internal
+from pier.logs.fifos import Fifos
+from pier.oci.runtime_spec import (
+    Capabilities,
+    Cpu,
+    Device,
+    DeviceCgroup,
+    Linux,
+    Memory,
+    Mount,
+    Namespace,
+    Pids,
+    Process,
+    Resources,
+    Rlimit,
+    Root,
+    Spec,
+)
+from pier.runtime import defaults
+from pier.runtime.plan import Extras, NetworkSetup, RootMount, StdioSetup
+
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CPU_PERIOD_US = 100_000
+UNLIMITED = 2**64 - 1
+_RLIMITS = {
+    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
+}  # fmt: skip
+_IPC_SYSCTLS = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"}
+
+
+def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security.Profiles) -> Spec:
+    """The specification of a container. Raises Internal or Invalid with what cannot be done."""
+    host, config = record.host, record.config
+    base = defaults.default_spec()
+    options = security.parse(host.security_opt or [], host.privileged)
+    capability_names = security.capabilities(host.cap_add or [], host.cap_drop or [], host.privileged)
+    sets = Capabilities(bounding=capability_names, effective=capability_names, permitted=capability_names)
+    devices, rules = _devices(host)
+    hide = not host.privileged and not options.systempaths_unconfined
+    process = Process(
+        terminal=config.tty,
+        args=(record.path, *record.args),
+        env=environment(record),
+        cwd=config.working_dir or "/",
+        capabilities=sets,
+        rlimits=rlimits(host),
+        no_new_privileges=options.no_new_privileges,
+        apparmor_profile=profiles.apparmor(options, host.privileged),
+        oom_score_adj=host.oom_score_adj,
+    )
+    linux = Linux(
+        sysctl=_sysctls(host, kinds, base.linux.sysctl),
+        resources=resources(host, rules, base.linux.resources.devices),
+        namespaces=tuple(Namespace(type=kind) for kind in sorted(kinds)),  # type: ignore[arg-type]
+        devices=defaults.privileged_devices() if host.privileged else (*base.linux.devices, *devices),
+        seccomp=profiles.seccomp(options, host.privileged, capability_names),
+        masked_paths=tuple(host.masked_paths or ()) if hide else (),
+        readonly_paths=tuple(host.readonly_paths or ()) if hide else (),
+    )
+    return Spec(
+        process=process,
+        root=Root(readonly=host.readonly_rootfs),
+        hostname=config.hostname if "uts" in kinds else "",
+        domainname=config.domainname if "uts" in kinds else "",
+        mounts=_mounts(record, base.mounts, bound, kinds),
+        annotations=dict(host.annotations) if host.annotations is not UNSET else {},
+        linux=linux,
+    )
+
+
+def build(
+    ctx: Containers, container: Container, root: RootMount, bound: Bound, io: Fifos, joins: dict[str, int]
+) -> tuple[Spec, Extras]:
+    """Specification and extras of a container that is about to start; its endpoint is there."""
+    record, host, endpoint = container.record, container.record.host, container.endpoint
+    kinds = namespaces(host)
+    network = None
+    if "network" in kinds:
+        bridged = host.network_mode == "bridge" and endpoint is not None
+        network = NetworkSetup(
+            loopback=True,
+            interface=endpoint.interface if bridged and endpoint else None,
+            address=f"{endpoint.address}/{endpoint.prefix_len}" if bridged and endpoint else None,
+            gateway=endpoint.gateway if bridged and endpoint else None,
+            mac=endpoint.mac if bridged and endpoint else None,
+        )
+    rows, columns = host.console_size
+    stdio = StdioSetup(terminal=record.terminal, rows=rows, cols=columns, stdin=io.stdin, stdout=io.stdout, stderr=io.stderr)
+    init = f"host:{ctx.defaults.init_path}" if ctx.defaults.init_path else "builtin"
+    document = spec(record, kinds, bound, ctx.profiles)
+    return document, extras(record, root, network, stdio, joins, init)
+
+
+def extras(record: Record, root: RootMount, network: NetworkSetup | None, stdio: StdioSetup, joins: dict[str, int], init: str | None) -> Extras:
+    """The extras of a container's plan."""
+    return Extras(
+        root=root,
+        network=network,
+        stdio=stdio,
+        user=record.config.user,
+        groups=tuple(record.host.group_add or ()),
+        init=init if record.host.init is True else None,
+        join=joins,
+        create_workdir=True,
+    )
+
+
+def environment(record: Record) -> tuple[str, ...]:
+    """PATH, HOSTNAME and TERM as Docker sets them, then what was given; HOME is added where the user is known."""
+    given = list(record.config.env or [])
+    names = {variable.partition("=")[0] for variable in given}
+    env = [DEFAULT_PATH] if "PATH" not in names else []
+    if "HOSTNAME" not in names and record.config.hostname:
+        env.append(f"HOSTNAME={record.config.hostname}")
+    if record.config.tty and "TERM" not in names:
+        env.append("TERM=xterm")
+    return (*env, *(variable for variable in given if "=" in variable))
+
+
+def rlimits(host: HostConfig) -> tuple[Rlimit, ...]:
+    """The ulimits of a request. Raises Internal for an unknown name, as Docker's start does."""
+    found = []
+    for limit in host.ulimits or []:
+        if limit.name not in _RLIMITS:
+            raise Internal(f"failed to create task for container: wrong rlimit value: RLIMIT_{limit.name.upper()}")
+        found.append(
+            Rlimit(type=f"RLIMIT_{limit.name.upper()}", soft=limit.soft if limit.soft >= 0 else UNLIMITED, hard=limit.hard if limit.hard >= 0 else UNLIMITED)
+        )
+    return tuple(found)
+
+
+def resources(host: HostConfig, rules: tuple[DeviceCgroup, ...], base: tuple[DeviceCgroup, ...]) -> Resources:
+    """Limits and device rules."""
+    quota, period = host.cpu_quota or None, host.cpu_period or None
+    if host.nano_cpus:
+        quota, period = host.nano_cpus * CPU_PERIOD_US // 1_000_000_000, CPU_PERIOD_US
+    memory = Memory(
+        limit=host.memory or None,
+        reservation=host.memory_reservation or None,
+        swap=host.memory_swap or None,
+        swappiness=host.memory_swappiness if host.memory_swappiness not in (None, -1) else None,
+        disable_oom_killer=True if host.oom_kill_disable else None,
+    )
+    cpu = Cpu(shares=host.cpu_shares or None, quota=quota, period=period, cpus=host.cpuset_cpus, mems=host.cpuset_mems)
+    allow_all = (DeviceCgroup(allow=True),)
+    return Resources(
+        devices=allow_all if host.privileged else (*base, *rules),
+        memory=memory if memory != Memory() else None,
+        cpu=cpu if cpu != Cpu() else None,
+        pids=Pids(limit=host.pids_limit) if host.pids_limit else None,
+    )
+
+
+def _sysctls(host: HostConfig, kinds: frozenset[str], base: dict[str, str]) -> dict[str, str]:
+    given = dict(host.sysctls) if host.sysctls is not UNSET else {}
+    prefix = "failed to create task for container: "
+    for name in given:
+        if name.startswith("net."):
+            if host.network_mode == "host":
+                raise Internal(f'{prefix}sysctl "{name}" not allowed in host network namespace')
+        elif name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
+            if "ipc" not in kinds:
+                raise Internal(f'{prefix}sysctl "{name}" is not allowed in the hosts ipc namespace')
+        elif name not in ("kernel.domainname", "kernel.hostname") or "uts" not in kinds:
+            raise Internal(f'{prefix}sysctl "{name}" is not in a separate kernel namespace')
+    inherited = base if "network" in kinds else {}
+    return {**inherited, **given}
+
+
+def _devices(host: HostConfig) -> tuple[tuple[Device, ...], tuple[DeviceCgroup, ...]]:
+    devices: list[Device] = []
+    rules: list[DeviceCgroup] = []
+    for mapping in host.devices or []:
+        target = mapping.path_in_container or mapping.path_on_host
+        try:
+            found = _device_nodes(mapping.path_on_host, target)
+        except FileNotFoundError:
+            raise Internal(f'error gathering device information while adding custom device "{mapping.path_on_host}": no such file or directory') from None
+        if not found:
+            raise Internal(f'error gathering device information while adding custom device "{mapping.path_on_host}": not a device node')
+        devices += found
+        access = mapping.cgroup_permissions or "rwm"
+        rules += [DeviceCgroup(allow=True, type=d.type, major=d.major, minor=d.minor, access=access) for d in found]
+    for rule in host.device_cgroup_rules or []:
+        rules.append(security.device_rule(rule))
+    return tuple(devices), tuple(rules)
+
+
+def _device_nodes(path: str, target: str) -> list[Device]:
+    info = os.stat(path)
+    if stat.S_ISDIR(info.st_mode):
+        nodes: list[Device] = []
+        for folder, _, files in os.walk(path):
+            for name in files:
+                inner = os.path.join(folder, name)
+                if not os.path.islink(inner):
+                    nodes += _device_nodes(inner, os.path.normpath(target + inner[len(path) :]))
+        return nodes
+    kind = "b" if stat.S_ISBLK(info.st_mode) else "c" if stat.S_ISCHR(info.st_mode) else ""
+    if not kind:
+        return []
+    device = Device(
+        path=target, type=kind, major=os.major(info.st_rdev), minor=os.minor(info.st_rdev), file_mode=stat.S_IMODE(info.st_mode), uid=info.st_uid, gid=info.st_gid
+    )
+    return [device]
+
+
+def _mounts(record: Record, base: tuple[Mount, ...], bound: Bound, kinds: frozenset[str]) -> tuple[Mount, ...]:
+    host = record.host
+    tmpfs = dict(host.tmpfs) if host.tmpfs is not UNSET else {}
+    taken = {point.destination for point in record.mounts} | {os.path.normpath(target) for target in tmpfs}
+    found: list[Mount] = []
+    for mount in base:
+        if mount.destination in taken:
+            continue
+        if mount.destination == "/dev/shm":
+            found.append(_shm(mount, host))
+        elif mount.destination == "/dev/mqueue" and "ipc" not in kinds:
+            found.append(Mount(destination="/dev/mqueue", type="bind", source="/dev/mqueue", options=("rbind", "nosuid", "noexec", "nodev")))
+        elif mount.destination in ("/sys", "/sys/fs/cgroup") and host.privileged:
+            found.append(msgspec.structs.replace(mount, options=tuple("rw" if option == "ro" else option for option in mount.options)))
+        else:
+            found.append(mount)
+    for name, path in (("resolv.conf", bound.resolv_conf), ("hostname", bound.hostname), ("hosts", bound.hosts)):
+        if f"/etc/{name}" not in taken:
+            found.append(Mount(destination=f"/etc/{name}", type="bind", source=str(path), options=("rbind", "rprivate", "rw" if not host.readonly_rootfs else "ro")))
+    wanted = [Mount(destination=os.path.normpath(target), type="tmpfs", source="tmpfs", options=tmpfs_words(text)) for target, text in tmpfs.items()]
+    asked = {os.path.normpath(m.target): m for m in (host.mounts if host.mounts is not UNSET else []) if m.target is not UNSET}
+    for point in record.mounts:
+        if point.type == "tmpfs":
+            words = tmpfs_words(points.tmpfs_options(asked[point.destination])) + (() if point.rw else ("ro",))
+            wanted.append(Mount(destination=point.destination, type="tmpfs", source="tmpfs", options=words))
+            continue
+        request = asked.get(point.destination)
+        single = request is not None and request.bind_options is not UNSET and request.bind_options.non_recursive is True
+        options = ("bind" if single else "rbind", point.propagation or "rprivate", "rw" if point.rw else "ro")
+        wanted.append(Mount(destination=point.destination, type="bind", source=point.source, options=options))
+    # Shallow targets first, so that a mount below another one is not hidden by it.
+    return (*found, *sorted(wanted, key=lambda mount: mount.destination.count("/")))
+
+
+def _shm(mount: Mount, host: HostConfig) -> Mount:
+    if host.ipc_mode == "host":
+        return Mount(destination="/dev/shm", type="bind", source="/dev/shm", options=("rbind", "nosuid", "nodev", "noexec"))
+    if host.ipc_mode.startswith("container:"):
+        return Mount(destination="/dev/shm", type="join", source="shm", options=("nosuid", "nodev", "noexec"))
+    options = tuple(option for option in mount.options if not option.startswith("size="))
+    return msgspec.structs.replace(mount, options=(*options, f"size={host.shm_size}"))
+
+
+_TMPFS_FLAGS = {
+    "exec", "noexec", "suid", "nosuid", "dev", "nodev", "ro", "rw", "sync", "async", "dirsync", "atime", "noatime", "diratime", "nodiratime", "relatime",
+    "norelatime", "strictatime", "nostrictatime", "private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable",
+}  # fmt: skip
+_TMPFS_KEYS = {"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"}
+
+
+def tmpfs_words(text: str) -> tuple[str, ...]:
+    """The mount words of a `--tmpfs` value over Docker's defaults (noexec, nosuid, nodev). Raises Internal (`invalid tmpfs option "zz"`)."""
+    words = ["noexec", "nosuid", "nodev"]
+    for option in filter(None, text.split(",")):
+        key, equals, _ = option.partition("=")
+        if (key not in _TMPFS_KEYS) if equals else (option not in _TMPFS_FLAGS):
+            raise Internal(f'invalid tmpfs option "{key}"')
+        opposite = option.removeprefix("no") if option.startswith("no") else f"no{option}"
+        words = [word for word in words if word != opposite and (not equals or not word.startswith(f"{key}="))]
+        words.append(option)
+    return tuple(words)

@@ -1,0 +1,161 @@
+"""Starting a container, step by step; each step pushes its undo, so that a failure leaves what was there before.
+
+The order: a blank child, its files and FIFOs, the root, the address, the output, the limits; then the child gets its plan
+and becomes the container.
+"""
+
+import asyncio
+import os
+import time
+from contextlib import AsyncExitStack
+
+from pier import trace
+from pier.containers import files, wait
+from pier.containers.joins import open_joins
+from pier.containers.record import Container
+from pier.containers.shapes import shape
+from pier.containers.spec import build
+from pier.containers.streams import log_config
+from pier.containers.table import Containers
+from pier.errors import Conflict, Internal, Invalid, NotFound, NotModified, PierError
+from pier.logs import fifos
+
+from pier.runtime.limits import limits
+from pier.runtime.plan import RootMount, plan
+from pier.runtime.supervisor import Child, StartFailed
+
+START_PATIENCE_S = 60
+LAZY_SAVE_S = 0.5
+_PREFIX = "failed to create task for container: "
+
+
+async def start(ctx: Containers, name: str, detach_keys: str = "") -> None:
+    """Start a container; returns when its process runs.
+
+    Raises NotFound, NotModified (it runs), Conflict (it is being removed), Invalid (its command cannot be executed:
+    what `docker run` turns into 126 and 127), Internal.
+    """
+    container = ctx.find(name)
+    async with container.lock:
+        if container.removed or container.state.status in ("removing", "dead"):
+            raise Conflict("container is marked for removal and cannot be started")
+        if container.state.running:
+            raise NotModified("container is already running")
+        if container.restart_task:
+            container.restart_task.cancel()
+            container.restart_task = None
+        container.backoff_s = 0.0
+        ctx.set_state(container, restart_count=0, stopped_by_user=False)
+        await run(ctx, container)
+
+
+async def run(ctx: Containers, container: Container) -> None:
+    """Bring a container up; its lock is held. A failure is recorded in its state, told to its waiters and raised."""
+    try:
+        await _run(ctx, container)
+    except StartFailed as failure:
+        text = _PREFIX + failure.message
+        await _failed(ctx, container, failure.exit_code, text)
+        raise (Invalid if failure.exit_code in (126, 127) else Internal)(text) from None
+    except PierError as problem:
+        await _failed(ctx, container, 128, str(problem))
+        raise
+    except OSError as problem:
+        where = f" {problem.filename}" if problem.filename else ""
+        text = f"{_PREFIX}{os.strerror(problem.errno or 0)}{where}"
+        await _failed(ctx, container, 128, text)
+        raise Internal(text) from problem
+
+
+async def _failed(ctx: Containers, container: Container, code: int, text: str) -> None:
+    status = "created" if not container.state.ever_started else "exited"
+    ctx.set_state(container, status=status, exit_code=code, error=text, pid=0)
+    wait.tell_failed_start(container)
+    ctx.publish(container, "die", exitCode=str(code), execDuration="0")
+    await ctx.save_state(container)
+    if container.record.host.auto_remove:
+        from pier.containers.remove import erase
+
+        await erase(ctx, container)
+
+
+async def _run(ctx: Containers, container: Container) -> None:
+    record, host = container.record, container.record.host
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as undo:
+        trace.point("start.child")
+        child = await _take_child(ctx, container)
+        undo.callback(container.let_go, child)
+        joins = open_joins(ctx, host)
+        undo.callback(joins.close)
+        trace.point("start.network")
+        if host.network_mode in ("bridge", "none", "host"):
+            endpoint = record.endpoints.get(host.network_mode)
+            container.endpoint = await ctx.networks.attach(
+                container.id, host.network_mode, child.netns_fd, hostname=record.config.hostname, mac=endpoint.mac_address if endpoint else ""
+            )
+            undo.push_async_callback(_detach, ctx, container)
+        elif not host.network_mode.startswith("container:"):
+            raise NotFound(f"failed to set up container networking: network {host.network_mode} not found")
+        bound = files.write(ctx, container)
+        trace.point("start.streams")
+        io = fifos.make(ctx.exec_root, container.id, stdin=record.config.open_stdin, terminal=record.terminal)
+        undo.callback(io.remove)
+        trace.point("start.root")
+        root = await ctx.snapshots.rootfs(container.id)
+        fds = [lower for lower in root.lowers if isinstance(lower, int)]
+        lowers = tuple(fds.index(lower) if isinstance(lower, int) else lower for lower in root.lowers)
+        mount = RootMount(lowers=lowers, upper=root.upper, work=root.work, readonly=host.readonly_rootfs)
+        spec, extras = build(ctx, container, mount, bound, io, {kind: len(fds) + index for kind, index in joins.indexes.items()})
+        steps = plan(spec, extras, ctx.facts)
+        if not record.terminal:
+            await ctx.pump.open(container.id, **io.take(), log=log_config(ctx, container), stdin_once=record.config.stdin_once)
+            undo.push_async_callback(ctx.pump.close, container.id)
+        trace.point("start.limits")
+        if spec.linux is not None and spec.linux.resources is not None:
+            ctx.facts.cgroups.apply(container.id, limits(spec.linux.resources, ctx.facts))
+        trace.point("start.run")
+        begun_ns = time.time_ns()
+        try:
+            await asyncio.wait_for(child.run(steps.encode(), [*fds, *joins.fds]), START_PATIENCE_S)
+        except asyncio.TimeoutError:
+            raise Internal(f"{_PREFIX}the container did not start within {START_PATIENCE_S} s: a mount that hangs? It was ended.") from None
+        if record.terminal:
+            await ctx.supervisor.hold(container.id, "console", child.console_fd)
+            await ctx.pump.open(container.id, console=child.console_fd, log=log_config(ctx, container), stdin_once=record.config.stdin_once)
+            if any(host.console_size):
+                await ctx.pump.resize(container.id, *host.console_size)
+        trace.point("start.record")
+        undo.pop_all()
+        joins.close()
+    container.exited = asyncio.Event()
+    container.run_number += 1
+    ctx.set_state(
+        container, status="running", pid=child.pid, exit_code=0, error="", oom_killed=False, started_ns=begun_ns, ever_started=True, finished_ns=container.state.finished_ns
+    )
+    ctx.remember_running(container.id, child.pid, child.start_time, begun_ns)
+    if host.restart_policy.name != "no":
+        await ctx.save_state(container)
+    elif not host.auto_remove:
+        loop.call_later(LAZY_SAVE_S, _save_later, ctx, container, container.run_number)
+    ctx.publish(container, "start")
+
+
+def _save_later(ctx: Containers, container: Container, run_number: int) -> None:
+    if not container.removed and container.run_number == run_number and container.state.running and not ctx.stopping:
+        ctx.spawn(ctx.save_state(container), f"save {container.record.short_id}")
+
+
+async def _take_child(ctx: Containers, container: Container) -> Child:
+    child, container.child = container.child, None
+    if child is None:
+        for gone in list(container.discarded.values()):  # the keeper knows one child of a key at a time
+            await asyncio.wait_for(gone.wait(), START_PATIENCE_S)
+        child = await ctx.supervisor.spawn(container.id, shape(container.record.host))
+    container.child = child
+    return child
+
+
+async def _detach(ctx: Containers, container: Container) -> None:
+    container.endpoint = None
+    await ctx.networks.detach(container.id)

@@ -1,0 +1,196 @@
+"""The context of every verb: what they depend on, and the table of live containers."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Awaitable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from pier.containers.record import Container, Record, State, encode
+from pier.containers.security import Profiles, parse
+from pier.containers.validate import Machine
+from pier.errors import Conflict, Invalid, NotFound
+from pier.events import Journal
+from pier.images import Images
+from pier.logs import reader
+from pier.logs.client import Pump
+from pier.networks import Networks
+from pier.runtime.facts import HostFacts
+from pier.runtime.supervisor import Supervisor
+from pier.snapshots import Snapshots
+from pier.store import Store
+
+log = logging.getLogger("pier.containers")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the configuration of the daemon says about containers.
+
+    `dns*` are those of daemon.json; `log_driver` is `local`, `json-file` or `none`.
+    """
+
+    log_driver: str = "local"
+    log_options: dict[str, str] = field(default_factory=dict)
+    shm_size_bytes: int = 64 << 20
+    init: bool = False
+    init_path: str = ""
+
+
+@dataclass(eq=False)
+class Containers:
+    """Dependencies and live containers; use from the loop's thread only.
+
+    `table` maps IDs to containers, `names` maps names to IDs (a name is in it from the moment create takes it).
+    """
+
+    data_root: Path
+    exec_root: Path
+    boot_id: str
+    store: Store
+    volatile: Store
+    journal: Journal
+    images: Images
+    snapshots: Snapshots
+    networks: Networks
+    supervisor: Supervisor
+    pump: Pump
+    facts: HostFacts
+    defaults: Defaults
+    machine: Machine
+    profiles: Profiles
+    table: dict[str, Container] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    execs: "dict[str, object]" = field(default_factory=dict)
+    tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
+    stopping: bool = False
+
+    def find(self, name: str) -> Container:
+        """The container of an ID, a name (with or without its slash) or a unique prefix of an ID.
+
+        Raises NotFound (`No such container: X`), Invalid where a prefix fits several.
+        """
+        found = self.table.get(name) or self.table.get(self.names.get(name.removeprefix("/"), ""))
+        if found:
+            return found
+        fitting = [c for c in self.table.values() if name and c.id.startswith(name)]
+        if len(fitting) > 1:
+            raise Invalid(f"multiple IDs found with provided prefix: {name}")
+        if not fitting:
+            raise NotFound(f"No such container: {name}")
+        return fitting[0]
+
+    def folder(self, container_id: str) -> Path:
+        """<data-root>/containers/<id>: records, logs and the files bound into /etc."""
+        return self.data_root / "containers" / container_id
+
+    def log_path(self, container: Container) -> str:
+        """The file that a container's log is in; "" for the driver none."""
+        kind = container.record.host.log_config.type
+        return "" if kind == "none" else reader.path(str(self.folder(container.id)), kind)
+
+    def apparmor_profile(self, record: Record) -> str:
+        """The AppArmor profile of a container as inspect shows it."""
+        return self.profiles.apparmor(parse(record.host.security_opt or [], record.host.privileged), record.host.privileged)
+
+    def image_label(self, record: Record) -> str:
+        """The image as lists show it: the name asked for while it still means that image, else the ID."""
+        try:
+            return record.image_name if self.images.resolve(record.image_name).id == record.image_id else record.image_id
+        except (NotFound, Invalid):
+            return record.image_id
+
+    def users_of(self, image_id: str) -> list[tuple[str, bool]]:
+        """(container ID, whether it runs) for each container of an image."""
+        return [(c.id, c.state.running) for c in self.table.values() if c.record.image_id == image_id]
+
+    def take_name(self, name: str, container_id: str) -> None:
+        """Reserve a name. Raises Conflict with Docker's text where it is in use."""
+        holder = self.names.get(name)
+        if holder:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
+                "You have to remove (or rename) that container to be able to reuse that name."
+            )
+        self.names[name] = container_id
+
+    async def insert(self, container: Container) -> None:
+        """Write a new container durably."""
+        record, state = container.record, encode(container.state)
+        row = (record.id, record.name, record.created_ns, record.image_id, encode(record), state)
+        await self.store.write(lambda db: db.execute("INSERT INTO containers VALUES (?,?,?,?,?,?)", row))
+
+    async def save_state(self, container: Container) -> None:
+        """Write a container's state durably."""
+        row = (encode(container.state), container.id)
+        await self.store.write(lambda db: db.execute("UPDATE containers SET state=? WHERE id=?", row))
+
+    async def save_record(self, container: Container, record: Record) -> None:
+        """Write a changed record (a rename) durably, then make it the container's."""
+        row = (record.name, encode(record), record.id)
+        await self.store.write(lambda db: db.execute("UPDATE containers SET name=?, record=? WHERE id=?", row))
+        container.record = record
+
+    async def delete(self, container_id: str) -> None:
+        """Delete a container's row durably."""
+        await self.store.write(lambda db: db.execute("DELETE FROM containers WHERE id=?", (container_id,)))
+
+    def set_state(self, container: Container, **changes: object) -> State:
+        """Replace a container's state with a changed copy and return it."""
+        container.state = msgspec.structs.replace(container.state, **changes)
+        return container.state
+
+    def remember_running(self, key: str, pid: int, start_time: int, started_ns: int) -> None:
+        """Note in volatile.db, without waiting, what a next daemon or keeper needs to find the process again."""
+        row = (key, self.boot_id, pid, start_time, started_ns)
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO running VALUES (?,?,?,?,?)", row)
+
+        self.spawn(self._quietly(self.volatile.write(write, durable=False)), f"remember {key[:12]}")
+
+    def forget_running(self, key: str) -> None:
+        """Take back what `remember_running` noted."""
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM running WHERE key=?", (key,))
+
+        self.spawn(self._quietly(self.volatile.write(write, durable=False)), f"forget {key[:12]}")
+
+    def forget_strangers(self) -> None:
+        """Delete what volatile.db has of other boots and of containers that are gone."""
+        known = [(key,) for key in self.table]
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute("CREATE TEMP TABLE IF NOT EXISTS known (key TEXT)")
+            db.execute("DELETE FROM known")
+            db.executemany("INSERT INTO known VALUES (?)", known)
+            db.execute("DELETE FROM running WHERE boot_id <> ? OR key NOT IN (SELECT key FROM known)", (self.boot_id,))
+
+        self.spawn(self._quietly(self.volatile.write(write, durable=False)), "forget strangers")
+
+    def publish(self, container: Container, action: str, **attributes: str) -> None:
+        """Publish an event of a container, with its image, name and labels as Docker does."""
+        labels = dict(container.record.config.labels or {})
+        self.journal.publish(
+            "container", action, container.id, {**labels, "image": container.record.image_name, "name": container.name, **attributes}
+        )
+
+    def spawn(self, coroutine: Coroutine[object, object, None], name: str) -> "asyncio.Task[None]":
+        """Run something in the background; a failure is logged, and a shutdown waits for it."""
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception():
+            log.error("%s failed", task.get_name(), exc_info=task.exception())
+
+    @staticmethod
+    async def _quietly(awaitable: Awaitable[object]) -> None:
+        await awaitable

@@ -1,0 +1,65 @@
+"""Fields of a create request whose feature comes later: the default is accepted, any other value refused by its name.
+
+Pure. The names are the wire's, so that a message says what to take out of the request.
+"""
+
+from msgspec import UNSET
+
+from pier.api.models.containers import ContainerConfig, CreateRequest, HostConfig
+from pier.errors import NotImplementedByPier
+
+_HOST_FIELDS: tuple[tuple[str, str, tuple[object, ...]], ...] = (
+    ("port_bindings", "PortBindings", ()),
+    ("publish_all_ports", "PublishAllPorts", ()),
+    ("links", "Links", ()),
+    ("volumes_from", "VolumesFrom", ()),
+    ("volume_driver", "VolumeDriver", ()),
+    ("cgroup", "Cgroup", ()),
+    ("cgroup_parent", "CgroupParent", ()),
+    ("storage_opt", "StorageOpt", ()),
+    ("userns_mode", "UsernsMode", ("host",)),
+    ("blkio_weight", "BlkioWeight", ()),
+    ("blkio_weight_device", "BlkioWeightDevice", ()),
+    ("blkio_device_read_bps", "BlkioDeviceReadBps", ()),
+    ("blkio_device_write_bps", "BlkioDeviceWriteBps", ()),
+    ("blkio_device_read_iops", "BlkioDeviceReadIOps", ()),
+    ("blkio_device_write_iops", "BlkioDeviceWriteIOps", ()),
+    ("cpu_realtime_period", "CpuRealtimePeriod", ()),
+    ("cpu_realtime_runtime", "CpuRealtimeRuntime", ()),
+    ("device_requests", "DeviceRequests", ()),
+    ("kernel_memory_tcp", "KernelMemoryTCP", ()),
+    ("cpu_count", "CpuCount", ()),
+    ("cpu_percent", "CpuPercent", ()),
+    ("io_maximum_iops", "IOMaximumIOps", ()),
+    ("io_maximum_bandwidth", "IOMaximumBandwidth", ()),
+)
+_MOUNT_KINDS = ("volume", "image", "cluster", "npipe")
+
+
+def refuse(request: CreateRequest, host: HostConfig) -> None:
+    """Raise NotImplementedByPier for the first field with a value that asks for a missing feature."""
+    for attribute, name, harmless in _HOST_FIELDS:
+        value = getattr(host, attribute)
+        if value is not UNSET and value and value not in harmless:
+            raise NotImplementedByPier(f"HostConfig.{name}")
+    for bind in host.binds or []:
+        source = bind.partition(":")[0]
+        if not source.startswith("/"):
+            raise NotImplementedByPier(f"volume {source!r} (HostConfig.Binds)" if ":" in bind else f"anonymous volume {bind!r} (HostConfig.Binds)")
+    for mount in host.mounts if host.mounts is not UNSET else []:
+        if mount.type in _MOUNT_KINDS:
+            raise NotImplementedByPier(f"mount type {mount.type!r} of {mount.target!r} (HostConfig.Mounts)")
+    if request.volumes:
+        raise NotImplementedByPier(f"volume at {sorted(request.volumes)[0]!r} (Config.Volumes)")
+    if request.healthcheck and request.healthcheck.test and request.healthcheck.test != ["NONE"]:
+        raise NotImplementedByPier("Config.Healthcheck")
+
+
+def image_warnings(config: ContainerConfig) -> list[str]:
+    """What of an image's configuration is not carried out; entries for the answer's `Warnings`."""
+    warnings = []
+    if config.volumes:
+        warnings.append(f"The image declares VOLUME {', '.join(sorted(config.volumes))}: volumes are not supported by Pier yet, the data stays in the container.")
+    if config.healthcheck and config.healthcheck.test and config.healthcheck.test != ["NONE"]:
+        warnings.append("The image declares HEALTHCHECK: health checks are not supported by Pier yet, the container runs without.")
+    return warnings
