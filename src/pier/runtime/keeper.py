@@ -56,6 +56,7 @@ class Keeper:
         self.daemons: dict[int, PolledChannel] = {}
         self.greeted: set[int] = set()
         self.exit_fds: dict[int, KeptChild] = {}
+        self.to_clean: list[KeptChild] = []
         self.unreaped: list[tuple[KeptChild, float]] = []
         self.sweep_until = 0.0
         self.stopping = False
@@ -85,6 +86,7 @@ class Keeper:
             if time.monotonic() < self.sweep_until:
                 self._sweep()
             self._ask_again()
+            self._hand_to_janitor()
             self._flush()
         for helper in self.helpers.values():
             if helper.pid:
@@ -233,11 +235,18 @@ class Keeper:
         if child.pidfd in self.exit_fds:
             self.epoll.unregister(child.pidfd)
             del self.exit_fds[child.pidfd]
-        launcher = self.helpers.get("launcher")
-        if child.cgroup and launcher and launcher.channel:
-            # The last descriptor of a dead mount namespace costs 4-6 ms to close: the launcher's janitor does it.
-            launcher.channel.send({"op": "clean", "key": key}, [child.mntns] if child.mntns >= 0 else [])
-        child.close()
+        if child.cgroup and "launcher" in self.helpers:
+            self.to_clean.append(child)
+        else:
+            child.close()
+
+    def _hand_to_janitor(self) -> None:
+        """The last descriptor of a dead mount namespace costs 4-6 ms to close: the launcher's janitor does it."""
+        launcher = self.helpers["launcher"].channel if "launcher" in self.helpers else None
+        while self.to_clean and launcher and not launcher.closed:
+            child = self.to_clean.pop()
+            launcher.send({"op": "clean", "key": child.key}, [child.mntns] if child.mntns >= 0 else [])
+            child.close()
 
     def _sweep(self) -> None:
         """Reap whatever has ended: helpers, orphans that came to us as subreaper, blank children nobody announced."""

@@ -252,9 +252,15 @@ class Supervisor:
     # --- inside
 
     async def _connect_keeper(self) -> None:
-        sock = await self._reach_keeper()
-        self._keeper = AsyncChannel(sock, self._keeper_event, self._keeper_closed)
-        message, _ = await self._keeper.call("hello", version=PROTOCOL_VERSION)
+        while True:
+            self._keeper = None
+            channel = AsyncChannel(await self._reach_keeper(), self._keeper_event, lambda: self._keeper_closed(channel))
+            try:
+                message, _ = await channel.call("hello", version=PROTOCOL_VERSION)
+                break
+            except PeerGone:
+                continue  # it was about to die when it took the connection
+        self._keeper = channel
         self.keeper_pid = int(message["pid"])
         self._held = message["held"]
         self._kept = {}
@@ -312,8 +318,8 @@ class Supervisor:
             return  # the keeper is gone, too: its own reconnection brings the helpers back
         self._on_lost(name)
 
-    def _keeper_closed(self) -> None:
-        if not self._stopping:
+    def _keeper_closed(self, channel: AsyncChannel) -> None:
+        if not self._stopping and self._keeper is channel:
             self._spawn_task(self._reconnect_keeper())
 
     async def _reconnect_keeper(self) -> None:
@@ -337,6 +343,7 @@ class Supervisor:
                 await self._connect_helper(name)
                 self._on_lost(name)
         if lost:
+            await self.sweep(set())  # the dead keeper's spare children have left their cgroups
             self._on_lost("keeper")
 
     async def _adopt(self, live: _Live) -> None:

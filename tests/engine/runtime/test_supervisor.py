@@ -224,8 +224,11 @@ def test_kill_9_of_keeper_and_daemon_the_next_daemon_adopts_by_its_records(place
         keeper = supervisor.keeper_pid
         supervisor.close()
         os.kill(keeper, signal.SIGKILL)
+        await place.until(lambda: not place.processes())
+        strays = place.layout.ids() - {record.key}
         async with place.supervisor() as second:
             assert second.kept() == []
+            assert set(await second.sweep({record.key})) == strays  # the spare children of the dead keeper
             await second.adopt([record, Record("9" * 64, record.pid, record.start_time + 1)])
             assert not (await place.exit_of("9" * 64)).known  # the pid is there, the start time says it is somebody else
             os.kill(record.pid, signal.SIGKILL)
