@@ -118,8 +118,7 @@ class Sink:
 class Intake:
     """One layer on its way into the folder `dir_fd`.
 
-    `layer = Intake(...); layer.read(source); layer.finish()`; `finish` makes it usable and durable, and may be left out
-    for what turned out not to be a layer.
+    `read` takes the tar in, `finish` makes it usable, `close` is always due.
     """
 
     def __init__(self, dir_fd: int, budget: Budget, limits: Limits = DEFAULT) -> None:
@@ -160,14 +159,13 @@ class Intake:
         return self._sink.size
 
     def finish(self, kind: str) -> Layer:
-        """Make the layer usable as `kind` and durable. Raises the kept refusal, OSError."""
+        """Make the layer usable as `kind`; durable it is after `sync_files` or `sync_filesystem`. Raises the kept refusal, OSError."""
         if self.refusal:
             raise self.refusal
         if kind == "erofs":
             self._make_index()
         else:
             self._unpack()
-        os.fsync(self._dir_fd)
         dropped = {name.decode(errors="backslashreplace"): count for name, count in self.tree.dropped.items()}
         return Layer(self.diff_id, self.tar_bytes, dropped)
 
@@ -184,8 +182,6 @@ class Intake:
                 erofs.write_index(self.tree, fd, self._tar_fd, self.tar_bytes, uuid)
             except erofs.IndexTooLarge as error:
                 raise BadArchive("", str(error)) from None
-            os.fsync(fd)
-            os.fsync(self._tar_fd)
         finally:
             os.close(fd)
 
@@ -197,14 +193,24 @@ class Intake:
             unpack.write_files(self.tree, self._tar_fd, files_fd)
             skeleton.write_skeleton(self.tree, self._tar_fd, self.tar_bytes, skeleton_fd)
             os.unlink(TAR, dir_fd=self._dir_fd)
-            # One for all the files of the layer: an fsync for each is three times the whole work.
-            if _libc.syncfs(files_fd) < 0:
-                raise OSError(ctypes.get_errno(), "syncfs")
         finally:
             os.close(files_fd)
             os.close(skeleton_fd)
 
 
-def stream_bytes(fd: int) -> Callable[[], bytes]:
-    """Pull from an open file in pieces."""
-    return lambda: os.read(fd, READ_BYTES)
+def sync_files(dir_fd: int) -> None:
+    """fsync every file of a folder, and the folder. Raises OSError."""
+    for name in os.listdir(dir_fd):
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    os.fsync(dir_fd)
+
+
+def sync_filesystem(fd: int) -> None:
+    """syncfs(2): everything on the file system of `fd`. Raises OSError."""
+    if _libc.syncfs(fd) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "syncfs")

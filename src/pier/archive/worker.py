@@ -1,0 +1,110 @@
+"""The worker process: parses what strangers made, in a child per job that can do nothing else.
+
+The worker itself only waits: it reads requests from the daemon's channel, forks a child for each, and looks after it. The
+child gives up what it does not need (confinement), has the job's descriptors and the channel to answer on, and ends; its
+memory goes with it. Closing the channel kills the child and ends the worker: that is how the daemon gets rid of a
+job that hangs. A child that dies without an answer is answered for.
+"""
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+
+from pier.archive import confinement, jobs
+from pier.ipc.channel import MAX_MESSAGE_BYTES, Channel, Message
+
+_ANSWERED = 0
+
+
+def main(channel: "Channel | int") -> None:
+    """Serve requests until the channel closes: an ipc.Channel, or the descriptor of its socket. One job at a time."""
+    if isinstance(channel, int):
+        channel = Channel(socket.socket(fileno=channel))
+    gc.collect()
+    gc.freeze()
+    while True:
+        try:
+            got = channel.recv()
+        except (OSError, ValueError):
+            return
+        if got is None:
+            return
+        message, fds = got
+        try:
+            alive = _serve(channel, message, fds)
+        except OSError:
+            return
+        finally:
+            for fd in fds:
+                os.close(fd)
+        if not alive:
+            return
+
+
+def _serve(channel: Channel, message: Message, fds: list[int]) -> bool:
+    """Run one job in a child; False when the channel closed meanwhile."""
+    pid = os.fork()
+    if pid == 0:
+        _child(channel, message, fds)
+    pidfd = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(channel.fileno(), select.POLLIN)
+        while True:
+            ready = dict(poll.poll())
+            if pidfd in ready:
+                return _ended(channel, message, pid)
+            got = channel.recv()
+            if got is None:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return False
+            other, extra = got
+            for fd in extra:
+                os.close(fd)
+            if other.get("op") == "cancel" and other.get("job") == message.get("job"):
+                os.kill(pid, signal.SIGKILL)
+            elif "id" in other:
+                channel.send({"re": other["id"], "error": {"message": "the worker has a job already", "kind": "request"}})
+    finally:
+        os.close(pidfd)
+
+
+def _ended(channel: Channel, message: Message, pid: int) -> bool:
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code != _ANSWERED:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        channel.send({"re": message.get("id"), "error": {"message": f"the worker's job {message.get('op')} {how}", "kind": "died"}})
+    return True
+
+
+def _child(channel: Channel, message: Message, fds: list[int]) -> None:
+    """The job, in the forked child: never returns."""
+    code = 1
+    try:
+        job = message.get("job")
+        answer: Message = {"re": message.get("id")}
+
+        def say(fields: Message) -> None:
+            channel.send({"op": "progress", "job": job, **fields})
+
+        try:
+            confinement.enter(message.get("op", ""), message.get("kind", ""), fds, channel.fileno())
+            answer |= jobs.run(message.get("op", ""), message, fds, say)
+            if jobs.rough_size(answer) > MAX_MESSAGE_BYTES - 4096:
+                answer = {"re": message.get("id"), "error": {"message": "the archive's documents are too large together", "entry": "", "kind": "archive"}}
+        except BaseException as error:
+            fields = jobs.error_fields(error)
+            if fields["kind"] == "bug":
+                traceback.print_exc()
+                sys.stderr.flush()
+            answer = {"re": message.get("id"), "error": fields}
+        channel.send(answer)
+        code = _ANSWERED
+    finally:
+        os._exit(code)
