@@ -1,0 +1,123 @@
+"""Images: what is here, what it is called, and the verbs on it, one file each.
+
+    images, tags, layers, image_layers    the tables (schema.py); catalog.py has them in memory
+    <data-root>/content                   configuration and manifest of each image, compressed layers where they came so
+    <data-root>/layers                    the layers, stored once whatever the number of images that have them
+
+True at every instant: a row names only files that are there; a name belongs to one image; an image's ID is the digest of its
+configuration. Files without a row are what a daemon that died left: `repair` collects them.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+from pier.api.models.images import DeleteItem, HistoryItem, ImageInspect, ImageSummary, PruneReport
+from pier.content import ContentStore
+from pier.errors import NotFound
+from pier.events import Journal
+from pier.images import history as _history
+from pier.images import import_ as _import
+from pier.images import inspect as _inspect
+from pier.images import listing as _listing
+from pier.images import load as _load
+from pier.images import progress
+from pier.images import prune as _prune
+from pier.images import remove as _remove
+from pier.images import repair as _repair
+from pier.images import tag as _tag
+from pier.images.catalog import Catalog
+from pier.images.context import Context, HasLayers, LayerStore, Users, WorkerPool
+from pier.images.filters import Filters
+from pier.images.image import Image, Layer
+from pier.images.schema import SCHEMA
+from pier.oci.platform import Platform
+from pier.store import Store
+
+__all__ = ["SCHEMA", "Image", "Images", "Layer", "LayerStore", "Users", "WorkerPool"]
+
+
+class Images:
+    """The images of this daemon; use from the loop's thread. Errors carry Docker's words (pier.errors)."""
+
+    def __init__(self, store: Store, content: ContentStore, snapshots: HasLayers, workers: WorkerPool, journal: Journal) -> None:
+        """Read what the tables name. snapshots: whose `layers` is the store of layers that it chose."""
+        self._ctx = Context(store, content, snapshots.layers, workers, journal, Catalog.read(store, content))
+
+    def resolve(self, name: str, platform: Platform | None = None) -> Image:
+        """What a user's text means: name, ID or the beginning of one. Raises NotFound (also for another platform), Invalid."""
+        image = self._ctx.catalog.resolve(name)
+        _inspect.check_platform(image, name, platform)
+        return image
+
+    def by_id(self, identity: str) -> Image:
+        """By the whole ID; also an image that was removed by force while containers use it. Raises NotFound."""
+        image = self._ctx.catalog.get(identity)
+        if image is None:
+            raise NotFound(f"No such image: {identity}")
+        return image
+
+    @contextlib.contextmanager
+    def hold(self, identity: str) -> Iterator[None]:
+        """While a container is being made from it, an image cannot be removed; from its record on, `users` tells of the container."""
+        self._ctx.held[identity] += 1
+        try:
+            yield
+        finally:
+            self._ctx.held[identity] -= 1
+
+    def load(self, stream: AsyncIterator[bytes], quiet: bool = False, platform: Platform | None = None) -> AsyncIterator[progress.Line]:
+        """Take every image of an archive (docker-archive or OCI layout) or none; the lines of Docker's progress, errors among them."""
+        return _load.load(self._ctx, stream, quiet, platform)
+
+    async def import_(
+        self,
+        stream: AsyncIterator[bytes],
+        *,
+        repo: str = "",
+        tag: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: str = "",
+        version: str = "",
+    ) -> str:
+        """Make an image of one layer from a tar; returns its ID. See import_.import_."""
+        return await _import.import_(
+            self._ctx, stream, repo=repo, tag=tag, message=message, changes=changes, platform=platform, version=version
+        )
+
+    async def tag(self, name: str, repo: str, tag: str = "") -> bool:
+        """One more name for an image; False where `repo` is empty. Raises NotFound, Invalid."""
+        return await _tag.tag(self._ctx, name, repo, tag)
+
+    async def remove(self, name: str, force: bool, noprune: bool, users: Users) -> list[DeleteItem]:
+        """Take a name away, and the image with its last one. Raises NotFound, Invalid, Conflict."""
+        return await _remove.remove(self._ctx, name, users, force=force, noprune=noprune)
+
+    async def release(self, identity: str, users: Users) -> None:
+        """Call it when a container is removed: an image that was removed by force goes with the last container made from it."""
+        await _repair.release(self._ctx, identity, users)
+
+    async def prune(self, filters: Filters, users: Users) -> PruneReport:
+        """Remove what has no name, or all that is not used. Raises Invalid."""
+        return await _prune.prune(self._ctx, filters, users)
+
+    async def repair(self, users: Users) -> list[str]:
+        """At start, once the containers are known: collect what a dead daemon left. Returns a line for each thing done."""
+        return await _repair.repair(self._ctx, users)
+
+    def list(self, filters: Filters, *, all: bool = False, shared_size: bool = False, users: Users | None = None) -> list[ImageSummary]:
+        """The images, the newest first. Raises Invalid for a wrong filter, NotFound where one names no image."""
+        count = (lambda identity: len(users(identity))) if users else None
+        return _listing.list_images(self._ctx.catalog, filters, all=all, shared_size=shared_size, containers=count)
+
+    def count(self) -> int:
+        """How many images there are (`Images` of GET /info)."""
+        return sum(1 for _ in self._ctx.catalog)
+
+    def inspect(self, name: str, platform: Platform | None = None) -> ImageInspect:
+        """All that is known of an image. Raises NotFound, Invalid."""
+        return _inspect.inspect(self._ctx.catalog, name, self._ctx.layers.kind, platform)
+
+    def history(self, name: str) -> Sequence[HistoryItem]:
+        """How it was made, the newest step first. Raises NotFound, Invalid."""
+        return _history.history(self._ctx.catalog, name)

@@ -1,0 +1,121 @@
+"""POST /images/load: every image of an archive, or none."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from pier.errors import Invalid, NotFound, PierError
+from pier.images import progress
+from pier.images.commit import NewImage, NewLayer, commit
+from pier.images.context import Context
+from pier.images.job import parsed
+from pier.images.names import from_archive
+from pier.oci import digest as digests
+from pier.oci import image_config, manifest
+from pier.oci.platform import Platform
+from pier.oci.reference import key_of
+
+
+async def load(ctx: Context, stream: AsyncIterator[bytes], quiet: bool, platform: Platform | None = None) -> AsyncIterator[progress.Line]:
+    """The progress lines of Docker's load; what goes wrong is the last line, as its status was sent before.
+
+    stream: the archive as it comes. platform: take only an image for that one.
+    """
+    lines: asyncio.Queue[progress.Line | None] = asyncio.Queue()
+    known = {layer.diff_id for image in ctx.catalog for layer in image.layers}
+    report = Report(lines, known)
+    work = asyncio.ensure_future(_load(ctx, stream, lines, None if quiet else report, platform))
+    work.add_done_callback(lambda _: lines.put_nowait(None))
+    try:
+        while (line := await lines.get()) is not None:
+            yield line
+    finally:
+        # The client went away: the work is not done for nobody, and has cleaned up before this returns.
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+
+async def _load(
+    ctx: Context, stream: AsyncIterator[bytes], lines: "asyncio.Queue[progress.Line | None]", report: "Report | None", platform: Platform | None
+) -> None:
+    try:
+        async with parsed(ctx, "load", stream, report) as (answer, scratch):
+            images = for_platform(from_answer(answer), platform)
+            moved = await commit(ctx, scratch, images)
+    except (PierError, OSError) as error:
+        lines.put_nowait(progress.failed(str(error)))
+        return
+    named = False
+    for image in images:
+        for name in image.references:
+            named = True
+            if old := moved.get(key_of(name)):
+                lines.put_nowait(progress.stream(f"The image {name} already exists, renaming the old one with ID {old} to empty string"))
+            lines.put_nowait(progress.stream(f"Loaded image: {name}"))
+        ctx.publish("load", ctx.catalog.resolve(image.id))
+    if not named:
+        lines.put_nowait({"stream": "".join(f"Loaded image ID: {image.id}\n" for image in images)})
+
+
+class Report:
+    """Turns a worker's progress events into lines: `id` a diff ID, `current` and `total` in bytes; layers that are here are left out."""
+
+    def __init__(self, lines: "asyncio.Queue[progress.Line | None]", known: set[str]) -> None:
+        """lines: where to. known: diff IDs that are here."""
+        self._lines, self._known = lines, known
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """One event."""
+        name = str(event.get("id", ""))
+        if name and name not in self._known:
+            short = name.removeprefix("sha256:")[:12]
+            self._lines.put_nowait(progress.step("Loading layer", short, int(event.get("current", 0)), int(event.get("total", 0))))
+
+
+def from_answer(answer: Mapping[str, Any]) -> list[NewImage]:
+    """The images that a worker found, checked again for what must be true of them. Raises Invalid."""
+    found = [_image(item) for item in answer.get("images", ())]
+    if not found:
+        raise Invalid("the archive holds no image: neither manifest.json nor index.json names one")
+    return found
+
+
+def _image(item: Mapping[str, Any]) -> NewImage:
+    data = str(item["config"]).encode()
+    identity = digests.of(data)
+    if identity != item["config_digest"]:
+        raise Invalid(f"image configuration {item['config_digest']}: its bytes have the digest {identity}")
+    config = image_config.parse(data)
+    layers = tuple(
+        NewLayer(
+            diff_id=str(layer["diff_id"]),
+            folder=str(layer["dir"]),
+            size_bytes=int(layer.get("size", -1)),
+            # An uncompressed blob is the layer's own tar: it is kept once.
+            blob_digest=layer["blob_digest"] if layer.get("blob_digest") not in (None, "", layer["diff_id"]) else None,
+            media_type=str(layer.get("media_type") or ""),
+        )
+        for layer in item["layers"]
+    )
+    if tuple(layer.diff_id for layer in layers) != config.diff_ids:
+        raise Invalid(f"image {identity}: the layers in the archive are not those of its configuration")
+    text = item.get("manifest")
+    if text:
+        document = manifest.parse(str(text).encode())
+        if not isinstance(document, manifest.Manifest) or document.config.digest != identity:
+            raise Invalid(f"image {identity}: its manifest is that of another image")
+    names = tuple(from_archive(str(tag)) for tag in item.get("tags") or ())
+    return NewImage(identity, config, data, layers, str(text).encode() if text else None, names)
+
+
+def for_platform(images: Sequence[NewImage], platform: Platform | None) -> Sequence[NewImage]:
+    """Those for the platform; all where none is given. Raises NotFound where there is none."""
+    if platform is None:
+        return images
+    fitting = [image for image in images if platform.runs(image.config.platform)]
+    if not fitting:
+        there = ", ".join(sorted({str(image.config.platform) for image in images}))
+        raise NotFound(f"the archive has no image for platform {platform}: it has {there}")
+    return fitting
