@@ -58,7 +58,10 @@ def docker_command(config: pytest.Config) -> str:
 def engine_host(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
     """(kind, DOCKER_HOST) of the engine under test."""
     if request.config.getoption("--target") == "reference":
-        yield "reference", reference.host() or pytest.skip("no reference dockerd here")
+        if not reference.available():
+            pytest.skip("no reference dockerd here")
+        with reference.Reference() as peers:
+            yield "reference", peers.start_dockerd()
         return
     from tests.harness.engine import Engine
 

@@ -170,12 +170,12 @@ def test_privileged(docker: Target) -> None:
 def test_hardening_of_proc_and_sys(docker: Target) -> None:
     out = sh(docker, """
         echo masked $(cat /proc/kcore /proc/timer_list /proc/keys /proc/interrupts 2>/dev/null | wc -c) $(ls -A /proc/acpi | wc -l) $(ls -A /sys/firmware | wc -l)
-        for f in /sys/x /proc/sys/kernel/hostname /proc/sysrq-trigger /sys/fs/cgroup/x; do touch $f 2>&1 | grep -q Read-only && echo read-only $f; done
+        for f in /sys/x /proc/sys/kernel/hostname /sys/fs/cgroup/x; do touch $f 2>&1 | grep -q Read-only && echo read-only $f; done
         echo umask $(umask) oom $(cat /proc/self/oom_score_adj)
         echo devices $(ls /dev | sort)""")  # fmt: skip
     assert out.splitlines() == [
         "masked 0 0 0",
-        "read-only /sys/x", "read-only /proc/sys/kernel/hostname", "read-only /proc/sysrq-trigger",
+        "read-only /sys/x", "read-only /proc/sys/kernel/hostname",
         *(["read-only /sys/fs/cgroup/x"] if "read-only /sys/fs/cgroup/x" in out else []),  # a writable tmpfs of Docker's on cgroup v1
         "umask 0022 oom 0",
         "devices core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero",

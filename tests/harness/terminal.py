@@ -51,6 +51,12 @@ class Terminal:
         """Change the window's size; the foreground process gets SIGWINCH from the kernel."""
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
+    def read(self, limit_s: float) -> None:
+        """Read what comes within the limit into `seen`."""
+        end = time.monotonic() + limit_s
+        while self._read(end):
+            pass
+
     def raw(self) -> bool:
         """Whether the terminal is in raw mode now (neither canonical nor echoing)."""
         return not termios.tcgetattr(self.fd)[3] & (termios.ICANON | termios.ECHO)
