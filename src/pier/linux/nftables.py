@@ -184,6 +184,7 @@ class Firewall:
     def __init__(self) -> None:
         """Opens a socket."""
         self._netlink = Netlink(NETLINK_NETFILTER)
+        self.port = self._netlink.port  # who the listeners of GROUP_NFTABLES are told it was
 
     def close(self) -> None:
         """Close the socket."""

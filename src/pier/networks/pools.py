@@ -1,0 +1,73 @@
+"""Address pools, pure: which network the bridge gets, which address a container gets."""
+
+import heapq
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from pier.errors import Unavailable
+
+# Docker's default pools: 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/16 in pieces of /20.
+DEFAULT_POOLS = (
+    *(IPv4Network((f"172.{second}.0.0", 16)) for second in range(17, 32)),
+    *IPv4Network("192.168.0.0/16").subnets(new_prefix=20),
+)
+
+
+def overlapping(network: IPv4Network, taken: Iterable[IPv4Network]) -> list[IPv4Network]:
+    """Those of `taken` that overlap with `network`; a default route overlaps with nothing."""
+    return [other for other in taken if other.prefixlen and other.overlaps(network)]
+
+
+def choose(taken: Iterable[IPv4Network]) -> IPv4Interface:
+    """The gateway, with its prefix, of the first default pool that nothing on the host overlaps with.
+
+    taken: the host's routes, addresses and name servers. Raises Unavailable where every pool is taken.
+    """
+    known = list(taken)
+    for pool in DEFAULT_POOLS:
+        if not overlapping(pool, known):
+            return IPv4Interface((pool[1], pool.prefixlen))
+    raise Unavailable(
+        "no address pool is free for the bridge: the host's routes overlap with 172.17.0.0/16 to 172.31.0.0/16 and with 192.168.0.0/16: "
+        "name a free one with --bip, as in --bip 10.200.0.1/24"
+    )
+
+
+class AddressPool:
+    """The addresses of one network: lowest free first. Never the network's own, the gateway's or the broadcast address."""
+
+    def __init__(self, gateway: IPv4Interface, taken: Iterable[IPv4Address] = ()) -> None:
+        """gateway: of the network, with its prefix. taken: leased already; those outside the network are ignored."""
+        network = gateway.network
+        self.network = network
+        self.gateway = gateway.ip
+        self._first, self._last = int(network.network_address) + 1, int(network.broadcast_address) - 1
+        self._taken = {int(address) for address in taken if address in network}
+        self._taken.add(int(gateway.ip))
+        self._next = self._first  # everything from here on was never given
+        self._returned: list[int] = []
+
+    def take(self) -> IPv4Address:
+        """Lease the lowest free address. Raises Unavailable where there is none."""
+        if self._returned:
+            number = heapq.heappop(self._returned)
+        else:
+            while self._next in self._taken:
+                self._next += 1
+            if self._next > self._last:
+                raise Unavailable(f"no address is free in {self.network}: remove containers, or give the daemon a larger network with --bip")
+            number = self._next
+        self._taken.add(number)
+        return IPv4Address(number)
+
+    def give_back(self, address: IPv4Address) -> None:
+        """End a lease. What was not leased, and the gateway's address, stay as they are."""
+        number = int(address)
+        if number in self._taken and number != int(self.gateway):
+            self._taken.discard(number)
+            if number < self._next:
+                heapq.heappush(self._returned, number)
+
+    def __len__(self) -> int:
+        """How many addresses are leased."""
+        return len(self._taken) - 1

@@ -1,0 +1,97 @@
+"""The few settings of the host's kernel that a bridge network depends on."""
+
+import json
+import os
+from dataclasses import dataclass
+
+_ROOT = "/proc/sys/net/"
+_FORWARD = "ipv4/ip_forward"
+
+
+def read(name: str) -> str:
+    """A setting below /proc/sys/net, "" where this kernel does not have it."""
+    try:
+        with open(_ROOT + name) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def write(name: str, value: str) -> None:
+    """Change a setting. Raises OSError."""
+    fd = os.open(_ROOT + name, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def boot_id() -> str:
+    """Changes with each boot."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """That we turned ip_forward on, and in which boot and network namespace: kept in the database."""
+
+    boot: str
+    namespace: str
+
+    def encode(self) -> str:
+        """As JSON text."""
+        return json.dumps({"boot": self.boot, "namespace": self.namespace})
+
+    @staticmethod
+    def decode(text: str) -> "Forwarding":
+        """The reverse. Raises ValueError, KeyError."""
+        fields = json.loads(text)
+        return Forwarding(fields["boot"], fields["namespace"])
+
+    @staticmethod
+    def here() -> "Forwarding":
+        """What would be kept now."""
+        return Forwarding(boot_id(), os.readlink("/proc/self/ns/net"))
+
+
+def forwarding_is_off() -> bool:
+    """Whether this host does not forward IPv4 yet."""
+    return read(_FORWARD) == "0"
+
+
+def turn_forwarding(on: bool) -> None:
+    """Set ip_forward. Raises OSError."""
+    write(_FORWARD, "1" if on else "0")
+
+
+def put_back(kept: Forwarding | None, now: Forwarding, current: str, others: list[str]) -> bool:
+    """Whether ip_forward is ours to turn off again: we turned it on in this boot and namespace, it still is on, and nobody else needs it."""
+    return kept == now and current == "1" and not others
+
+
+def current_forwarding() -> str:
+    """ "0" or "1"."""
+    return read(_FORWARD)
+
+
+def warnings(bridge: str) -> list[str]:
+    """What about this host's settings may surprise the user of containers."""
+    found = []
+    if read("bridge/bridge-nf-call-iptables") == "1":
+        found.append("bridge-nf-call-iptables is 1: packets between containers of one bridge pass the host's firewall too")
+    for name in ("all", bridge):
+        if read(f"ipv4/conf/{name}/rp_filter") == "1":
+            found.append(
+                f"net.ipv4.conf.{name}.rp_filter is 1 (strict): packets that come in by another link than their answers leave by are dropped"
+            )
+            break
+    if read(_FORWARD) == "0":
+        found.append("IPv4 forwarding is disabled: containers reach nothing beyond this host; set net.ipv4.ip_forward=1")
+    try:
+        with open("/proc/net/ip_tables_names") as file:
+            if "filter" in file.read().split():
+                found.append("iptables-legacy has a filter table: if its FORWARD chain drops, containers reach this host only; use iptables-nft")
+    except OSError:
+        pass
+    return found

@@ -1,0 +1,40 @@
+"""Hears of changes to the host's firewall that somebody else made."""
+
+import asyncio
+from collections.abc import Callable
+
+from pier.linux.netlink import NETLINK_NETFILTER, Netlink
+from pier.linux.nftables import GROUP_NFTABLES
+
+_QUIET_S = 0.2  # a reload is many changes: look when it is over
+
+
+class FirewallWatch:
+    """Calls back once, 0.2 s after the first of a burst of changes."""
+
+    def __init__(self, on_change: Callable[[], None], but_port: int) -> None:
+        """on_change: called on the running loop. but_port: of our own socket, whose changes are none."""
+        self._on_change, self._but_port = on_change, but_port
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._netlink = Netlink(NETLINK_NETFILTER, groups=[GROUP_NFTABLES])
+        self._loop.add_reader(self._netlink.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        try:
+            foreign = [True for _, port, _ in self._netlink.listen() if port != self._but_port]
+        except OSError:
+            foreign = [True]  # ENOBUFS: too many at once, some were lost
+        if foreign and self._timer is None:
+            self._timer = self._loop.call_later(_QUIET_S, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._on_change()
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.remove_reader(self._netlink.fileno())
+        self._netlink.close()
