@@ -48,8 +48,8 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     _fill_defaults(ctx, config, host)
     endpoints = _endpoints(request, host)
     path, args = merge.command(config)
-    for folder in folders:
-        os.makedirs(folder, exist_ok=True)
+    for source in folders:
+        os.makedirs(source, exist_ok=True)
     async with AsyncExitStack() as undo:
         child = await ctx.supervisor.reserve() if is_pooled(host, ctx.facts) else None
         if child is not None:
@@ -109,7 +109,7 @@ def _keep_for_a_while(container: Container, child: Child) -> None:
 def _check_platform(name: str, image: Image, wanted: str | None) -> None:
     if wanted:
         asked = platforms.parse(wanted)
-        if not platforms.matches(asked, image.config.platform):
+        if not asked.runs(image.config.platform):
             raise NotFound(
                 f"image with reference {name} was found but its platform ({image.config.platform}) does not match the specified platform ({asked})"
             )
@@ -134,7 +134,7 @@ def _resolve_modes(ctx: Containers, host: HostConfig) -> None:
 def _fill_defaults(ctx: Containers, config: ContainerConfig, host: HostConfig) -> None:
     host.network_mode = host.network_mode if host.network_mode not in ("", "default") else "bridge"
     host.ipc_mode = host.ipc_mode or "private"
-    host.cgroupns_mode = host.cgroupns_mode or ("host" if host.privileged or ctx.facts.cgroup_mode != "v2" else "private")
+    host.cgroupns_mode = host.cgroupns_mode or ("host" if host.privileged or ctx.facts.cgroups.mode != "v2" else "private")
     host.shm_size = host.shm_size or ctx.defaults.shm_size_bytes
     host.restart_policy.name = host.restart_policy.name or "no"
     host.runtime = host.runtime or "pier"

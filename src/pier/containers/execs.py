@@ -12,7 +12,7 @@ from msgspec import UNSET
 from pier import trace
 from pier.api.models.execs import ExecCreateRequest, ExecInspect, ExecStartRequest, ProcessConfig
 from pier.api.stream import frame
-from pier.containers import detach, execspec
+from pier.containers import detach, execspec, streams
 from pier.containers.record import Container
 from pier.containers.table import Containers
 from pier.errors import Conflict, Internal, Invalid, NotFound, PierError
@@ -62,7 +62,6 @@ async def create(ctx: Containers, name: str, request: ExecCreateRequest) -> str:
     detach.parse(request.detach_keys)
     if request.working_dir and not request.working_dir.startswith("/"):
         raise Invalid(f"the working directory '{request.working_dir}' is invalid, it needs to be an absolute path")
-    execspec.check_user(container, request.user)
     exec_id = secrets.token_hex(32)
     ctx.execs[exec_id] = Exec(exec_id, container, request, command)
     container.execs.add(exec_id)
@@ -129,17 +128,16 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
             )
             handle.done.add_done_callback(lambda done: _detached(ctx, found, done))
         if not terminal:
-            await ctx.pump.open(found.id, **io.take(), log=None, stdin_once=True)
+            await streams.open_fifos(ctx, found.id, io, None, True)
         undo.push_async_callback(ctx.pump.close, found.id)
         trace.point("exec.run")
         found.begun_ns, found.child = time.time_ns(), child
         try:
             await asyncio.wait_for(child.run(steps.encode(), [container.child.pidfd]), START_PATIENCE_S)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise Internal(f"the exec did not start within {START_PATIENCE_S} s") from None
         if terminal:
-            await ctx.supervisor.hold(found.id, "console", child.console_fd)
-            await ctx.pump.open(found.id, console=child.console_fd, log=None, stdin_once=True)
+            await streams.open_console(ctx, found.id, child.console_fd, None, True)
         undo.pop_all()
     found.pid = child.pid
     ctx.publish(container, f"exec_start: {' '.join(found.command)}", execID=found.id)
@@ -164,7 +162,7 @@ async def ended(ctx: Containers, exit: Exit) -> None:
             found.child.close()
             found.child = None
         _expire(ctx, found)
-    fifos.remove(ctx.exec_root, exit.key)
+    fifos.find(ctx.exec_root, exit.key).remove()
     await ctx.supervisor.acknowledge(exit.key)
 
 

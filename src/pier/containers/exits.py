@@ -84,7 +84,7 @@ async def _close_streams(ctx: Containers, container: Container) -> None:
         await ctx.pump.drain(container.id)
     except ConnectionError:
         log.warning("container %s: the pump died while it drained the output; what it had not written is lost", container.record.short_id)
-    fifos.remove(ctx.exec_root, container.id)
+    fifos.find(ctx.exec_root, container.id).remove()
 
 
 async def _restart(ctx: Containers, container: Container, up_s: float) -> None:

@@ -37,7 +37,9 @@ def write(ctx: Containers, container: Container) -> Bound:
             host_gateway=gateway,
             host_network=mode == "host",
         ),
-        "resolv.conf": ctx.networks.resolv_conf(dns=host.dns or [], search=host.dns_search or [], options=host.dns_options or [], host_network=mode == "host"),
+        "resolv.conf": ctx.networks.resolv_conf(
+            dns=host.dns or [], search=host.dns_search or [], options=host.dns_options or [], host_network=mode == "host"
+        ),
     }
     for name, text in texts.items():
         path = folder / name

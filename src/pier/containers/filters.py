@@ -27,7 +27,9 @@ def for_list(ctx: Containers, wanted: dict[str, list[str]]) -> Predicate:
     tests: list[Predicate] = []
     for value in wanted.get("status", []):
         if value not in STATUSES:
-            raise Invalid(f"invalid filter 'status={value}': invalid value for state ({value}): must be one of created, running, paused, restarting, removing, exited, dead")
+            raise Invalid(
+                f"invalid filter 'status={value}': invalid value for state ({value}): must be one of created, running, paused, restarting, removing, exited, dead"
+            )
     for value in wanted.get("health", []):
         if value not in _HEALTH:
             raise Invalid(f"invalid filter 'health={value}': invalid value for health ({value}): must be one of none, starting, healthy, unhealthy")
@@ -52,9 +54,18 @@ def for_list(ctx: Containers, wanted: dict[str, list[str]]) -> Predicate:
     if "id" in wanted:
         tests.append(lambda c: any(c.id.startswith(v) or _matches(v, c.id) for v in wanted["id"]))
     if "name" in wanted:
-        tests.append(lambda c: any(_matches(v.removeprefix("/") if not v.startswith("^/") else "^" + v[2:], c.name) or _matches(v, "/" + c.name) for v in wanted["name"]))
+        tests.append(
+            lambda c: any(
+                _matches(v.removeprefix("/") if not v.startswith("^/") else "^" + v[2:], c.name) or _matches(v, "/" + c.name) for v in wanted["name"]
+            )
+        )
     if "network" in wanted:
-        tests.append(lambda c: any(v in c.record.endpoints or any(e.network_id.startswith(v) for e in c.record.endpoints.values() if e.network_id and v) for v in wanted["network"]))
+        tests.append(
+            lambda c: any(
+                v in c.record.endpoints or any(e.network_id.startswith(v) for e in c.record.endpoints.values() if e.network_id and v)
+                for v in wanted["network"]
+            )
+        )
     if "volume" in wanted:
         tests.append(lambda c: any(v in (m.destination, m.source) for m in c.record.mounts for v in wanted["volume"]))
     for key in ("publish", "expose"):
@@ -100,7 +111,7 @@ def parse_time(text: str, now_ns: int) -> int:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise Invalid(f'failed to parse value as time or duration: "{text}"') from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)).timestamp() * 1_000_000) * 1000
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp() * 1_000_000) * 1000
 
 
 def _labels(wanted: dict[str, list[str]]) -> Predicate:

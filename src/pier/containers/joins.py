@@ -1,4 +1,4 @@
-"""Namespaces of other containers that a container joins (`container:X` of network, IPC and PID modes)."""
+"""Namespaces of other containers that a container joins (`container:X` of network and IPC modes)."""
 
 import os
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from pier.containers.table import Containers
 from pier.errors import Conflict, NotFound
 from pier.linux import pidfd
 
-_KINDS = {"network": "net", "ipc": "ipc", "pid": "pid", "mount": "mnt"}
+_KINDS = {"network": "net", "ipc": "ipc", "mount": "mnt"}
 
 
 @dataclass
@@ -33,7 +33,7 @@ def open_joins(ctx: Containers, host: HostConfig) -> Joins:
     """
     joins = Joins()
     try:
-        for kind, mode in (("network", host.network_mode), ("ipc", host.ipc_mode), ("pid", host.pid_mode)):
+        for kind, mode in (("network", host.network_mode), ("ipc", host.ipc_mode)):
             if not mode.startswith("container:"):
                 continue
             name = mode.partition(":")[2]

@@ -13,7 +13,12 @@ from pier.errors import Internal, Invalid
 
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "consistent", "cached", "delegated", *PROPAGATIONS}
-_OPTIONS = (("bind", "bind_options", "BindOptions"), ("volume", "volume_options", "VolumeOptions"), ("tmpfs", "tmpfs_options", "TmpfsOptions"), ("image", "image_options", "ImageOptions"))
+_OPTIONS = (
+    ("bind", "bind_options", "BindOptions"),
+    ("volume", "volume_options", "VolumeOptions"),
+    ("tmpfs", "tmpfs_options", "TmpfsOptions"),
+    ("image", "image_options", "ImageOptions"),
+)
 
 
 def points(host: HostConfig) -> tuple[list[MountPoint], list[str]]:
@@ -58,7 +63,14 @@ def parse_bind(spec: str) -> MountPoint:
         raise Internal(f"invalid volume specification: '{spec}': invalid mount config for type \"bind\": {problem}")
     propagation = next((m for m in modes if m in PROPAGATIONS), "rprivate")
     mode = ",".join(modes)
-    return MountPoint(type="bind", source=posixpath.normpath(source), destination=posixpath.normpath(target), mode=mode, rw="ro" not in modes, propagation=propagation)
+    return MountPoint(
+        type="bind",
+        source=posixpath.normpath(source),
+        destination=posixpath.normpath(target),
+        mode=mode,
+        rw="ro" not in modes,
+        propagation=propagation,
+    )
 
 
 def from_mount(mount: Mount) -> MountPoint:
@@ -90,7 +102,9 @@ def from_mount(mount: Mount) -> MountPoint:
         propagation = mount.bind_options.propagation
         if propagation not in PROPAGATIONS:
             raise Invalid(f'invalid mount config for type "bind": invalid propagation mode: {propagation}')
-    return MountPoint(type="bind", source=posixpath.normpath(source), destination=posixpath.normpath(target), mode="", rw=not readonly, propagation=propagation)
+    return MountPoint(
+        type="bind", source=posixpath.normpath(source), destination=posixpath.normpath(target), mode="", rw=not readonly, propagation=propagation
+    )
 
 
 def _bad_target(target: str) -> str:

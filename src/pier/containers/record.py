@@ -1,12 +1,14 @@
 """What a container is (Record), what became of it (State), and the live object that carries both."""
 
 import asyncio
+import signal
 from dataclasses import dataclass, field
 
 import msgspec
 
 from pier.api.models.containers import ContainerConfig, HostConfig, MountPoint
 from pier.api.models.networks import EndpointSettings
+from pier.linux import pidfd
 from pier.networks import Endpoint
 from pier.runtime.supervisor import Child
 
@@ -97,6 +99,10 @@ class Container:
         if self.child is child:
             self.child = None
         self.discarded[child.pid] = asyncio.Event()
+        try:
+            pidfd.send_signal(child.pidfd, signal.SIGKILL)  # it may be in the middle of its plan, on a mount that hangs
+        except ProcessLookupError:
+            pass
         child.discard()
 
 

@@ -81,7 +81,7 @@ def _leftovers(ctx: Containers, kept: dict[str, Kept]) -> None:
     """FIFOs of processes that nobody holds any more."""
     for key in fifos.keys(ctx.exec_root):
         if key not in kept and key not in ctx.table:
-            fifos.remove(ctx.exec_root, key)
+            fifos.find(ctx.exec_root, key).remove()
 
 
 async def _act(ctx: Containers, container: Container, decision: Decision, kept: Kept | None, row: "object | None") -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pier.errors import Internal, Invalid
 from pier.linux import capabilities as kernel
 from pier.oci.runtime_spec import DeviceCgroup, Seccomp
-from pier.runtime import defaults
-from pier.runtime import seccomp_profile
+from pier.runtime import defaults, seccomp_profile
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def parse(options: list[str], privileged: bool) -> Options:
 
 def capabilities(add: list[str], drop: list[str], privileged: bool) -> tuple[str, ...]:
     """Full names of what a container may have, in the kernel's order. ALL adds or drops everything; what is dropped by name stays dropped."""
-    everything = kernel.available()
+    everything = kernel.NAMES[: kernel.last_known() + 1]
     if privileged:
         return everything
     names = {kind: [f"CAP_{n.upper().removeprefix('CAP_')}" for n in given] for kind, given in (("add", add), ("drop", drop))}

@@ -30,7 +30,7 @@ def shape(host: HostConfig) -> Shape:
 
 def pooled_namespaces(facts: HostFacts) -> frozenset[str]:
     """What the children of the pool have."""
-    return _POOLED_V1 | {"cgroup"} if facts.cgroup_mode == "v2" else _POOLED_V1
+    return _POOLED_V1 | {"cgroup"} if facts.cgroups.mode == "v2" else _POOLED_V1
 
 
 def is_pooled(host: HostConfig, facts: HostFacts) -> bool:

@@ -43,10 +43,19 @@ UNLIMITED = 2**64 - 1
 _RLIMITS = {
     "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
 }  # fmt: skip
-_IPC_SYSCTLS = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"}
+_IPC_SYSCTLS = {
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+}
 
 
-def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security.Profiles) -> Spec:
+def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security.Profiles, cgroups_path: str) -> Spec:
     """The specification of a container. Raises Internal or Invalid with what cannot be done."""
     host, config = record.host, record.config
     base = defaults.default_spec()
@@ -74,6 +83,7 @@ def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security
         seccomp=profiles.seccomp(options, host.privileged, capability_names),
         masked_paths=tuple(host.masked_paths or ()) if hide else (),
         readonly_paths=tuple(host.readonly_paths or ()) if hide else (),
+        cgroups_path=cgroups_path,
     )
     return Spec(
         process=process,
@@ -86,9 +96,7 @@ def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security
     )
 
 
-def build(
-    ctx: Containers, container: Container, root: RootMount, bound: Bound, io: Fifos, joins: dict[str, int]
-) -> tuple[Spec, Extras]:
+def build(ctx: Containers, container: Container, root: RootMount, bound: Bound, io: Fifos, joins: dict[str, int]) -> tuple[Spec, Extras]:
     """Specification and extras of a container that is about to start; its endpoint is there."""
     record, host, endpoint = container.record, container.record.host, container.endpoint
     kinds = namespaces(host)
@@ -105,7 +113,7 @@ def build(
     rows, columns = host.console_size
     stdio = StdioSetup(terminal=record.terminal, rows=rows, cols=columns, stdin=io.stdin, stdout=io.stdout, stderr=io.stderr)
     init = f"host:{ctx.defaults.init_path}" if ctx.defaults.init_path else "builtin"
-    document = spec(record, kinds, bound, ctx.profiles)
+    document = spec(record, kinds, bound, ctx.profiles, f"{ctx.facts.cgroups.parent}/{container.id}")
     return document, extras(record, root, network, stdio, joins, init)
 
 
@@ -142,7 +150,11 @@ def rlimits(host: HostConfig) -> tuple[Rlimit, ...]:
         if limit.name not in _RLIMITS:
             raise Internal(f"failed to create task for container: wrong rlimit value: RLIMIT_{limit.name.upper()}")
         found.append(
-            Rlimit(type=f"RLIMIT_{limit.name.upper()}", soft=limit.soft if limit.soft >= 0 else UNLIMITED, hard=limit.hard if limit.hard >= 0 else UNLIMITED)
+            Rlimit(
+                type=f"RLIMIT_{limit.name.upper()}",
+                soft=limit.soft if limit.soft >= 0 else UNLIMITED,
+                hard=limit.hard if limit.hard >= 0 else UNLIMITED,
+            )
         )
     return tuple(found)
 
@@ -193,7 +205,9 @@ def _devices(host: HostConfig) -> tuple[tuple[Device, ...], tuple[DeviceCgroup, 
         try:
             found = _device_nodes(mapping.path_on_host, target)
         except FileNotFoundError:
-            raise Internal(f'error gathering device information while adding custom device "{mapping.path_on_host}": no such file or directory') from None
+            raise Internal(
+                f'error gathering device information while adding custom device "{mapping.path_on_host}": no such file or directory'
+            ) from None
         if not found:
             raise Internal(f'error gathering device information while adding custom device "{mapping.path_on_host}": not a device node')
         devices += found
@@ -218,7 +232,13 @@ def _device_nodes(path: str, target: str) -> list[Device]:
     if not kind:
         return []
     device = Device(
-        path=target, type=kind, major=os.major(info.st_rdev), minor=os.minor(info.st_rdev), file_mode=stat.S_IMODE(info.st_mode), uid=info.st_uid, gid=info.st_gid
+        path=target,
+        type=kind,
+        major=os.major(info.st_rdev),
+        minor=os.minor(info.st_rdev),
+        file_mode=stat.S_IMODE(info.st_mode),
+        uid=info.st_uid,
+        gid=info.st_gid,
     )
     return [device]
 
@@ -241,7 +261,14 @@ def _mounts(record: Record, base: tuple[Mount, ...], bound: Bound, kinds: frozen
             found.append(mount)
     for name, path in (("resolv.conf", bound.resolv_conf), ("hostname", bound.hostname), ("hosts", bound.hosts)):
         if f"/etc/{name}" not in taken:
-            found.append(Mount(destination=f"/etc/{name}", type="bind", source=str(path), options=("rbind", "rprivate", "rw" if not host.readonly_rootfs else "ro")))
+            found.append(
+                Mount(
+                    destination=f"/etc/{name}",
+                    type="bind",
+                    source=str(path),
+                    options=("rbind", "rprivate", "rw" if not host.readonly_rootfs else "ro"),
+                )
+            )
     wanted = [Mount(destination=os.path.normpath(target), type="tmpfs", source="tmpfs", options=tmpfs_words(text)) for target, text in tmpfs.items()]
     asked = {os.path.normpath(m.target): m for m in (host.mounts if host.mounts is not UNSET else []) if m.target is not UNSET}
     for point in record.mounts:

@@ -10,17 +10,15 @@ import time
 from contextlib import AsyncExitStack
 
 from pier import trace
-from pier.containers import files, wait
+from pier.containers import files, streams, wait
 from pier.containers.joins import open_joins
 from pier.containers.record import Container
 from pier.containers.shapes import shape
 from pier.containers.spec import build
-from pier.containers.streams import log_config
 from pier.containers.table import Containers
 from pier.errors import Conflict, Internal, Invalid, NotFound, NotModified, PierError
 from pier.logs import fifos
-
-from pier.runtime.limits import limits
+from pier.runtime.limits import apply, limits
 from pier.runtime.plan import RootMount, plan
 from pier.runtime.supervisor import Child, StartFailed
 
@@ -109,20 +107,18 @@ async def _run(ctx: Containers, container: Container) -> None:
         spec, extras = build(ctx, container, mount, bound, io, {kind: len(fds) + index for kind, index in joins.indexes.items()})
         steps = plan(spec, extras, ctx.facts)
         if not record.terminal:
-            await ctx.pump.open(container.id, **io.take(), log=log_config(ctx, container), stdin_once=record.config.stdin_once)
+            await streams.open_fifos(ctx, container.id, io, streams.log_config(ctx, container), record.config.stdin_once)
             undo.push_async_callback(ctx.pump.close, container.id)
         trace.point("start.limits")
-        if spec.linux is not None and spec.linux.resources is not None:
-            ctx.facts.cgroups.apply(container.id, limits(spec.linux.resources, ctx.facts))
+        apply(container.id, limits(spec.linux.resources, ctx.facts.cgroups), ctx.facts.cgroups)
         trace.point("start.run")
         begun_ns = time.time_ns()
         try:
             await asyncio.wait_for(child.run(steps.encode(), [*fds, *joins.fds]), START_PATIENCE_S)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise Internal(f"{_PREFIX}the container did not start within {START_PATIENCE_S} s: a mount that hangs? It was ended.") from None
         if record.terminal:
-            await ctx.supervisor.hold(container.id, "console", child.console_fd)
-            await ctx.pump.open(container.id, console=child.console_fd, log=log_config(ctx, container), stdin_once=record.config.stdin_once)
+            await streams.open_console(ctx, container.id, child.console_fd, streams.log_config(ctx, container), record.config.stdin_once)
             if any(host.console_size):
                 await ctx.pump.resize(container.id, *host.console_size)
         trace.point("start.record")
@@ -131,13 +127,23 @@ async def _run(ctx: Containers, container: Container) -> None:
     container.exited = asyncio.Event()
     container.run_number += 1
     ctx.set_state(
-        container, status="running", pid=child.pid, exit_code=0, error="", oom_killed=False, started_ns=begun_ns, ever_started=True, finished_ns=container.state.finished_ns
+        container,
+        status="running",
+        pid=child.pid,
+        exit_code=0,
+        error="",
+        oom_killed=False,
+        started_ns=begun_ns,
+        ever_started=True,
+        finished_ns=container.state.finished_ns,
     )
     ctx.remember_running(container.id, child.pid, child.start_time, begun_ns)
     if host.restart_policy.name != "no":
         await ctx.save_state(container)
     elif not host.auto_remove:
         loop.call_later(LAZY_SAVE_S, _save_later, ctx, container, container.run_number)
+    if container.endpoint is not None and container.endpoint.host_interface:
+        ctx.spawn(ctx.networks.settle(container.id), f"settle {record.short_id}")
     ctx.publish(container, "start")
 
 

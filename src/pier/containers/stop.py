@@ -48,13 +48,13 @@ async def halt(ctx: Containers, container: Container, signal_name: str | None = 
     try:
         await asyncio.wait_for(exited.wait(), None if timeout_s < 0 else max(timeout_s, 0.01))
         return
-    except asyncio.TimeoutError:
+    except TimeoutError:
         pass
     kill.send(ctx, container, signal.SIGKILL)
     ctx.publish(container, "kill", signal=str(int(signal.SIGKILL)))
     try:
         await asyncio.wait_for(exited.wait(), KILL_PATIENCE_S)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         pid = container.state.pid
         raise Internal(
             f"container {container.id} did not end within {KILL_PATIENCE_S} s of SIGKILL: process {pid} is stuck in the kernel "

@@ -27,10 +27,12 @@ async def top(ctx: Containers, name: str, ps_args: str) -> TopResponse:
         if options != ["-ef"]:
             raise Internal("ps: the host has no ps program (Debian: procps); without it only the default options -ef work")
         return describe(pids)
-    process = await asyncio.create_subprocess_exec(program, *options, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        program, *options, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
     try:
         out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         process.kill()
         await process.wait()
         raise Internal(f"ps {' '.join(options)} did not answer within {PATIENCE_S} s") from None

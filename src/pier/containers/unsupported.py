@@ -42,6 +42,8 @@ def refuse(request: CreateRequest, host: HostConfig) -> None:
         value = getattr(host, attribute)
         if value is not UNSET and value and value not in harmless:
             raise NotImplementedByPier(f"HostConfig.{name}")
+    if host.pid_mode.startswith("container:"):
+        raise NotImplementedByPier(f"HostConfig.PidMode {host.pid_mode!r}")
     for bind in host.binds or []:
         source = bind.partition(":")[0]
         if not source.startswith("/"):
@@ -59,7 +61,9 @@ def image_warnings(config: ContainerConfig) -> list[str]:
     """What of an image's configuration is not carried out; entries for the answer's `Warnings`."""
     warnings = []
     if config.volumes:
-        warnings.append(f"The image declares VOLUME {', '.join(sorted(config.volumes))}: volumes are not supported by Pier yet, the data stays in the container.")
+        warnings.append(
+            f"The image declares VOLUME {', '.join(sorted(config.volumes))}: volumes are not supported by Pier yet, the data stays in the container."
+        )
     if config.healthcheck and config.healthcheck.test and config.healthcheck.test != ["NONE"]:
         warnings.append("The image declares HEALTHCHECK: health checks are not supported by Pier yet, the container runs without.")
     return warnings

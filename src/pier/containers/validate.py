@@ -36,7 +36,10 @@ class Machine:
     @classmethod
     def read(cls) -> "Machine":
         """The machine this process runs on (sysfs; sched_getaffinity where sysfs has nothing)."""
-        return cls(frozenset(_sysfs_list("/sys/devices/system/cpu/online") or os.sched_getaffinity(0)), frozenset(_sysfs_list("/sys/devices/system/node/online") or {0}))
+        return cls(
+            frozenset(_sysfs_list("/sys/devices/system/cpu/online") or os.sched_getaffinity(0)),
+            frozenset(_sysfs_list("/sys/devices/system/node/online") or {0}),
+        )
 
 
 def _sysfs_list(path: str) -> set[int]:
@@ -92,7 +95,15 @@ def _check_config(config: ContainerConfig) -> None:
             raise Invalid(f"invalid environment variable: {variable}")
     if config.stop_signal is not UNSET and config.stop_signal:
         parse_signal(config.stop_signal)
-    for text in (config.hostname, config.domainname, config.user, config.working_dir, *(config.cmd or ()), *(config.entrypoint or ()), *(config.env or ())):
+    for text in (
+        config.hostname,
+        config.domainname,
+        config.user,
+        config.working_dir,
+        *(config.cmd or ()),
+        *(config.entrypoint or ()),
+        *(config.env or ()),
+    ):
         if "\0" in text:
             raise Invalid(f"invalid NUL byte in {text!r}")
 
@@ -153,8 +164,12 @@ def _check_log(host: HostConfig) -> None:
 def _check_security(host: HostConfig) -> None:
     for field, names in (("CapAdd", host.cap_add), ("CapDrop", host.cap_drop)):
         for name in names or []:
-            if name.upper() != "ALL" and capabilities.parse(name) is None:
-                raise Invalid(f'invalid {field}: unknown capability: "{"CAP_" + name.upper().removeprefix("CAP_")}"')
+            if name.upper() in ("ALL", "CAP_ALL"):
+                continue
+            try:
+                capabilities.parse(name)
+            except ValueError:
+                raise Invalid(f'invalid {field}: unknown capability: "CAP_{name.upper().removeprefix("CAP_")}"') from None
 
 
 def _check_resources(host: HostConfig, machine: Machine) -> list[str]:
@@ -172,7 +187,9 @@ def _check_resources(host: HostConfig, machine: Machine) -> list[str]:
     if host.memory and host.memory_reservation > host.memory:
         raise Invalid("Minimum memory limit can not be less than memory reservation limit, see usage")
     if host.oom_kill_disable and not host.memory:
-        warnings.append("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.")
+        warnings.append(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
+        )
     count = len(machine.cpus)
     if host.nano_cpus and (host.cpu_quota or host.cpu_period):
         raise Invalid(f"Conflicting options: Nano CPUs and CPU {'Period' if host.cpu_period else 'Quota'} cannot both be set")
@@ -182,7 +199,10 @@ def _check_resources(host: HostConfig, machine: Machine) -> list[str]:
         raise Invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if 0 < host.cpu_quota < 1000:
         raise Invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    for what, noun, text, there in (("cpus", "CPUs", host.cpuset_cpus, machine.cpus), ("mems", "memory nodes", host.cpuset_mems, machine.memory_nodes)):
+    for what, noun, text, there in (
+        ("cpus", "CPUs", host.cpuset_cpus, machine.cpus),
+        ("mems", "memory nodes", host.cpuset_mems, machine.memory_nodes),
+    ):
         try:
             wanted = parse_set(text)
         except ValueError as problem:

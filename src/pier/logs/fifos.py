@@ -71,6 +71,14 @@ def find(exec_root: str | os.PathLike[str], key: str) -> Fifos:
     return Fifos(every.folder, *present)
 
 
+def keys(exec_root: str | os.PathLike[str]) -> list[str]:
+    """Whose FIFOs there are."""
+    try:
+        return sorted(os.listdir(os.path.join(os.fspath(exec_root), "io")))
+    except FileNotFoundError:
+        return []
+
+
 def _paths(exec_root: str | os.PathLike[str], key: str, stdin: bool, output: bool) -> Fifos:
     folder = os.path.join(os.fspath(exec_root), "io", key)
     names = {"stdin": stdin, "stdout": output, "stderr": output}

@@ -1,0 +1,51 @@
+"""An exec's request -> the plan of its process. Pure."""
+
+from pier.api.models.execs import ExecCreateRequest
+from pier.containers import security
+from pier.containers.record import Container
+from pier.containers.spec import environment
+from pier.containers.table import Containers
+from pier.logs.fifos import Fifos
+from pier.oci.runtime_spec import Capabilities, Process
+from pier.runtime.plan import ExecExtras, Plan, StdioSetup, exec_plan
+
+_JOINED = ("cgroup", "ipc", "uts", "network", "mount")
+
+
+def build(ctx: Containers, container: Container, wanted: ExecCreateRequest, command: list[str], io: Fifos, size: list[int]) -> Plan:
+    """The plan of an exec; descriptor 0 handed over with it is the container's pidfd, by which all namespaces are joined.
+
+    `size` is rows and columns of its terminal. Raises Invalid.
+    """
+    record, host = container.record, container.record.host
+    privileged = wanted.privileged or host.privileged
+    options = security.parse(host.security_opt or [], host.privileged)
+    names = security.capabilities(host.cap_add or [], host.cap_drop or [], privileged)
+    process = Process(
+        terminal=wanted.tty,
+        args=tuple(command),
+        env=_environment(container, wanted),
+        cwd=wanted.working_dir or record.config.working_dir or "/",
+        capabilities=Capabilities(bounding=names, effective=names, permitted=names),
+        no_new_privileges=options.no_new_privileges,
+        apparmor_profile=ctx.profiles.apparmor(options, privileged),
+        oom_score_adj=host.oom_score_adj,
+    )
+    rows, columns = size if len(size) == 2 else (0, 0)
+    extras = ExecExtras(
+        stdio=StdioSetup(terminal=wanted.tty, rows=rows, cols=columns, stdin=io.stdin, stdout=io.stdout, stderr=io.stderr),
+        user=wanted.user or record.config.user,
+        groups=tuple(host.group_add or ()) if not wanted.user else (),
+        join=dict.fromkeys(_JOINED, 0),
+        seccomp=ctx.profiles.seccomp(options, privileged, names),
+    )
+    return exec_plan(process, extras, ctx.facts)
+
+
+def _environment(container: Container, wanted: ExecCreateRequest) -> tuple[str, ...]:
+    """The container's environment with the exec's over it; TERM only where the exec has a terminal."""
+    given = {variable.partition("=")[0] for variable in wanted.env or []}
+    base = [v for v in environment(container.record) if v.partition("=")[0] not in given and (wanted.tty or v != "TERM=xterm")]
+    if wanted.tty and "TERM" not in given and not any(v.startswith("TERM=") for v in base):
+        base.append("TERM=xterm")
+    return (*base, *(variable for variable in wanted.env or [] if "=" in variable))
