@@ -1,6 +1,6 @@
 """What a running daemon consists of: the nouns, constructed in main.py and handed to every route."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pier.daemon.config import Config
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pier.archive.workers import Workers
     from pier.containers.table import Containers
     from pier.events import Journal
+    from pier.http.server import Server
     from pier.images import Images
     from pier.logs.client import Pump
     from pier.networks import Networks
@@ -34,3 +35,4 @@ class Engine:
     pump: "Pump"
     workers: "Workers"
     containers: "Containers"
+    servers: "list[Server]" = field(default_factory=list)

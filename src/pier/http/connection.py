@@ -48,6 +48,7 @@ class Connection:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         self._body_done = True
         self._taken = False
+        self._streaming: asyncio.Task[None] | None = None
         self._is_head = False
         self._reads = 0
         self.busy = False  # a request is being answered
@@ -148,6 +149,9 @@ class Connection:
         if reason := refusal(headers):
             raise ProtocolError(403, reason)
         target = event.target.decode("latin-1")
+        if "transfer-encoding" not in headers and headers.get("content-length", "0") == "0":
+            self._h11.next_event()  # the end of a message without a body: nothing will be read for it
+            self._body_done = True
         try:
             path, _, query = target.partition("?") if target.startswith("/") else _absolute(target)
             return Request(event.method.decode("latin-1"), unquote(path), Query(query), headers, self, target)
@@ -167,6 +171,8 @@ class Connection:
                 return bytes(event.data)
             if isinstance(event, h11.EndOfMessage):
                 self._body_done = True
+                if self._streaming is not None:
+                    self._watch()
             elif event is h11.NEED_DATA:
                 if self._h11.they_are_waiting_for_100_continue:
                     go_on = self._h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
@@ -205,32 +211,38 @@ class Connection:
         """Send a body piece by piece; stop, and close its source, as soon as the client hangs up."""
         headers = [*answer.headers, ("Content-Type", answer.content_type)]
         await self._loop.sock_sendall(self._sock, self._h11.send(_head(answer.status, headers)) or b"")
-        pump = asyncio.ensure_future(self._pump(answer))
-        gone = False
-
-        def look() -> None:
-            nonlocal gone
-            try:
-                data = self._sock.recv(1, socket.MSG_PEEK)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            self._loop.remove_reader(self._sock.fileno())  # a byte: the next request, for later
-            if not data:
-                gone = True
-                pump.cancel()
-
-        self._loop.add_reader(self._sock.fileno(), look)
+        self._streaming = pump = asyncio.ensure_future(self._pump(answer))
+        if self._body_done:
+            self._watch()
         try:
             await asyncio.wait([pump])
         finally:
-            self._loop.remove_reader(self._sock.fileno())
+            self._streaming = None
+            if self._body_done:
+                self._loop.remove_reader(self._sock.fileno())
             pump.cancel()
             await asyncio.wait([pump])
-        if gone:
+        if pump.cancelled():
             raise ClientGone("the client hung up while its answer was being sent")
         pump.result()
+
+    def _watch(self) -> None:
+        """From now on the socket's readability means: the client hung up, or its next request is there.
+
+        Not before the body is read (a load answers while it reads): the socket has one reader at a time.
+        """
+        self._loop.add_reader(self._sock.fileno(), self._look)
+
+    def _look(self) -> None:
+        try:
+            data = self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._loop.remove_reader(self._sock.fileno())  # a byte: the next request, for later
+        if not data and self._streaming is not None:
+            self._streaming.cancel()
 
     async def _pump(self, answer: Stream) -> None:
         chunks = answer.chunks

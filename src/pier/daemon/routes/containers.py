@@ -15,7 +15,7 @@ from pier.containers import restart as _restart
 from pier.containers import start as _start
 from pier.containers import stop as _stop
 from pier.containers import top as _top
-from pier.daemon.routes import shapes
+from pier.daemon.routes.old_clients import adapt_create
 from pier.daemon.routes.query import terminal_size
 from pier.http.message import Answer, Request, empty, json
 
@@ -31,13 +31,13 @@ async def list_containers(request: Request, engine: "Engine") -> Answer:
     found = await _listing.list_containers(
         engine.containers, query.bool_("all") or limit > 0, limit, query.bool_("size"), query.filters()
     )
-    return json(shapes.summaries(found, request.version))
+    return json(found)
 
 
 async def create(request: Request, engine: "Engine") -> Answer:
     """POST /containers/create."""
     body = await request.json(CreateRequest)
-    shapes.adapt_create(body, request.version)
+    adapt_create(body, request.version)
     name, platform = request.query.get("name"), request.query.get("platform")
     # the platform parameter came with API 1.41
     return json(await _create.create(engine.containers, body, name or None, (platform or None) if request.version >= (1, 41) else None), 201)
@@ -46,7 +46,7 @@ async def create(request: Request, engine: "Engine") -> Answer:
 async def inspect(request: Request, engine: "Engine") -> Answer:
     """GET /containers/{name}/json."""
     found = await _inspect.inspect(engine.containers, request.params["name"], request.query.bool_("size"))
-    return json(shapes.inspected(found, request.version))
+    return json(found)
 
 
 async def start(request: Request, engine: "Engine") -> Answer:

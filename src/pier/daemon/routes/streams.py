@@ -22,6 +22,7 @@ async def wait(request: Request, engine: "Engine") -> Answer:
     """POST /containers/{name}/wait: the headers go out as soon as the wait is registered, the result when it is there."""
     # conditions came with API 1.30; before, a wait always was for the container not to run
     condition = request.query.get("condition") if request.version >= (1, 30) else ""
+    await request.body()  # read to its end, so that a client that hangs up is noticed
     result = await _wait.begin(engine.containers, request.params["name"], condition)
     return Stream(_result(result), "application/json")
 
