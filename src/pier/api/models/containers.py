@@ -10,7 +10,7 @@ from pier.api.models.base import Model
 from pier.api.models.networks import EndpointSettings
 
 
-class HealthConfig(Model):
+class HealthConfig(Model, kw_only=True):
     test: list[str] | UnsetType = UNSET
     interval: int | UnsetType = UNSET
     timeout: int | UnsetType = UNSET
@@ -19,7 +19,7 @@ class HealthConfig(Model):
     retries: int | UnsetType = UNSET
 
 
-class ContainerConfig(Model):
+class ContainerConfig(Model, kw_only=True):
     """The part of a container's configuration that does not depend on the host."""
 
     hostname: str = ""
@@ -49,28 +49,28 @@ class ContainerConfig(Model):
     shell: list[str] | UnsetType = UNSET
 
 
-class LogConfig(Model):
+class LogConfig(Model, kw_only=True):
     type: str = ""
     config: dict[str, str] | None = None
 
 
-class PortBinding(Model):
+class PortBinding(Model, kw_only=True):
     host_ip: str = ""
     host_port: str = ""
 
 
-class RestartPolicy(Model):
+class RestartPolicy(Model, kw_only=True):
     name: str = ""
     maximum_retry_count: int = 0
 
 
-class DeviceMapping(Model):
+class DeviceMapping(Model, kw_only=True):
     path_on_host: str = ""
     path_in_container: str = ""
     cgroup_permissions: str = ""
 
 
-class DeviceRequest(Model):
+class DeviceRequest(Model, kw_only=True):
     driver: str = ""
     count: int = 0
     device_ids: list[str] | None = msgspec.field(name="DeviceIDs", default=None)
@@ -78,23 +78,23 @@ class DeviceRequest(Model):
     options: dict[str, str] | None = None
 
 
-class Ulimit(Model):
+class Ulimit(Model, kw_only=True):
     name: str = ""
     hard: int = 0
     soft: int = 0
 
 
-class WeightDevice(Model):
+class WeightDevice(Model, kw_only=True):
     path: str = ""
     weight: int = 0
 
 
-class ThrottleDevice(Model):
+class ThrottleDevice(Model, kw_only=True):
     path: str = ""
     rate: int = 0
 
 
-class BindOptions(Model):
+class BindOptions(Model, kw_only=True):
     propagation: str | UnsetType = UNSET
     non_recursive: bool | UnsetType = UNSET
     create_mountpoint: bool | UnsetType = UNSET
@@ -102,29 +102,29 @@ class BindOptions(Model):
     read_only_force_recursive: bool | UnsetType = UNSET
 
 
-class DriverConfig(Model):
+class DriverConfig(Model, kw_only=True):
     name: str | UnsetType = UNSET
     options: dict[str, str] | UnsetType = UNSET
 
 
-class VolumeOptions(Model):
+class VolumeOptions(Model, kw_only=True):
     no_copy: bool | UnsetType = UNSET
     labels: dict[str, str] | UnsetType = UNSET
     driver_config: DriverConfig | UnsetType = UNSET
     subpath: str | UnsetType = UNSET
 
 
-class ImageOptions(Model):
+class ImageOptions(Model, kw_only=True):
     subpath: str | UnsetType = UNSET
 
 
-class TmpfsOptions(Model):
+class TmpfsOptions(Model, kw_only=True):
     size_bytes: int | UnsetType = UNSET
     mode: int | UnsetType = UNSET
     options: list[list[str]] | UnsetType = UNSET
 
 
-class Mount(Model):
+class Mount(Model, kw_only=True):
     """A mount as asked for (`--mount`)."""
 
     type: str | UnsetType = UNSET
@@ -138,7 +138,7 @@ class Mount(Model):
     tmpfs_options: TmpfsOptions | UnsetType = UNSET
 
 
-class HostConfig(Model):
+class HostConfig(Model, kw_only=True):
     """The part of a container's configuration that depends on the host."""
 
     binds: list[str] | None = None
@@ -214,23 +214,23 @@ class HostConfig(Model):
     init: bool | None | UnsetType = UNSET
 
 
-class NetworkingConfig(Model):
+class NetworkingConfig(Model, kw_only=True):
     endpoints_config: dict[str, EndpointSettings | None] | None = None
 
 
-class CreateRequest(ContainerConfig):
+class CreateRequest(ContainerConfig, kw_only=True):
     """Body of POST /containers/create."""
 
     host_config: HostConfig | None = None
     networking_config: NetworkingConfig | None = None
 
 
-class CreateResponse(Model):
+class CreateResponse(Model, kw_only=True):
     id: str
     warnings: list[str]
 
 
-class ContainerState(Model):
+class ContainerState(Model, kw_only=True):
     status: str
     running: bool
     paused: bool
@@ -244,7 +244,7 @@ class ContainerState(Model):
     finished_at: str
 
 
-class MountPoint(Model):
+class MountPoint(Model, kw_only=True):
     """A mount as the container has it."""
 
     type: str
@@ -257,7 +257,7 @@ class MountPoint(Model):
     propagation: str
 
 
-class NetworkSettings(Model):
+class NetworkSettings(Model, kw_only=True):
     bridge: str = ""
     sandbox_id: str = msgspec.field(name="SandboxID", default="")
     sandbox_key: str = ""
@@ -278,12 +278,12 @@ class NetworkSettings(Model):
     networks: dict[str, EndpointSettings] = msgspec.field(default_factory=dict)
 
 
-class GraphDriver(Model):
+class GraphDriver(Model, kw_only=True):
     name: str
     data: dict[str, str] | None
 
 
-class ContainerInspect(Model):
+class ContainerInspect(Model, kw_only=True):
     """Answer of GET /containers/{id}/json."""
 
     id: str
@@ -313,16 +313,16 @@ class ContainerInspect(Model):
     network_settings: NetworkSettings
 
 
-class SummaryHostConfig(Model):
+class SummaryHostConfig(Model, kw_only=True):
     network_mode: str
     annotations: dict[str, str] | UnsetType = UNSET
 
 
-class SummaryNetworkSettings(Model):
+class SummaryNetworkSettings(Model, kw_only=True):
     networks: dict[str, EndpointSettings]
 
 
-class ContainerSummary(Model):
+class ContainerSummary(Model, kw_only=True):
     """One item of GET /containers/json."""
 
     id: str
@@ -342,20 +342,20 @@ class ContainerSummary(Model):
     mounts: list[MountPoint]
 
 
-class WaitError(Model):
+class WaitError(Model, kw_only=True):
     message: str
 
 
-class WaitResponse(Model):
+class WaitResponse(Model, kw_only=True):
     status_code: int
     error: WaitError | UnsetType = UNSET
 
 
-class TopResponse(Model):
+class TopResponse(Model, kw_only=True):
     titles: list[str]
     processes: list[list[str]]
 
 
-class PruneReport(Model):
+class PruneReport(Model, kw_only=True):
     containers_deleted: list[str] | None
     space_reclaimed: int

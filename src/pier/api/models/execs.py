@@ -6,7 +6,7 @@ from msgspec import UNSET, UnsetType
 from pier.api.models.base import Model
 
 
-class ExecCreateRequest(Model):
+class ExecCreateRequest(Model, kw_only=True):
     """Body of POST /containers/{id}/exec."""
 
     attach_stdin: bool = False
@@ -23,7 +23,7 @@ class ExecCreateRequest(Model):
     detach: bool = False
 
 
-class ExecStartRequest(Model):
+class ExecStartRequest(Model, kw_only=True):
     """Body of POST /exec/{id}/start."""
 
     detach: bool = False
@@ -31,7 +31,7 @@ class ExecStartRequest(Model):
     console_size: list[int] | None = None
 
 
-class ExecCreateResponse(Model):
+class ExecCreateResponse(Model, kw_only=True):
     id: str
 
 
@@ -45,7 +45,7 @@ class ProcessConfig(msgspec.Struct, kw_only=True):
     user: str | UnsetType = UNSET
 
 
-class ExecInspect(Model):
+class ExecInspect(Model, kw_only=True):
     id: str = msgspec.field(name="ID")
     running: bool
     exit_code: int | None
