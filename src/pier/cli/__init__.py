@@ -1,0 +1,6 @@
+"""The command line: Docker's commands, flags and output, over the HTTP API only.
+
+One file for each command (`run.py`, `ps.py`, ...): its help, its table of flags, and `run(cli, options, args)`, which
+returns the exit status. Only the module of the command that was asked for is imported; nothing on the way imports
+argparse, re, json, dataclasses, typing, enum, socket or signal (tests/unit/cli/test_start.py watches).
+"""

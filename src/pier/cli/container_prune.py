@@ -1,0 +1,32 @@
+"""`pier container prune`: remove all containers that do not run."""
+
+from pier.cli.confirm import confirmed
+from pier.cli.formats import filter_value, filters
+from pier.cli.session import Cli, CommandError
+from pier.cli.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pier.cli.flags import Options
+
+USAGE = "[OPTIONS]"
+SHORT = "Remove all stopped containers"
+FLAGS = (
+    ("filter", "", "filter", 'Provide filter values (e.g. "until=<timestamp>")'),
+    ("force", "f", "bool", "Do not prompt for confirmation"),
+)
+PARSERS = {"filter": filter_value}
+WARNING = "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"
+ARGS = (0, 0)
+
+
+def run(cli: Cli, options: "Options", args: list[str]) -> int:
+    """Ask, prune, show; 0."""
+    if not options.flag("force") and not confirmed(cli, WARNING):
+        raise CommandError("operation cancelled")
+    report = cli.client().post("/containers/prune", filters(options.many("filter")))
+    deleted = report.get("ContainersDeleted") or []
+    if deleted:
+        cli.out("Deleted Containers:\n" + "".join(f"{name}\n" for name in deleted) + "\n")
+    cli.out(f"Total reclaimed space: {human_size(report.get('SpaceReclaimed') or 0)}\n")
+    return 0

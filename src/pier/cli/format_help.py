@@ -1,0 +1,13 @@
+"""The help text of --format, in its two forms."""
+
+_TEMPLATE = (
+    "'json':             Print in JSON format\n"
+    "'TEMPLATE':         Print output using the given Go template.\n"
+    "Refer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates"
+)
+FORMAT_HELP = "Format output using a custom template:\n" + _TEMPLATE
+TABLE_FORMAT_HELP = (
+    "Format output using a custom template:\n"
+    "'table':            Print output in table format with column headers (default)\n"
+    "'table TEMPLATE':   Print output in table format using the given Go template\n" + _TEMPLATE
+)

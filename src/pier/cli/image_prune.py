@@ -1,0 +1,37 @@
+"""`pier image prune`: remove images that nothing uses."""
+
+from pier.cli.confirm import confirmed
+from pier.cli.formats import filter_value, filters
+from pier.cli.session import Cli, CommandError
+from pier.cli.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pier.cli.flags import Options
+
+USAGE = "[OPTIONS]"
+SHORT = "Remove unused images"
+FLAGS = (
+    ("all", "a", "bool", "Remove all unused images, not just dangling ones"),
+    ("filter", "", "filter", 'Provide filter values (e.g. "until=<timestamp>")'),
+    ("force", "f", "bool", "Do not prompt for confirmation"),
+)
+PARSERS = {"filter": filter_value}
+DANGLING = "WARNING! This will remove all dangling images.\nAre you sure you want to continue?"
+ALL = "WARNING! This will remove all images without at least one container associated to them.\nAre you sure you want to continue?"
+ARGS = (0, 0)
+
+
+def run(cli: Cli, options: "Options", args: list[str]) -> int:
+    """Ask, prune, show; 0."""
+    warning = ALL if options.flag("all") else DANGLING
+    if not options.flag("force") and not confirmed(cli, warning):
+        raise CommandError("operation cancelled")
+    wanted = [*options.many("filter"), f"dangling={'false' if options.flag('all') else 'true'}"]
+    report = cli.client().post("/images/prune", filters(wanted))
+    deleted = report.get("ImagesDeleted") or []
+    if deleted:
+        lines = [f"untagged: {item['Untagged']}\n" if item.get("Untagged") else f"deleted: {item['Deleted']}\n" for item in deleted]
+        cli.out("Deleted Images:\n" + "".join(lines) + "\n")
+    cli.out(f"Total reclaimed space: {human_size(report.get('SpaceReclaimed') or 0)}\n")
+    return 0

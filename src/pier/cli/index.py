@@ -1,0 +1,138 @@
+"""Which commands there are, which module has each, and which come later. Modules are named without `pier.cli.`."""
+
+LATER = ""  # in place of a module: Docker has the command, Pier does not yet
+
+# name: (module, short description)
+COMMON = {
+    "run": ("run", "Create and run a new container from an image"),
+    "exec": ("exec", "Execute a command in a running container"),
+    "ps": ("ps", "List containers"),
+    "build": (LATER, "Build an image from a Dockerfile"),
+    "pull": (LATER, "Download an image from a registry"),
+    "push": (LATER, "Upload an image to a registry"),
+    "images": ("images", "List images"),
+    "login": (LATER, "Authenticate to a registry"),
+    "logout": (LATER, "Log out from a registry"),
+    "search": (LATER, "Search Docker Hub for images"),
+    "version": ("version", "Show the Pier version information"),
+    "info": ("info", "Display system-wide information"),
+}
+MANAGEMENT = {
+    "builder": (LATER, "Manage builds"),
+    "checkpoint": (LATER, "Manage checkpoints"),
+    "container": ("", "Manage containers"),
+    "context": ("", "Manage contexts"),
+    "image": ("", "Manage images"),
+    "manifest": (LATER, "Manage image manifests and manifest lists"),
+    "network": (LATER, "Manage networks"),
+    "plugin": (LATER, "Manage plugins"),
+    "system": ("", "Manage Pier"),
+    "trust": (LATER, "Manage trust on images"),
+    "volume": (LATER, "Manage volumes"),
+}
+SWARM = {
+    "config": (LATER, "Manage Swarm configs"),
+    "node": (LATER, "Manage Swarm nodes"),
+    "secret": (LATER, "Manage Swarm secrets"),
+    "service": (LATER, "Manage Swarm services"),
+    "stack": (LATER, "Manage Swarm stacks"),
+    "swarm": (LATER, "Manage Swarm"),
+}
+OTHER = {
+    "attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
+    "commit": (LATER, "Create a new image from a container's changes"),
+    "cp": (LATER, "Copy files/folders between a container and the local filesystem"),
+    "create": ("create", "Create a new container"),
+    "diff": (LATER, "Inspect changes to files or directories on a container's filesystem"),
+    "events": ("events", "Get real time events from the server"),
+    "export": (LATER, "Export a container's filesystem as a tar archive"),
+    "history": ("history", "Show the history of an image"),
+    "import": ("import_", "Import the contents from a tarball to create a filesystem image"),
+    "inspect": ("inspect", "Return low-level information on Pier objects"),
+    "kill": ("kill", "Kill one or more running containers"),
+    "load": ("load", "Load an image from a tar archive or STDIN"),
+    "logs": ("logs", "Fetch the logs of a container"),
+    "pause": (LATER, "Pause all processes within one or more containers"),
+    "port": (LATER, "List port mappings or a specific mapping for the container"),
+    "rename": ("rename", "Rename a container"),
+    "restart": ("restart", "Restart one or more containers"),
+    "rm": ("rm", "Remove one or more containers"),
+    "rmi": ("rmi", "Remove one or more images"),
+    "save": (LATER, "Save one or more images to a tar archive (streamed to STDOUT by default)"),
+    "start": ("start", "Start one or more stopped containers"),
+    "stats": (LATER, "Display a live stream of container(s) resource usage statistics"),
+    "stop": ("stop", "Stop one or more running containers"),
+    "tag": ("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "top": ("top", "Display the running processes of a container"),
+    "unpause": (LATER, "Unpause all processes within one or more containers"),
+    "update": (LATER, "Update configuration of one or more containers"),
+    "wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
+}
+SECTIONS = (("Common Commands", COMMON), ("Management Commands", MANAGEMENT), ("Swarm Commands", SWARM), ("Commands", OTHER))
+HIDDEN = {"completion": ("completion", "Generate the autocompletion script for the specified shell")}
+
+_CONTAINER = ["attach", "commit", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause", "port", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unpause", "update", "wait"]
+_IMAGE = ["build", "history", "import", "load", "pull", "push", "save", "tag"]
+_ALL = COMMON | OTHER
+# group: {subcommand: (module, short description)}
+GROUPS = {
+    "container": {name: _ALL[name] for name in _CONTAINER}
+    | {
+        "inspect": ("container_inspect", "Display detailed information on one or more containers"),
+        "ls": ("ps", "List containers"),
+        "prune": ("container_prune", "Remove all stopped containers"),
+    },
+    "image": {name: _ALL[name] for name in _IMAGE}
+    | {
+        "inspect": ("image_inspect", "Display detailed information on one or more images"),
+        "ls": ("images", "List images"),
+        "prune": ("image_prune", "Remove unused images"),
+        "rm": ("rmi", "Remove one or more images"),
+    },
+    "system": {
+        "df": (LATER, "Show disk usage"),
+        "events": _ALL["events"],
+        "info": _ALL["info"],
+        "prune": (LATER, "Remove unused data"),
+    },
+    "context": {
+        "create": ("context_create", "Create a context"),
+        "export": ("context_export", "Export a context to a tar archive FILE or a tar stream on STDOUT."),
+        "import": ("context_import", "Import a context from a tar or zip file"),
+        "inspect": ("context_inspect", "Display detailed information on one or more contexts"),
+        "ls": ("context_ls", "List contexts"),
+        "rm": ("context_rm", "Remove one or more contexts"),
+        "show": ("context_show", "Print the name of the current context"),
+        "update": ("context_update", "Update a context"),
+        "use": ("context_use", "Set the current context"),
+    },
+}
+# other names of the same subcommand
+ALIASES = {"list": "ls", "ps": "ls", "remove": "rm"}
+
+
+def find(words: list[str]) -> tuple[str, str, int]:
+    """The command that the first words name: (path as shown in help, module or LATER, how many words it took).
+
+    The module is "group" for a group by itself. Raises KeyError with the path that is unknown.
+    """
+    first = words[0]
+    if first in GROUPS:
+        if len(words) < 2 or words[1].startswith("-"):
+            return first, "group", 1
+        commands = GROUPS[first]
+        name = words[1]
+        if name not in commands and not (name == "ps" and first != "container"):
+            name = ALIASES.get(name, name)
+        if name not in commands:
+            raise KeyError(f"{first} {words[1]}")
+        return f"{first} {name}", commands[name][0], 2
+    for table in (COMMON, OTHER, MANAGEMENT, SWARM, HIDDEN):
+        if first in table:
+            return first, table[first][0], 1
+    raise KeyError(first)
+
+
+def marked(entries: "dict[str, tuple[str, str]]") -> list[tuple[str, str]]:
+    """(name, short description) sorted as given, with `(not yet)` behind what comes later."""
+    return [(name, short if module or name in GROUPS else f"{short} (not yet)") for name, (module, short) in entries.items()]

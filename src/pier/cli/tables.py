@@ -1,0 +1,43 @@
+"""Tables as Go's tabwriter sets them with Docker's settings: columns of at least 10, three blanks between, the last one free."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PADDING = 3
+LEAST = 10
+
+
+def layout(rows: "Sequence[Sequence[str]]", least: int = LEAST, padding: int = PADDING) -> str:
+    """The rows as lines. A column is as wide as its widest cell in the run of rows that have it, its last cell aside."""
+    widths: list[list[int]] = [[] for _ in rows]
+    _measure(rows, widths, 0, len(rows), 0, least, padding)
+    lines = []
+    for row, sizes in zip(rows, widths, strict=True):
+        cells = [cell + " " * (size - _columns(cell)) for cell, size in zip(row, sizes, strict=False)]
+        lines.append("".join(cells) + (row[-1] if row else "") + "\n")
+    return "".join(lines)
+
+
+def _measure(
+    rows: "Sequence[Sequence[str]]", widths: list[list[int]], start: int, end: int, column: int, least: int, padding: int
+) -> None:
+    """Set the width of `column` for each block of neighbouring rows in which it is closed by a tab, then of those behind it."""
+    row = start
+    while row < end:
+        if len(rows[row]) - 1 <= column:
+            row += 1
+            continue
+        stop = row
+        while stop < end and len(rows[stop]) - 1 > column:
+            stop += 1
+        widest = max(_columns(rows[at][column]) for at in range(row, stop))
+        width = max(widest + padding, least)
+        for at in range(row, stop):
+            widths[at].append(width)
+        _measure(rows, widths, row, stop, column + 1, least, padding)
+        row = stop
+
+
+def _columns(text: str) -> int:
+    return len(text)

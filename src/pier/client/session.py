@@ -1,0 +1,230 @@
+"""One daemon as seen by a program: requests with a negotiated API version, errors as exceptions. The synchronous face.
+
+    client = Client("unix:///run/pier.sock")
+    for container in client.get("/containers/json"):
+        print(container["Id"])
+"""
+
+from pier.client import jsontext
+from pier.client.connection import Response, Unreachable, dial, send
+from pier.client.wire import ProtocolError, query, quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+API_VERSION = "1.51"
+OLDEST_API_VERSION = "1.24"
+
+
+class ApiError(Exception):
+    """The daemon answered with an error: `status` (HTTP) and the message as it wrote it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        self.message = message
+        super().__init__(f"Error response from daemon: {message}")
+
+
+class ConnectionFailed(Exception):
+    """No daemon answers; the text names the address."""
+
+
+def version_key(version: str) -> tuple[int, int]:
+    """`1.41` as (1, 41), for comparing. Raises ValueError."""
+    major, _, minor = version.partition(".")
+    return int(major), int(minor)
+
+
+class Client:
+    """Requests to the daemon at `host` (unix:///path, tcp://host:port).
+
+    `version` pins the API version (DOCKER_API_VERSION); otherwise the first request asks with `_ping` and the lower
+    of both sides' versions is spoken. `on_refused` is called once where nothing answers: it returns True when it
+    started a daemon, and the connection is tried again.
+    """
+
+    def __init__(self, host: str, version: str = "", headers: "dict[str, str] | None" = None, on_refused: "Callable[[], bool] | None" = None) -> None:
+        self.host = host
+        self.version = version
+        self.headers: list[tuple[str, str]] = list((headers or {}).items())
+        self.pinned = bool(version)
+        self.server_os = ""
+        self.experimental = False
+        self._negotiated = bool(version)
+        self._idle: _socket.socket | None = None
+        self._on_refused = on_refused
+
+    # Connections
+
+    def _connect(self) -> "_socket.socket":
+        try:
+            return dial(self.host)
+        except Unreachable as error:
+            if self._on_refused is not None:
+                hook, self._on_refused = self._on_refused, None
+                if hook():
+                    return self._connect()
+            raise ConnectionFailed(self._unreachable(error)) from None
+
+    def _unreachable(self, error: Unreachable) -> str:
+        if error.errno == 13:
+            path = self.host.partition("://")[2]
+            return (
+                f"permission denied while trying to connect to the Pier daemon socket at {self.host}: "
+                f"dial unix {path}: connect: permission denied"
+            )
+        return f"Cannot connect to the Pier daemon at {self.host}. Is the pier daemon running?"
+
+    def negotiate(self) -> None:
+        """Agree on an API version with the daemon, once; also learns `server_os`. Raises ConnectionFailed."""
+        if self._negotiated:
+            return
+        self._negotiated = True
+        try:
+            response = self._send("HEAD", "/_ping", None, ())
+            response.read()
+            self._keep(response)
+        except BaseException:
+            self._negotiated = False
+            raise
+        self.server_os = response.headers.get("ostype", "")
+        self.experimental = response.headers.get("docker-experimental") == "true"
+        theirs = response.headers.get("api-version", OLDEST_API_VERSION)
+        self.version = theirs if version_key(theirs) < version_key(API_VERSION) else API_VERSION
+
+    def _send(self, method: str, target: str, body: "bytes | Iterable[bytes] | None", headers: "Iterable[tuple[str, str]]") -> Response:
+        if not self._negotiated:
+            self.negotiate()
+        if target != "/_ping":
+            target = f"/v{self.version or API_VERSION}{target}"
+        everything = [("User-Agent", "Pier-Client/0.1 (linux)"), *self.headers, *headers]
+        sock, self._idle = self._idle, None
+        if sock is not None and (body is None or isinstance(body, bytes)):
+            try:
+                return send(sock, method, target, "api.pier.localhost", everything, body)
+            except (OSError, ProtocolError):
+                # The daemon may close an idle connection at any time; what was sent on it was not read.
+                sock.close()
+                if method not in ("GET", "HEAD"):
+                    raise
+        sock = self._connect()
+        try:
+            return send(sock, method, target, "api.pier.localhost", everything, body)
+        except (OSError, ProtocolError) as error:
+            sock.close()
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ConnectionFailed(f"error during connect: {method} {self.host}{target}: {reason}") from None
+
+    def _keep(self, response: Response) -> None:
+        if response.reusable and self._idle is None:
+            self._idle = response.sock
+        else:
+            response.close()
+
+    # Requests
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        params: "Iterable[tuple[str, str]]" = (),
+        body: "Any" = None,
+        *,
+        raw: "bytes | Iterable[bytes] | None" = None,
+        headers: "Iterable[tuple[str, str]]" = (),
+    ) -> Response:
+        """Send a request; the response with its body unread, which the caller reads or closes.
+
+        `body` is sent as JSON, `raw` as it is (an iterable in chunks). Raises ApiError for a status of 400 or more.
+        """
+        if body is not None:
+            raw = jsontext.encode(body).encode()
+            headers = [*headers, ("Content-Type", "application/json")]
+        elif method == "POST" and raw is None:
+            raw = b""
+        response = self._send(method, path + query(params), raw, headers)
+        if response.status >= 400:
+            raise self._error(response)
+        return response
+
+    def _error(self, response: Response) -> ApiError:
+        try:
+            text = response.read()
+        finally:
+            self._keep(response)
+        try:
+            message = jsontext.decode(text)["message"] if text else ""
+        except (ValueError, KeyError, TypeError):
+            message = text.decode("utf-8", "replace").strip()
+        if not message:
+            message = f"request returned {response.status} for API route and version {self.host}/v{self.version}"
+        return ApiError(response.status, message.strip())
+
+    def raw(self, method: str, path: str, params: "Iterable[tuple[str, str]]" = (), body: "Any" = None) -> bytes:
+        """The body of the answer, whole."""
+        response = self.open(method, path, params, body)
+        data = response.read()
+        self._keep(response)
+        return data
+
+    def get(self, path: str, params: "Iterable[tuple[str, str]]" = ()) -> "Any":
+        """GET a JSON document."""
+        return jsontext.decode(self.raw("GET", path, params))
+
+    def post(self, path: str, params: "Iterable[tuple[str, str]]" = (), body: "Any" = None) -> "Any":
+        """POST, and the JSON of the answer, None where it has none."""
+        data = self.raw("POST", path, params, body)
+        return jsontext.decode(data) if data.strip() else None
+
+    def delete(self, path: str, params: "Iterable[tuple[str, str]]" = ()) -> "Any":
+        """DELETE, and the JSON of the answer, None where it has none."""
+        data = self.raw("DELETE", path, params)
+        return jsontext.decode(data) if data.strip() else None
+
+    def documents(self, method: str, path: str, params: "Iterable[tuple[str, str]]" = (), **how: "Any") -> "Iterator[Any]":
+        """The JSON documents of a stream (events, load, pull), each as soon as it is complete."""
+        response = self.open(method, path, params, **how)
+        return stream_documents(response.chunks())
+
+    def hijack(self, path: str, params: "Iterable[tuple[str, str]]" = (), body: "Any" = None) -> "tuple[Response, bytes]":
+        """POST that turns into a raw stream: the response (its `sock` is the stream now) and the bytes that came with its head."""
+        headers = [("Connection", "Upgrade"), ("Upgrade", "tcp")]
+        response = self.open("POST", path, params, body, headers=headers)
+        return response, response.hijacked()
+
+    def close(self) -> None:
+        """Close the idle connection."""
+        if self._idle is not None:
+            self._idle.close()
+            self._idle = None
+
+
+def stream_documents(chunks: "Iterable[bytes]") -> "Iterator[Any]":
+    """Each JSON document of a stream whose pieces break anywhere. Raises ValueError for what is no JSON."""
+    from codecs import getincrementaldecoder
+
+    decoder = getincrementaldecoder("utf-8")("replace")
+    rest = ""
+    for chunk in chunks:
+        rest += decoder.decode(chunk)
+        position = 0
+        while position < len(rest):
+            try:
+                value, position = jsontext.decode_next(rest, position)
+            except ValueError:
+                # Either cut off or wrong: the daemon ends every document with a line break, so a whole line decides.
+                if "\n" in rest[position:].strip("\r\n \t"):
+                    raise
+                break
+            yield value
+        rest = rest[position:]
+    if rest.strip():
+        yield jsontext.decode(rest)
+
+
+def segment(name: str) -> str:
+    """A name as one path segment; image references keep their slashes and colons."""
+    return quote(name, "/:@")
