@@ -16,11 +16,11 @@ import msgspec
 from msgspec import inspect
 
 from pier.errors import Invalid
+from pier.http.gosyntax import complaint
 
 T = TypeVar("T")
 _log = logging.getLogger("pier.http")
 _TYPED = re.compile(r"Expected `(?P<want>[^`]+)`, got `(?P<got>[^`]+)`(?: - at `\$(?P<path>[^`]*)`)?")
-_AT_BYTE = re.compile(r"\(byte (\d+)\)")
 _GO_KINDS = {"int": "number", "float": "number", "str": "string", "bool": "bool", "array": "array", "object": "object", "null": "null"}
 _GO_TYPES = {"str": "string", "int": "int64", "bool": "bool", "float": "float64", "array": "[]string", "object": "struct"}
 
@@ -63,21 +63,10 @@ def decode(data: bytes, kind: type[T]) -> T:
 
 
 def _syntax(data: bytes, text: str) -> str:
-    if "truncated" in text:
-        return "invalid JSON: unexpected EOF"
-    if "trailing" in text:
-        return "unexpected content after JSON"
-    found = _AT_BYTE.search(text)
-    if not found or int(found.group(1)) >= len(data):
-        return "invalid JSON: unexpected EOF"
-    at = int(found.group(1))
-    before = data[:at].rstrip()[-1:]
-    where = "looking for beginning of value"
-    if before == b"{":
-        where = "looking for beginning of object key string"
-    elif before not in (b"", b":", b",", b"["):
-        where = "after top-level value" if not data[:at].strip(b" \t\r\n\"") else "after object key:value pair"
-    return f"invalid JSON: invalid character '{data[at:at + 1].decode('latin-1')}' {where}"
+    if reason := complaint(data):
+        return f"invalid JSON: {reason}"
+    # the first value is whole: the fault is behind it, or where Go is more lenient (invalid UTF-8)
+    return "unexpected content after JSON" if "trailing" in text else f"invalid JSON: {text}"
 
 
 def _mismatch(text: str) -> str:
