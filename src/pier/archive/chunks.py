@@ -96,19 +96,6 @@ def from_fd(fd: int, waiting: Callable[[], None] | None = None) -> Pull:
     return pull
 
 
-def bounded(source: Chunks, count: int) -> Pull:
-    """Pull at most `count` bytes from `source`."""
-    left = count
-
-    def pull() -> Piece:
-        nonlocal left
-        piece = source.some(min(left, READ_BYTES))
-        left -= len(piece)
-        return piece
-
-    return pull
-
-
 def write_all(fd: int, data: Piece) -> None:
     """Write every byte, whatever write(2) takes at a time. Raises OSError."""
     view = memoryview(data)

@@ -1,10 +1,9 @@
 """Which compression a stream has, by its first bytes, and the stage that undoes it (gzip by isal, zstd, or none)."""
 
 import sys
-import zlib
 from typing import Protocol
 
-from isal import igzip_lib, isal_zlib
+from isal import igzip_lib
 
 from pier.archive.chunks import Chunks, Piece, Pull
 from pier.archive.refusal import BadArchive
@@ -20,11 +19,17 @@ _ZSTD_WINDOW_LOG = 25  # 32 MiB, what `zstd -20` uses, four times what builders 
 _KNOWN_FOREIGN = ((b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"PK\3\4", "zip"), (b"\x04\x22\x4d\x18", "lz4"))
 
 
-class _Decoder(Protocol):
-    eof: bool
-    needs_input: bool
-    unused_data: bytes
+# isal's stub does not say that its error is an Exception.
+_FAULTS: tuple[type[Exception], ...] = (igzip_lib.IsalError, zstd.ZstdError, EOFError, ValueError)  # type: ignore[assignment]
 
+
+class _Decoder(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
@@ -84,7 +89,7 @@ def _stage(source: Chunks, name: str) -> Pull:
                     raise BadArchive("", f"the {name} stream ends in the middle")
             try:
                 out = decoder.decompress(data, OUTPUT_BYTES)
-            except (igzip_lib.IsalError, isal_zlib.error, zlib.error, zstd.ZstdError, EOFError, ValueError) as error:
+            except _FAULTS as error:
                 raise BadArchive("", f"the {name} stream is damaged: {error}") from None
             if out:
                 return out

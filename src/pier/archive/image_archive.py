@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pier.archive import compression
-from pier.archive.chunks import READ_BYTES, Chunks, Piece, bounded
+from pier.archive.chunks import READ_BYTES, Chunks, Piece
 from pier.archive.layer import Budget, Intake, Layer, Sink, sync_files, sync_filesystem
 from pier.archive.limits import DEFAULT, Limits
 from pier.archive.refusal import BadArchive, shown

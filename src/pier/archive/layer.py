@@ -2,13 +2,14 @@
 
     <folder>/layer.tar     the layer as it came (its sha256 is the diff ID); kind "erofs"
     <folder>/layer.erofs   its index
-    <folder>/fs/           kind "unpacked": the files, and layer.skeleton: what turns them into the same tar again
+    <folder>/fs/           kind "unpacked": the files; layer.skeleton: what turns them into the same tar again; layer.json: sizes
 
 Until `finish` returns nothing in the folder may be used; a folder that was left half-way is simply removed.
 """
 
 import ctypes
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -16,13 +17,13 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from pier.archive import erofs, skeleton, unpack
-from pier.archive.chunks import READ_BYTES, Chunks, Piece, write_all
+from pier.archive.chunks import Chunks, Piece, write_all
 from pier.archive.limits import DEFAULT, Limits
 from pier.archive.refusal import BadArchive
 from pier.archive.tarstream import TarReader
 from pier.archive.tree import Tree
 
-TAR, INDEX, FILES, SKELETON = "layer.tar", "layer.erofs", "fs", "layer.skeleton"
+TAR, INDEX, FILES, SKELETON, SIZES = "layer.tar", "layer.erofs", "fs", "layer.skeleton", "layer.json"
 KINDS = ("erofs", "unpacked")
 _QUEUED = 4  # pieces between reading and writing: bounds memory
 _WRITE_BACK_BYTES = 16 << 20
@@ -190,12 +191,22 @@ class Intake:
         files_fd = os.open(FILES, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._dir_fd)
         skeleton_fd = os.open(SKELETON, _FILE_FLAGS, 0o600, dir_fd=self._dir_fd)
         try:
-            unpack.write_files(self.tree, self._tar_fd, files_fd)
+            files_bytes = unpack.write_files(self.tree, self._tar_fd, files_fd)
             skeleton.write_skeleton(self.tree, self._tar_fd, self.tar_bytes, skeleton_fd)
             os.unlink(TAR, dir_fd=self._dir_fd)
+            self._write_sizes(files_bytes + os.fstat(skeleton_fd).st_blocks * 512)
         finally:
             os.close(files_fd)
             os.close(skeleton_fd)
+
+
+    def _write_sizes(self, disk_bytes: int) -> None:
+        """So that nobody has to walk the files to know what they take."""
+        fd = os.open(SIZES, _FILE_FLAGS, 0o600, dir_fd=self._dir_fd)
+        try:
+            os.write(fd, json.dumps({"tar_bytes": self.tar_bytes, "disk_bytes": disk_bytes}).encode())
+        finally:
+            os.close(fd)
 
 
 def sync_files(dir_fd: int) -> None:

@@ -139,7 +139,14 @@ class TarReader:
             announced = True
 
     def _entry(
-        self, header: bytes, flag: int, size: int, pax: dict[bytes, bytes], sparse_pairs: list[bytes], long_name: bytes | None, long_link: bytes | None
+        self,
+        header: bytes,
+        flag: int,
+        size: int,
+        pax: dict[bytes, bytes],
+        sparse_pairs: list[bytes],
+        long_name: bytes | None,
+        long_link: bytes | None,
     ) -> Entry:
         entry = Entry()
         name, link = _names(header)

@@ -29,7 +29,10 @@ _CAPABILITY_SIZES = {0x01000000: 12, 0x02000000: 20, 0x03000000: 24}  # linux/ca
 class Inode:
     """A file of the layer. `offset` is where its payload begins in the tar; `children` is a folder's content, else None."""
 
-    __slots__ = ("block", "children", "gid", "kind", "mode", "mtime", "mtime_ns", "nid", "nlink", "offset", "rdev", "size", "sparse", "target", "uid", "xattrs")
+    __slots__ = (
+        *("block", "children", "gid", "kind", "mode", "mtime", "mtime_ns", "nid"),
+        *("nlink", "offset", "rdev", "size", "sparse", "target", "uid", "xattrs"),
+    )
 
     def __init__(self, kind: int, mode: int = 0o755, uid: int = 0, gid: int = 0, mtime: int = 0, mtime_ns: int = 0) -> None:
         self.kind, self.mode, self.uid, self.gid, self.mtime, self.mtime_ns = kind, mode, uid, gid, mtime, mtime_ns

@@ -20,13 +20,15 @@ _KINDS = {CHAR: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
 _SHARED = ".shared"
 
 
-def write_files(tree: Tree, tar_fd: int, root_fd: int) -> None:
-    """Make the tree below the empty folder `root_fd`, payloads from the tar.
+def write_files(tree: Tree, tar_fd: int, root_fd: int) -> int:
+    """Make the tree below the empty folder `root_fd`, payloads from the tar; returns how many bytes of disk it takes.
 
     Raises BadArchive naming the entry that the file system refuses (a name it does not take, an attribute), OSError when
     it fails for reasons of its own (ENOSPC, EIO).
     """
-    _Writer(tar_fd, root_fd).write(tree.root)
+    writer = _Writer(tar_fd, root_fd)
+    writer.write(tree.root)
+    return writer.disk_bytes
 
 
 class _Writer:
@@ -34,6 +36,7 @@ class _Writer:
         self._tar_fd, self._root_fd = tar_fd, root_fd
         self._shared: dict[int, str] = {}  # id of a hard-linked inode -> its name in the folder of shared files
         self._shared_fd = -1
+        self.disk_bytes = 0
 
     def write(self, root: Inode) -> None:
         path: list[bytes] = []
@@ -112,6 +115,8 @@ class _Writer:
         for key, value in (inode.xattrs or {}).items():
             _attribute(path, key, lambda key=key, value=value: os.setxattr(fd, key, value))
         os.utime(fd, ns=_times(inode))
+        # Rounded to blocks: what the file system says itself is not known before it has written.
+        self.disk_bytes += -(-inode.size // 4096) * 4096 if inode.kind == FILE and inode.sparse is None else 4096
 
     def _link_shared(self, inode: Inode, name: bytes, fd: int, path: bytes) -> None:
         """A file with several names is made once aside and linked to each."""

@@ -15,6 +15,7 @@ import sys
 import traceback
 
 from pier.archive import confinement, jobs
+from pier.archive.refusal import BadArchive
 from pier.ipc.channel import MAX_MESSAGE_BYTES, Channel, Message
 
 _ANSWERED = 0
@@ -97,7 +98,7 @@ def _child(channel: Channel, message: Message, fds: list[int]) -> None:
             confinement.enter(message.get("op", ""), message.get("kind", ""), fds, channel.fileno())
             answer |= jobs.run(message.get("op", ""), message, fds, say)
             if jobs.rough_size(answer) > MAX_MESSAGE_BYTES - 4096:
-                answer = {"re": message.get("id"), "error": {"message": "the archive's documents are too large together", "entry": "", "kind": "archive"}}
+                raise BadArchive("", "its documents are too large together")
         except BaseException as error:
             fields = jobs.error_fields(error)
             if fields["kind"] == "bug":

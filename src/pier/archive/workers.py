@@ -76,8 +76,9 @@ class Workers:
     async def _watch(self, call: "asyncio.Future[tuple[Message, list[int]]]", alive: asyncio.Event, op: str) -> Message:
         while True:
             alive.clear()
-            waiter = asyncio.ensure_future(alive.wait())
-            done, _ = await asyncio.wait({call, waiter}, timeout=self._stall_s, return_when=asyncio.FIRST_COMPLETED)
+            waiter: asyncio.Future[Any] = asyncio.ensure_future(alive.wait())
+            both: set[asyncio.Future[Any]] = {call, waiter}
+            done, _ = await asyncio.wait(both, timeout=self._stall_s, return_when=asyncio.FIRST_COMPLETED)
             waiter.cancel()
             if call in done:
                 message, fds = call.result()

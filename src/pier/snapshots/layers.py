@@ -1,0 +1,294 @@
+"""The store of layers, in two kinds behind one interface; tests/contract/snapshots runs one suite over both."""
+
+import asyncio
+import json
+import os
+import stat
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Protocol
+
+from pier import trace
+from pier.archive import skeleton
+from pier.archive.chunks import write_all
+from pier.archive.layer import FILES, INDEX, SIZES, SKELETON, TAR
+from pier.archive.refusal import BadArchive
+from pier.errors import Internal, NotFound, Unavailable
+from pier.linux import mounts
+from pier.snapshots.removal import Trash, spread
+
+_HEX = frozenset("0123456789abcdef")
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_IDLE_MOUNTS = 128  # layers that no container uses but that stay mounted: the next start is quicker
+
+
+class Holder(Protocol):
+    """Who keeps descriptors over the daemon's death: the keeper, through the supervisor."""
+
+    async def hold(self, key: str, name: str, fd: int, /) -> None: ...
+    async def fetch(self, key: str, name: str, /) -> int: ...
+    async def release(self, key: str, name: str | None = None, /) -> None: ...
+
+
+class LayerStore(Protocol):
+    """Layers by diff ID ("sha256:<hex>"). Methods raise NotFound for a layer that is not there, Internal for a name that is none."""
+
+    @property
+    def kind(self) -> str:
+        """"erofs" or "unpacked": what the worker is asked to make."""
+
+    def adopt(self, diff_id: str, source_dir: Path) -> None:
+        """Take over a folder that the worker made (same file system); where the layer is there already nothing happens.
+
+        Durable when it returns. The source's folder is gone then, or still the caller's to remove.
+        """
+
+    def has(self, diff_id: str) -> bool:
+        """Whether the layer is there, whole."""
+
+    def remove(self, diff_id: str) -> None:
+        """Remove the layer, if it is there; mounts that containers have of it live on. From any thread."""
+
+    def size(self, diff_id: str) -> tuple[int, int]:
+        """(bytes of its tar, bytes on the disk)."""
+
+    def list(self) -> list[str]:
+        """The diff IDs of all whole layers."""
+
+    def open_tar(self, diff_id: str) -> int:
+        """A descriptor to read the layer's tar from, once, front to back: its sha256 is the diff ID. The caller's."""
+
+    async def lower(self, diff_id: str, user: str) -> str | int:
+        """The layer as a lower of an overlay: a path, or a mount's descriptor that stays the store's until `user` lets go."""
+
+    def let_go(self, user: str) -> None:
+        """`user` does not need its lowers any more."""
+
+
+class _Layers:
+    """What both kinds share: folders named by the diff ID."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        spread(root)
+        self._trash = Trash(root)
+
+    def adopt(self, diff_id: str, source_dir: Path) -> None:
+        target = self._folder(diff_id)
+        if self.has(diff_id):
+            return
+        self._trash.discard(target)  # half a layer, from before a power cut
+        self._check_source(diff_id, source_dir)
+        trace.point("layers.adopt")
+        os.rename(source_dir, target)
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        trace.point("layers.adopted")
+
+    def has(self, diff_id: str) -> bool:
+        folder = self._folder(diff_id)
+        pairs = ((TAR, INDEX), (FILES, SKELETON))
+        return any((folder / one).exists() and (folder / other).exists() for one, other in pairs)
+
+    def list(self) -> list[str]:
+        names = [name for name in os.listdir(self.root) if len(name) == 64 and _HEX.issuperset(name)]
+        return [diff_id for diff_id in (f"sha256:{name}" for name in sorted(names)) if self.has(diff_id)]
+
+    def size(self, diff_id: str) -> tuple[int, int]:
+        folder = self._existing(diff_id)
+        try:
+            tar, index = os.lstat(folder / TAR), os.lstat(folder / INDEX)
+            return tar.st_size, (tar.st_blocks + index.st_blocks) * 512
+        except FileNotFoundError:
+            sizes = json.loads((folder / SIZES).read_text())
+            return int(sizes["tar_bytes"]), int(sizes["disk_bytes"])
+
+    def open_tar(self, diff_id: str) -> int:
+        folder = self._existing(diff_id)
+        try:
+            return os.open(folder / TAR, _FILE_FLAGS)
+        except FileNotFoundError:
+            return _stream_tar(folder)
+
+    def close(self) -> None:
+        self._trash.close()
+
+    def wait_removed(self) -> None:
+        """Until everything removed so far is off the disk."""
+        self._trash.wait()
+
+    def _folder(self, diff_id: str) -> Path:
+        name = diff_id.removeprefix("sha256:")
+        if len(name) != 64 or len(diff_id) != 71 or not _HEX.issuperset(name):
+            raise Internal(f"{diff_id!r} is not a diff ID")
+        return self.root / name
+
+    def _existing(self, diff_id: str) -> Path:
+        if not self.has(diff_id):
+            raise NotFound(f"layer {diff_id} is not there: load the image that has it again")
+        return self._folder(diff_id)
+
+    def _check_source(self, diff_id: str, source_dir: Path) -> None:
+        raise NotImplementedError
+
+
+class ErofsLayers(_Layers):
+    """Layers that stay tars: each is mounted once for the whole host, when the first container needs it.
+
+    Two mounts of one layer would be two superblocks with the data twice in memory; so the mount is kept by the keeper
+    (`holder`) over the daemon's death, and handed to every overlay as the same descriptor.
+    """
+
+    kind = "erofs"
+
+    def __init__(self, root: Path, holder: Holder | None = None) -> None:
+        super().__init__(root)
+        self._holder = holder
+        self._mounted: OrderedDict[str, int] = OrderedDict()  # diff ID -> detached mount; least recently used first
+        self._users: dict[str, set[str]] = {}
+        self._under_way: dict[str, asyncio.Future[int]] = {}
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def remove(self, diff_id: str) -> None:
+        folder = self._folder(diff_id)
+        self._unmount(diff_id)
+        self._trash.discard(folder)
+
+    async def lower(self, diff_id: str, user: str) -> str | int:
+        self._loop = asyncio.get_running_loop()
+        if not (self._existing(diff_id) / INDEX).exists():
+            return str(self._folder(diff_id) / FILES)  # unpacked here before, under another kernel
+        self._users.setdefault(diff_id, set()).add(user)
+        fd = self._mounted.get(diff_id, -1)
+        if fd >= 0:
+            self._mounted.move_to_end(diff_id)
+            return fd
+        waiting = self._under_way.get(diff_id)
+        if waiting is None:
+            waiting = self._under_way[diff_id] = asyncio.ensure_future(self._mount(diff_id))
+            waiting.add_done_callback(lambda _: self._under_way.pop(diff_id, None))
+        # Shielded: others may be waiting for the same mount.
+        return await asyncio.shield(waiting)
+
+    def let_go(self, user: str) -> None:
+        for diff_id, users in list(self._users.items()):
+            users.discard(user)
+            if not users:
+                del self._users[diff_id]
+        idle = [diff_id for diff_id in self._mounted if diff_id not in self._users]
+        for diff_id in idle[: max(0, len(idle) - _IDLE_MOUNTS)]:
+            self._unmount(diff_id)
+
+    def close(self) -> None:
+        for fd in self._mounted.values():
+            os.close(fd)
+        self._mounted.clear()
+        super().close()
+
+    async def _mount(self, diff_id: str) -> int:
+        folder = self._existing(diff_id)
+        fd = -1
+        if self._holder:
+            try:
+                fd = await self._holder.fetch(_key(diff_id), "mount")
+            except KeyError:
+                pass
+        if fd < 0:
+            fd = mount_layer(folder)
+            try:
+                if self._holder:
+                    await self._holder.hold(_key(diff_id), "mount", fd)
+            except BaseException:
+                os.close(fd)
+                raise
+        self._mounted[diff_id] = fd
+        return fd
+
+    def _unmount(self, diff_id: str) -> None:
+        with self._lock:
+            fd = self._mounted.pop(diff_id, -1)
+        if fd >= 0:
+            os.close(fd)
+            if self._holder and self._loop and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._release, diff_id)
+
+    def _release(self, diff_id: str) -> None:
+        assert self._holder
+        task = asyncio.ensure_future(self._holder.release(_key(diff_id), "mount"))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _check_source(self, diff_id: str, source_dir: Path) -> None:
+        for name in (TAR, INDEX):
+            if not stat.S_ISREG(os.lstat(source_dir / name).st_mode):
+                raise Internal(f"layer {diff_id}: {name} in {source_dir} is not a file")
+
+
+class UnpackedLayers(_Layers):
+    """Layers as folders of files: for kernels and file systems that cannot mount an index from a file."""
+
+    kind = "unpacked"
+
+    def remove(self, diff_id: str) -> None:
+        self._trash.discard(self._folder(diff_id))
+
+    async def lower(self, diff_id: str, user: str) -> str | int:
+        folder = self._existing(diff_id)
+        if not (folder / FILES).is_dir():
+            raise Unavailable(f"layer {diff_id} is an EROFS index, which cannot be mounted here now: remove its image and load it again")
+        return str(folder / FILES)
+
+    def let_go(self, user: str) -> None:
+        """Nothing to do: a path costs nothing."""
+
+    def _check_source(self, diff_id: str, source_dir: Path) -> None:
+        if not stat.S_ISDIR(os.lstat(source_dir / FILES).st_mode):
+            raise Internal(f"layer {diff_id}: {FILES} in {source_dir} is not a folder")
+        # The worker's 0700 kept others out while it was half made; what overlay shows is what stands in it.
+        if not (source_dir / SIZES).exists():
+            raise Internal(f"layer {diff_id}: {SIZES} in {source_dir} is missing")
+
+
+def mount_layer(folder: Path) -> int:
+    """A detached mount of the layer in `folder`. Raises Unavailable naming the cause."""
+    index = os.open(folder / INDEX, _FILE_FLAGS)
+    tar = os.open(folder / TAR, _FILE_FLAGS)
+    try:
+        # By descriptor: the kernel takes at most 255 bytes of path. Direct I/O, else the data sits in the page cache twice.
+        return mounts.mount_erofs(f"/proc/self/fd/{index}", [f"/proc/self/fd/{tar}"], directio=True)
+    except OSError as error:
+        raise Unavailable(f"layer {folder.name} cannot be mounted: {error.strerror} ({error.filename})") from error
+    finally:
+        os.close(index)
+        os.close(tar)
+
+
+def _key(diff_id: str) -> str:
+    return "layer:" + diff_id.removeprefix("sha256:")
+
+
+def _stream_tar(folder: Path) -> int:
+    """The reading end of a pipe that a thread writes the tar to; a reader that stops early ends the thread."""
+    skeleton_fd = os.open(folder / SKELETON, _FILE_FLAGS)
+    files_fd = os.open(folder / FILES, _FILE_FLAGS | os.O_DIRECTORY)
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+
+    def write() -> None:
+        try:
+            for data in skeleton.read_tar(skeleton_fd, files_fd):
+                write_all(write_fd, data)
+        except (OSError, BadArchive):
+            pass  # the reader has gone, or sees a tar that is cut short: its digest tells
+        finally:
+            for fd in (write_fd, skeleton_fd, files_fd):
+                os.close(fd)
+
+    threading.Thread(target=write, name="tar", daemon=True).start()
+    return read_fd
