@@ -149,6 +149,7 @@ class _Late:
     """What the supervisor reports before there are containers to tell waits here."""
 
     containers: Containers | None = None
+    pump: Pump | None = None
 
     def on_exit(self, ended: Exit) -> None:
         if self.containers is not None:
@@ -156,6 +157,8 @@ class _Late:
 
     def on_helper_lost(self, name: str) -> None:
         _log.warning("%s died and was started again", name)
+        if name == "pump" and self.pump is not None:
+            self.pump.on_lost()
         if self.containers is not None:
             self.containers.spawn(restore.helper_lost(self.containers, name), f"recover from the loss of {name}")
 
@@ -183,7 +186,8 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
     command = keeper.command(str(config.exec_root), instance)
     supervisor = await Supervisor.connect(config.exec_root, instance, command, late.on_exit, late.on_helper_lost)
     undo.callback(supervisor.close)
-    pump = Pump(supervisor)
+    pump = late.pump = Pump(lambda: supervisor.helper("pump"))
+    supervisor.listen("pump", pump.on_event)
     workers = Workers(supervisor)
     snapshots = await Snapshots.open(config.data_root, supervisor, config.storage_driver)
     images = Images(store, ContentStore(config.data_root / "content"), snapshots, workers, journal)
