@@ -33,8 +33,7 @@ class Layer:
     def __init__(self, path, epoch):
         """path: the file to write. epoch: s since 1970; no entry is younger."""
         self.path, self.epoch = path, epoch
-        self._file = open(path, "wb")
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)
+        self._tar = tarfile.open(path, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115: `close` ends it
 
     def _entry(self, name, kind, mode, mtime=None):
         entry = tarfile.TarInfo(name)
@@ -111,7 +110,6 @@ class Layer:
     def close(self):
         """Finish the tar."""
         self._tar.close()
-        self._file.close()
 
 
 def write(path, tag, layer_path, config, architecture, epoch, comment=""):

@@ -8,7 +8,7 @@ import json
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from pier.archive import compression
 from pier.archive.chunks import Chunks, Piece, from_fd
 from pier.archive.image_archive import ImageIntake
 from pier.archive.image_documents import Documents, FoundImage
-from pier.archive.layer import KINDS, Budget, Intake, sync_files, sync_filesystem
+from pier.archive.layer import KINDS, Budget, Intake, Layer, sync_files, sync_filesystem
 from pier.archive.limits import DEFAULT, Limits
 from pier.archive.refusal import BadArchive
 from pier.oci import platform
@@ -94,11 +94,10 @@ def _load(fields: Fields, pull: Callable[[], Piece], ingest_fd: int, kind: str, 
         for name, count in layer.dropped.items():
             dropped[name] = dropped.get(name, 0) + count
     warnings = [f"attribute {name} of {count} files was left out: a layer cannot carry it" for name, count in sorted(dropped.items())[:20]]
-    tar_bytes = {number: layer.tar_bytes for number, layer in sizes.items()}
-    return {"images": [_image(image, tar_bytes) for image in images], "warnings": warnings}
+    return {"images": [_image(image, sizes) for image in images], "warnings": warnings}
 
 
-def _image(image: FoundImage, tar_bytes: dict[int, int]) -> Fields:
+def _image(image: FoundImage, sizes: Mapping[int, Layer]) -> Fields:
     layers = [
         {
             "diff_id": layer.diff_id,
@@ -106,7 +105,8 @@ def _image(image: FoundImage, tar_bytes: dict[int, int]) -> Fields:
             "blob_size": layer.blob_size,
             "media_type": layer.media_type,
             "dir": f"layers/{layer.number}",
-            "tar_bytes": tar_bytes[layer.number],
+            "tar_bytes": sizes[layer.number].tar_bytes,
+            "size": sizes[layer.number].files_bytes,
         }
         for layer in image.layers
     ]
@@ -132,7 +132,7 @@ def _import(pull: Callable[[], Piece], ingest_fd: int, kind: str, limits: Limits
     finally:
         intake.close()
         os.close(folder)
-    return {"diff_id": layer.diff_id, "size": layer.tar_bytes, "tar_bytes": layer.tar_bytes, "dir": "layers/0"}
+    return {"diff_id": layer.diff_id, "size": layer.files_bytes, "tar_bytes": layer.tar_bytes, "dir": "layers/0"}
 
 
 def error_fields(error: BaseException) -> Fields:

@@ -40,6 +40,7 @@ class Layer:
     diff_id: str
     tar_bytes: int
     dropped: dict[str, int]
+    files_bytes: int = 0
 
 
 class Budget:
@@ -168,7 +169,7 @@ class Intake:
         else:
             self._unpack()
         dropped = {name.decode(errors="backslashreplace"): count for name, count in self.tree.dropped.items()}
-        return Layer(self.diff_id, self.tar_bytes, dropped)
+        return Layer(self.diff_id, self.tar_bytes, dropped, self.tree.files_bytes)
 
     def close(self) -> None:
         if self._tar_fd >= 0:

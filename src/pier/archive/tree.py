@@ -61,6 +61,7 @@ class Tree:
         self._folders: dict[bytes, Inode] = {}  # name as written -> folder, while no link is on the way
         self._same: dict[object, object] = {}  # equal attribute sets are kept once
         self._sparse_bytes = 0
+        self.files_bytes = 0  # what its files hold, as `docker images` counts
 
     def add(self, entry: Entry) -> None:
         """Apply one entry. Raises BadArchive naming it."""
@@ -232,6 +233,7 @@ class Tree:
         inode = Inode(kind)
         if kind == FILE:
             inode.size, inode.offset, inode.sparse = entry.size, entry.offset, entry.sparse
+            self.files_bytes += entry.size
             if entry.sparse is not None:
                 self._sparse_bytes += entry.size
                 if self._sparse_bytes > self._limits.sparse_bytes:

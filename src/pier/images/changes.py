@@ -14,8 +14,9 @@ from pier.oci.image_config import ContainerDefaults, Healthcheck
 
 _UNIT_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_PORT = re.compile(r"(?:.*:)?(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
+_PORT = re.compile(r"(?:.*:)?(\d{1,9})(?:-(\d{1,9}))?")
 _MIN_HEALTH_NS = 10**6
+_HEALTH_FLAGS = frozenset({"interval", "timeout", "start-period", "start-interval", "retries"})
 _DEFAULT_SHELL = ["/bin/sh", "-c"]
 
 
@@ -23,11 +24,14 @@ def apply(config: ContainerDefaults, changes: Sequence[str]) -> None:
     """Carry out the instructions on `config`, in order. Raises Invalid with Docker's text; `config` is then not to be used."""
     state = _State(config)
     parsed = []
-    for line in words.logical_lines("\n".join(changes)):
+    lines = words.logical_lines("\n".join(changes))
+    if changes and not lines:
+        raise Invalid("file with no instructions")
+    for line in lines:
         instruction, _, rest = line.replace("\t", " ").partition(" ")
         act = _INSTRUCTIONS.get(instruction.lower())
         if act is None:
-            raise Invalid(f"{instruction.upper()} is not a valid change command")
+            raise Invalid(f"{instruction} is not a valid change command")
         parsed.append((act, line.strip()[len(instruction) :].strip()))
     for act, rest in parsed:
         act(state, rest)
@@ -54,7 +58,8 @@ class _State:
 
 
 def _cmd(state: _State, rest: str) -> None:
-    state.config.cmd = state.command(rest) if rest else []
+    exact = words.json_words(rest)
+    state.config.cmd = None if exact == [] else state.command(rest) if rest else list(state.shell)
     state.command_given = True
 
 
@@ -102,15 +107,15 @@ def _expose(state: _State, rest: str) -> None:
 
 
 def _ports(text: str) -> list[str]:
-    found = _PORT.fullmatch(text)
-    if not found:
-        raise Invalid(f"invalid containerPort: {text.partition('/')[0]}" if "/" not in text or text.partition("/")[2] else f"invalid port: {text}")
-    first, last = int(found[1]), int(found[2] or found[1])
-    if not (1 <= first <= 65535 and 1 <= last <= 65535):
-        raise Invalid(f"invalid containerPort: {text.partition('/')[0]}")
-    if last < first:
-        raise Invalid(f"invalid range specified for port: {text}")
-    protocol = (found[3] or "tcp").lower()
+    """`[[ip:]host:]port[-port][/protocol]`: only the container's side counts here."""
+    numbers, _, protocol = text.partition("/")
+    protocol = protocol.lower() or "tcp"
+    found = _PORT.fullmatch(numbers)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (-1, -1)
+    if not 0 <= first <= last <= 65535:
+        raise Invalid(f"Invalid containerPort: {numbers}")
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise Invalid(f"Invalid proto: {protocol}")
     return [f"{number}/{protocol}" for number in range(first, last + 1)]
 
 
@@ -142,23 +147,13 @@ def _volume(state: _State, rest: str) -> None:
 
 def _stop_signal(state: _State, rest: str) -> None:
     text = state.expand(_exactly_one("STOPSIGNAL", rest))
-    known = {name.name.removeprefix("SIG") for name in signal.Signals} | {"RTMIN", "RTMAX"}
-    named = re.sub(r"^(RTMIN\+\d+|RTMAX-\d+)$", "RTMIN", text.upper().removeprefix("SIG"))
-    if text.isdigit():
-        if not 1 <= int(text) <= 64:
-            raise Invalid(f"invalid signal: {text}")
-    elif named not in known:
+    known = {name.name.removeprefix("SIG") for name in signal.Signals}
+    named = text.upper().removeprefix("SIG")
+    real_time = re.fullmatch(r"RTMIN\+([1-9]|1[0-5])|RTMAX-([1-9]|1[0-4])", named)
+    # A number is taken as it is, whatever kill(2) says of it later; but 0 is no signal.
+    if not (re.fullmatch(r"[0-9]+", text) and int(text)) and named not in known and not real_time:
         raise Invalid(f"invalid signal: {text}")
     state.config.stop_signal = text
-
-
-def _shell(state: _State, rest: str) -> None:
-    exact = words.json_words(rest)
-    if exact is None:
-        raise Invalid("SHELL requires the arguments to be in JSON form")
-    if not exact:
-        raise Invalid("SHELL requires at least one argument")
-    state.config.shell = exact
 
 
 def _on_build(state: _State, rest: str) -> None:
@@ -173,11 +168,14 @@ def _on_build(state: _State, rest: str) -> None:
 
 
 def _healthcheck(state: _State, rest: str) -> None:
-    check, given = Healthcheck(), set()
+    check = Healthcheck()
     while found := re.match(r"--([a-z-]+)(?:=(\S*))?\s*", rest):
-        name, value = found[1], found[2] or ""
+        name, value = found[1], found[2]
         rest = rest[found.end() :]
-        given.add(name)
+        if name not in _HEALTH_FLAGS:
+            raise Invalid(f"unknown flag: --{name}")
+        if value is None:
+            raise Invalid(f"missing a value on flag: --{name}")
         match name:
             case "interval":
                 check.interval = _duration(value, name)
@@ -188,11 +186,11 @@ def _healthcheck(state: _State, rest: str) -> None:
             case "start-interval":
                 check.start_interval = _duration(value, name)
             case "retries":
-                if not re.fullmatch(r"\d+", value) or int(value) < 0:
-                    raise Invalid(f"--retries must be at least 0 (not {value})")
+                if not re.fullmatch(r"-?[0-9]{1,9}", value):
+                    raise Invalid(f'strconv.ParseInt: parsing "{value}": invalid syntax')
+                if int(value) < 0:
+                    raise Invalid(f"--retries cannot be negative ({value})")
                 check.retries = int(value)
-            case _:
-                raise Invalid(f"unknown flag: --{name}")
     kind, _, command = rest.strip().partition(" ")
     if kind.upper() == "NONE":
         if command.strip():
@@ -201,22 +199,22 @@ def _healthcheck(state: _State, rest: str) -> None:
     elif kind.upper() == "CMD":
         exact = words.json_words(command.strip())
         if not command.strip() or exact == []:
-            raise Invalid("missing command after HEALTHCHECK CMD")
+            raise Invalid("Missing command after HEALTHCHECK CMD")
         check.test = ["CMD", *exact] if exact is not None else ["CMD-SHELL", command.strip()]
     elif not kind:
         raise Invalid("HEALTHCHECK requires at least one argument")
     else:
-        raise Invalid(f'unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)')
+        raise Invalid(f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)')
     state.config.healthcheck = check
 
 
 def _duration(text: str, flag: str) -> int:
     """ns of a Go duration. Raises Invalid."""
     parts = list(_DURATION.finditer(text))
-    if not parts or "".join(part[0] for part in parts) != text:
+    if text != "0" and (not parts or "".join(part[0] for part in parts) != text.lstrip("+-")):
         raise Invalid(f'time: invalid duration "{text}"')
-    total = int(sum(float(part[1]) * _UNIT_NS[part[2]] for part in parts))
-    if 0 < total < _MIN_HEALTH_NS:
+    total = int(sum(float(part[1]) * _UNIT_NS[part[2]] for part in parts)) * (-1 if text.startswith("-") else 1)
+    if total and total < _MIN_HEALTH_NS:
         raise Invalid(f'Interval "{flag}" cannot be less than 1ms')
     return total
 
@@ -229,5 +227,5 @@ def _exactly_one(instruction: str, rest: str) -> str:
 
 _INSTRUCTIONS: dict[str, Callable[[_State, str], None]] = {
     "cmd": _cmd, "entrypoint": _entrypoint, "env": _env, "expose": _expose, "healthcheck": _healthcheck, "label": _label, "onbuild": _on_build,
-    "shell": _shell, "stopsignal": _stop_signal, "user": _user, "volume": _volume, "workdir": _workdir,
+    "stopsignal": _stop_signal, "user": _user, "volume": _volume, "workdir": _workdir,
 }  # fmt: skip

@@ -17,25 +17,28 @@ Progress = Callable[[Mapping[str, Any]], None]
 
 @contextlib.asynccontextmanager
 async def parsed(
-    ctx: Context, op: str, stream: AsyncIterator[bytes], on_progress: Progress | None = None
+    ctx: Context, op: str, stream: AsyncIterator[bytes], on_progress: Progress | None = None, **fields: str
 ) -> AsyncIterator[tuple[Mapping[str, Any], Path]]:
     """(the worker's answer, the folder with what it made); take what you want from there before the block ends.
 
+    fields: further ones of the worker's operation.
     Raises Invalid for bad input, with the entry and the reason; Unavailable where the worker died; what `stream` raises.
     """
     scratch = ctx.content.scratch()
     try:
-        yield await _run(ctx, op, stream, scratch, on_progress), scratch
+        yield await _run(ctx, op, stream, scratch, on_progress, fields), scratch
     finally:
         await asyncio.to_thread(ctx.content.remove_scratch, scratch)
 
 
-async def _run(ctx: Context, op: str, stream: AsyncIterator[bytes], scratch: Path, on_progress: Progress | None) -> Mapping[str, Any]:
+async def _run(
+    ctx: Context, op: str, stream: AsyncIterator[bytes], scratch: Path, on_progress: Progress | None, fields: Mapping[str, str]
+) -> Mapping[str, Any]:
     folder_fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     read_fd, write_fd = open_pipe()
     feeding = asyncio.ensure_future(feed(stream, write_fd))
     try:
-        answer = await ctx.workers.run(op, [read_fd, folder_fd], on_progress, kind=ctx.layers.kind)
+        answer = await ctx.workers.run(op, [read_fd, folder_fd], on_progress, kind=ctx.layers.kind, **fields)
         # Only now: where the client broke off, the worker saw a short archive, and the client's fault is the better reason.
         os.close(read_fd)
         read_fd = -1

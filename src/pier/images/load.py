@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from pier.oci import image_config, manifest
 from pier.oci.platform import Platform
 from pier.oci.reference import key_of
 
+_HEX = re.compile(r"[0-9a-f]{64}")
+
 
 async def load(ctx: Context, stream: AsyncIterator[bytes], quiet: bool, platform: Platform | None = None) -> AsyncIterator[progress.Line]:
     """The progress lines of Docker's load; what goes wrong is the last line, as its status was sent before.
@@ -23,8 +26,7 @@ async def load(ctx: Context, stream: AsyncIterator[bytes], quiet: bool, platform
     stream: the archive as it comes. platform: take only an image for that one.
     """
     lines: asyncio.Queue[progress.Line | None] = asyncio.Queue()
-    known = {layer.diff_id for image in ctx.catalog for layer in image.layers}
-    report = Report(lines, known)
+    report = Report(lines)
     work = asyncio.ensure_future(_load(ctx, stream, lines, None if quiet else report, platform))
     work.add_done_callback(lambda _: lines.put_nowait(None))
     try:
@@ -41,12 +43,15 @@ async def _load(
     ctx: Context, stream: AsyncIterator[bytes], lines: "asyncio.Queue[progress.Line | None]", report: "Report | None", platform: Platform | None
 ) -> None:
     try:
-        async with parsed(ctx, "load", stream, report) as (answer, scratch):
+        async with parsed(ctx, "load", stream, report, **({"platform": str(platform)} if platform else {})) as (answer, scratch):
             images = for_platform(from_answer(answer), platform)
+            known = {layer.diff_id for image in ctx.catalog.everything() for layer in image.layers}
             moved = await commit(ctx, scratch, images)
     except (PierError, OSError) as error:
         lines.put_nowait(progress.failed(str(error)))
         return
+    if report:
+        report.done(images, known)
     named = False
     for image in images:
         for name in image.references:
@@ -60,18 +65,29 @@ async def _load(
 
 
 class Report:
-    """Turns a worker's progress events into lines: `id` a diff ID, `current` and `total` in bytes; layers that are here are left out."""
+    """Turns a worker's progress events (`bytes` of the archive so far, the `entry` that is read) into lines, one name a blob."""
 
-    def __init__(self, lines: "asyncio.Queue[progress.Line | None]", known: set[str]) -> None:
-        """lines: where to. known: diff IDs that are here."""
-        self._lines, self._known = lines, known
+    def __init__(self, lines: "asyncio.Queue[progress.Line | None]") -> None:
+        """lines: where to."""
+        self._lines = lines
+        self._name, self._start_bytes = "", 0
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """One event."""
-        name = str(event.get("id", ""))
-        if name and name not in self._known:
-            short = name.removeprefix("sha256:")[:12]
-            self._lines.put_nowait(progress.step("Loading layer", short, int(event.get("current", 0)), int(event.get("total", 0))))
+        found = _HEX.search(str(event.get("entry", "")))
+        read_bytes = int(event.get("bytes", 0))
+        name = found[0][:12] if found else ""
+        if name != self._name:
+            self._name, self._start_bytes = name, read_bytes
+        elif name:
+            # How long the blob is is not known before its end: the total comes with `done`.
+            self._lines.put_nowait(progress.step("Loading layer", name, read_bytes - self._start_bytes, 0))
+
+    def done(self, images: Sequence[NewImage], known: set[str]) -> None:
+        """The last line of each layer that was not here before."""
+        for layer in {layer.diff_id: layer for image in images for layer in image.layers if layer.diff_id not in known}.values():
+            name = (layer.blob_digest or layer.diff_id).removeprefix("sha256:")[:12]
+            self._lines.put_nowait(progress.step("Loading layer", name, layer.size_bytes, layer.size_bytes))
 
 
 def from_answer(answer: Mapping[str, Any]) -> list[NewImage]:
@@ -92,7 +108,7 @@ def _image(item: Mapping[str, Any]) -> NewImage:
         NewLayer(
             diff_id=str(layer["diff_id"]),
             folder=str(layer["dir"]),
-            size_bytes=int(layer.get("size", -1)),
+            size_bytes=int(layer.get("size", layer.get("tar_bytes", -1))),
             # An uncompressed blob is the layer's own tar: it is kept once.
             blob_digest=layer["blob_digest"] if layer.get("blob_digest") not in (None, "", layer["diff_id"]) else None,
             media_type=str(layer.get("media_type") or ""),

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from pier.errors import Invalid
+from pier.errors import Invalid, NotImplementedByPier
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#]")
 
@@ -29,14 +29,16 @@ def logical_lines(text: str) -> list[str]:
 
 
 def json_words(text: str) -> list[str] | None:
-    """The words of an exec form; None where the text is no JSON array of strings, and so a shell form."""
+    """The words of an exec form; None where the text is no JSON array, and so a shell form. Raises Invalid for an array of other things."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    except RecursionError:
+    if not isinstance(value, list):
         return None
-    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
+    if not all(isinstance(item, str) for item in value):
+        raise Invalid("when using JSON array syntax, arrays must be comprised of strings only")
+    return value
 
 
 def split_words(text: str) -> list[str]:
@@ -154,6 +156,8 @@ class _Expansion:
         if operator == "}" and not colon:
             self._at += 1
             return value or ""
+        if operator in ("#", "%", "/") and not colon:
+            raise NotImplementedByPier(f"the substitution ${{{found[0]}{operator}...}}")
         if operator not in ("-", "+", "?"):
             raise Invalid(f"failed to process {_quoted(self._text)}: unsupported modifier ({operator}) in substitution")
         self._at += 1
