@@ -5,6 +5,7 @@
         engine.kill("pump"); engine.kill("daemon"); engine.start()
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -191,10 +192,8 @@ class Engine:
 
     @property
     def instance(self) -> str:
-        """The name that its cgroups, links and tables carry."""
-        from pier.daemon.main import instance_of
-
-        return instance_of(self.exec_root)
+        """The name that its cgroups, links and tables carry (docs/design.md: 8 hex of the exec root's hash)."""
+        return hashlib.sha256(str(self.exec_root).encode()).hexdigest()[:8]
 
     def cgroups(self) -> list[Path]:
         """Its cgroup folders in every hierarchy, deepest first."""

@@ -1,0 +1,89 @@
+"""Who is measured: Pier in namespaces of its own, and of Docker and Podman what is there."""
+
+import os
+import shutil
+import subprocess
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness import images, reference
+from tests.harness.api import Api
+from tests.harness.engine import Engine, program
+
+IMAGE = "bench/busybox:latest"
+
+
+@dataclass(frozen=True)
+class Contenders:
+    """Each may be absent but Pier; `podman` is run inside the reference's namespaces, whose entry is measured and taken off."""
+
+    engine: Engine
+    docker_host: str
+    docker_client: str
+    peers: "reference.Reference | None"
+
+    @classmethod
+    def start(cls, stack: ExitStack) -> "Contenders":
+        """Start what there is; `stack` takes it down."""
+        engine = stack.enter_context(Engine())
+        archive = engine.roots / "busybox.tar"
+        images.busybox_archive(archive, IMAGE)
+        docker_host, peers = "", None
+        if reference.available():
+            peers = stack.enter_context(reference.Reference())
+            docker_host = peers.start_dockerd()
+            peers("podman", "load", "-q", "-i", str(archive))
+        elif os.path.exists("/run/docker.sock"):
+            docker_host = "unix:///run/docker.sock"
+        made = cls(engine, docker_host, reference.client() or shutil.which("docker") or "", peers)
+        for argv, env in filter(None, (made.pier("load", "-i", str(archive)), made.docker("load", "-i", str(archive)))):
+            timed(argv, env)
+        return made
+
+    def versions(self) -> list[str]:
+        """One line for each."""
+        lines = [f"Pier {self.engine.api.get('/version')['Version']} on Linux {os.uname().release}, {os.cpu_count()} cores"]
+        if self.docker_host:
+            version = Api(self.docker_host.removeprefix("unix://")).get("/version")
+            lines.append(f"Docker {version['Version']}, client {said([self.docker_client, '--version'])}")
+        else:
+            lines.append("no Docker here: its ratios are not judged")
+        lines.append(self.peers("podman", "--version").line if self.peers else "no Podman here")
+        return lines
+
+    # a command line and its environment for each contender; None where it is not there
+
+    def pier(self, *words: str) -> tuple[list[str], dict[str, str]]:
+        return [*program("pier", "pier.cli.main"), *words], self.engine.client_env
+
+    def docker(self, *words: str) -> tuple[list[str], dict[str, str]] | None:
+        return ([self.docker_client, *words], {**self.engine.client_env, "DOCKER_HOST": self.docker_host}) if self.docker_host and self.docker_client else None
+
+    def docker_on_pier(self, *words: str) -> tuple[list[str], dict[str, str]] | None:
+        return ([self.docker_client, *words], self.engine.client_env) if self.docker_client else None
+
+    def podman(self, *words: str) -> tuple[list[str], dict[str, str]] | None:
+        return (self.peers.argv("podman", *words), dict(os.environ)) if self.peers else None
+
+    def entry_cost(self) -> float:
+        """Seconds that entering the reference's namespaces costs; what Podman's figures have on top."""
+        return min(timed(self.peers.argv("true"), dict(os.environ)) for _ in range(5)) if self.peers else 0.0
+
+
+def timed(argv: list[str], env: dict[str, str], stdin: Path | None = None) -> float:
+    """Seconds that a command takes; AssertionError with what it said unless it ends with 0. Output goes to a file: nobody reads a pipe meanwhile."""
+    with open(stdin or os.devnull, "rb") as source, open(f"/tmp/bench-{os.getpid()}.out", "w+b") as out:
+        began = time.perf_counter()
+        code = subprocess.call(argv, env=env, stdin=source, stdout=out, stderr=out)
+        took = time.perf_counter() - began
+        out.seek(0)
+        os.unlink(out.name)
+        assert code == 0, f"{' '.join(argv)}: exit code {code}: {out.read(500).decode(errors='replace')}"
+    return took
+
+
+def said(argv: list[str], env: dict[str, str] | None = None) -> str:
+    """stdout of a command that must succeed."""
+    return subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout.strip()
