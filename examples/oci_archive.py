@@ -33,7 +33,7 @@ class Layer:
     def __init__(self, path, epoch):
         """path: the file to write. epoch: s since 1970; no entry is younger."""
         self.path, self.epoch = path, epoch
-        self._tar = tarfile.open(path, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115: `close` ends it
+        self._tar = tarfile.open(path, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 (`close` ends it)
 
     def _entry(self, name, kind, mode, mtime=None):
         entry = tarfile.TarInfo(name)
