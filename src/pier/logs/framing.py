@@ -94,5 +94,3 @@ def last_whole(fd_read: Callable[[int, int], bytes], size: int) -> int:
             return at
         at = end
     return at
-
-

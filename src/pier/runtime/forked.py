@@ -54,9 +54,8 @@ def rename_process(name: str, oom_score_adj: int | None = None) -> None:
 
 def _run(name: str, entry: Entry, fd: int, oom_score_adj: int) -> None:
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the end of its channel tells a helper to finish its work and to end
     rename_process(f"pier-{name}", oom_score_adj)
     entry(Channel(socket.socket(fileno=keep_only(fd))))

@@ -94,6 +94,7 @@ def execute(keeper: "Keeper") -> None:
         "lock": keeper.lock,
         "children": [{**c.describe(), "fds": [c.pidfd, c.mntns]} for c in table.children.values()],
         "held": table.held,
+        "notes": table.notes,
         "helpers": {n: [h.pid, h.channel.fileno()] for n, h in keeper.helpers.items() if h.pid and h.channel},
     }
     _execute_self(state, _descriptors(state))
@@ -112,10 +113,11 @@ def restore(keeper: "Keeper", state: dict[str, Any]) -> None:
         else:
             keeper.watch(child)
     keeper.table.held = state.get("held", {})
+    keeper.table.notes = {key: (owner, note) for key, (owner, note) in state.get("notes", {}).items()}
     for name, (pid, fd) in state.get("helpers", {}).items():
         if name in keeper.helpers:
             keeper.helpers[name].pid, keeper.helpers[name].started = pid, time.monotonic()
-            keeper.greet_helper(keeper.helpers[name], PolledChannel(socket.socket(fileno=fd)))
+            keeper.greet_helper(keeper.helpers[name], PolledChannel(socket.socket(fileno=fd)), fresh=False)
 
 
 def _descriptors(state: dict[str, Any]) -> list[int]:

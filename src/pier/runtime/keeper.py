@@ -7,7 +7,8 @@ own helpers. It holds each child until the daemon has the exit in its database a
   hold {key, name} + fd, fetch {key, name} -> fd, release {key, name?}
   acknowledge {key}, adopt {key, pid, start_time, cgroup} + pidfd, mntns?
   restart {name}, upgrade {}, shutdown {}
-From the launcher: announce {key, pid, start_time, spare, cgroup} + pidfd, mntns?; taken {key}. From the pump: release.
+From the launcher: announce {key, pid, start_time, spare, cgroup} + pidfd, mntns?; taken {key}. From the pump: hold {key, names,
+note} + fds, release {key, names}; the next pump gets all of that as resume {key, names, note} + fds. To the launcher: clean {key}.
 Helpers' messages are read before any of the daemon's, so that a child is known here before the daemon can ask for it.
 """
 
@@ -88,9 +89,6 @@ class Keeper:
             self._ask_again()
             self._hand_to_janitor()
             self._flush()
-        for helper in self.helpers.values():
-            if helper.pid:
-                os.kill(helper.pid, signal.SIGTERM)
 
     def _timeout(self) -> float:
         now = time.monotonic()
@@ -119,12 +117,17 @@ class Keeper:
                 helper.pid = forked.fork(name, self.entries[name], theirs, _OOM_SCORES.get(name, -900))
                 theirs.close()
                 helper.started = time.monotonic()
-                self.greet_helper(helper, PolledChannel(ours))
+                self.greet_helper(helper, PolledChannel(ours), fresh=True)
 
-    def greet_helper(self, helper: Helper, channel: PolledChannel) -> None:
-        """Begin to use the channel of a helper that runs, and hand it the connections that wait for it."""
+    def greet_helper(self, helper: Helper, channel: PolledChannel, fresh: bool) -> None:
+        """Begin to use the channel of a helper; a fresh one gets what its predecessor left, then the connections that wait."""
         helper.channel = channel
         self.epoll.register(channel.fileno(), select.EPOLLIN)
+        if fresh:
+            for key, (owner, note) in self.table.notes.items():
+                if self.helpers.get(owner) is helper:
+                    names = self.table.held[key]
+                    channel.send({"op": "resume", "key": key, "names": list(names), "note": note}, list(names.values()))
         waiting, helper.waiting = helper.waiting, []
         for sock in waiting:
             self._introduce(helper, sock)
@@ -139,14 +142,14 @@ class Keeper:
     def _hear_helpers(self) -> None:
         for name, helper in self.helpers.items():
             while helper.channel and (got := helper.channel.recv()):
-                self._heard(*got)
+                self._heard(name, *got)
             if helper.channel and helper.channel.closed:
                 helper.channel = None
                 if helper.pid:
                     os.kill(helper.pid, signal.SIGKILL)  # deaf: without its channel it is of no use
                     say(f"helper {name} (pid {helper.pid}) closed its channel")
 
-    def _heard(self, message: Message, fds: list[int]) -> None:
+    def _heard(self, helper: str, message: Message, fds: list[int]) -> None:
         op, key = message.get("op"), str(message.get("key"))
         if op == "announce":
             try:
@@ -156,8 +159,13 @@ class Keeper:
             return
         if op == "taken" and key in self.table.children:
             self.table.children[key].spare = False
+        elif op == "hold":
+            for each in message["names"]:
+                self.table.hold(key, each, fds.pop(0))
+            self.table.notes[key] = (helper, message.get("note"))
         elif op == "release":
-            self.table.release(key, message.get("name"))
+            for each in message["names"]:
+                self.table.release(key, each)
         _close(fds)
 
     def _helper_ended(self, name: str, helper: Helper) -> None:
@@ -165,7 +173,7 @@ class Keeper:
         say(f"helper {name} (pid {helper.pid}) ended after {lived_s:.1f} s; starting another")
         if helper.channel:
             while got := helper.channel.recv():
-                self._heard(*got)
+                self._heard(name, *got)
             helper.channel.close()
         helper.channel, helper.pid = None, 0
         helper.not_before = time.monotonic() + (0.0 if lived_s > 1 else 0.1 if lived_s > 0.2 else 1.0)

@@ -25,8 +25,7 @@ class KeptChild:
     def describe(self) -> dict[str, Any]:
         """The child as the daemon, and the keeper after an execve of itself, get to know it."""
         return {
-            name: getattr(self, name)
-            for name in ("key", "pid", "start_time", "code", "signal", "finished_ns", "known", "spare", "cgroup", "adopted")
+            name: getattr(self, name) for name in ("key", "pid", "start_time", "code", "signal", "finished_ns", "known", "spare", "cgroup", "adopted")
         }
 
     def close(self) -> None:
@@ -37,12 +36,13 @@ class KeptChild:
 
 
 class KeptTable:
-    """Children by key and by pid, and held descriptors."""
+    """Children by key and by pid, held descriptors, and notes: (helper, what it wants to know again with them) by key."""
 
     def __init__(self) -> None:
         self.children: dict[str, KeptChild] = {}
         self.by_pid: dict[int, KeptChild] = {}
         self.held: dict[str, dict[str, int]] = {}
+        self.notes: dict[str, tuple[str, Any]] = {}
 
     def add(self, child: KeptChild) -> None:
         """Take a child and its descriptors. Raises ValueError for a key or a pid that is there already."""
@@ -91,6 +91,7 @@ class KeptTable:
                 os.close(fd)
         if not names:
             del self.held[key]
+            self.notes.pop(key, None)
 
     def names(self, key: str) -> list[str]:
         """The names of the descriptors that `find` would give for a key."""

@@ -254,7 +254,7 @@ class Supervisor:
     async def _connect_keeper(self) -> None:
         while True:
             self._keeper = None
-            channel = AsyncChannel(await self._reach_keeper(), self._keeper_event, lambda: self._keeper_closed(channel))
+            channel = self._open_keeper(await self._reach_keeper())
             try:
                 message, _ = await channel.call("hello", version=PROTOCOL_VERSION)
                 break
@@ -267,6 +267,10 @@ class Supervisor:
         for fields in message["kept"]:
             ended = None if fields["code"] is None else self._exit(fields)
             self._kept[fields["key"]] = Kept(fields["key"], fields["pid"], fields["start_time"], ended, tuple(fields["names"]))
+
+    def _open_keeper(self, sock: socket.socket) -> AsyncChannel:
+        channel = AsyncChannel(sock, self._keeper_event, lambda: self._keeper_closed(channel))
+        return channel
 
     async def _reach_keeper(self) -> socket.socket:
         path = str(self._exec_root / "keeper.sock")
@@ -353,9 +357,7 @@ class Supervisor:
         except OSError:
             pass  # it ended meanwhile: its namespace is gone with it
         try:
-            await self._ask(
-                "adopt", fds, key=live.record.key, pid=live.record.pid, start_time=live.record.start_time, cgroup=live.record.cgroup
-            )
+            await self._ask("adopt", fds, key=live.record.key, pid=live.record.pid, start_time=live.record.start_time, cgroup=live.record.cgroup)
         finally:
             for fd in fds[1:]:
                 os.close(fd)
