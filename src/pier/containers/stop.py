@@ -32,7 +32,8 @@ async def stop(ctx: Containers, name: str, signal_name: str | None, timeout_s: i
 
 async def halt(ctx: Containers, container: Container, signal_name: str | None = None, timeout_s: int | None = None) -> None:
     """Bring a container down, whatever it takes, and keep its restart policy from starting it again."""
-    ctx.set_state(container, stopped_by_user=True)
+    if not ctx.stopping:  # a daemon that ends is no user: `unless-stopped` starts again with the next one
+        ctx.set_state(container, stopped_by_user=True)
     if container.restart_task:
         container.restart_task.cancel()
         await asyncio.gather(container.restart_task, return_exceptions=True)

@@ -8,6 +8,7 @@ from pier.daemon.config import Config
 if TYPE_CHECKING:
     from pier.archive.workers import Workers
     from pier.containers.table import Containers
+    from pier.daemon.relay import Relay
     from pier.events import Journal
     from pier.http.server import Server
     from pier.images import Images
@@ -35,4 +36,5 @@ class Engine:
     pump: "Pump"
     workers: "Workers"
     containers: "Containers"
+    relay: "Relay"
     servers: "list[Server]" = field(default_factory=list)

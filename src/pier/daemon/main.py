@@ -17,12 +17,11 @@ import sys
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from pier.api.fields import DEFAULT_EXEC_ROOT, VERSION
 from pier.archive.workers import Workers
-from pier.containers import exits, restore, stop
+from pier.containers import restore, stop
 from pier.containers import schema as containers_schema
 from pier.containers.record import Container
 from pier.containers.security import Profiles
@@ -35,6 +34,7 @@ from pier.daemon.dispatch import Dispatcher
 from pier.daemon.engine import Engine
 from pier.daemon.initprogram import find_init
 from pier.daemon.options import Flags, parse_flags, usage
+from pier.daemon.relay import Relay
 from pier.daemon.routes import ROUTES
 from pier.errors import PierError
 from pier.events import Journal
@@ -45,7 +45,7 @@ from pier.logs.client import Pump
 from pier.networks import NetworkConfig, Networks
 from pier.networks import schema as networks_schema
 from pier.runtime import facts
-from pier.runtime.supervisor import Exit, Supervisor
+from pier.runtime.supervisor import Supervisor
 from pier.snapshots import Snapshots
 from pier.store import Store
 
@@ -144,25 +144,6 @@ class _Force:
         os._exit(1)
 
 
-@dataclass
-class _Late:
-    """What the supervisor reports before there are containers to tell waits here."""
-
-    containers: Containers | None = None
-    pump: Pump | None = None
-
-    def on_exit(self, ended: Exit) -> None:
-        if self.containers is not None:
-            exits.on_exit(self.containers, ended)
-
-    def on_helper_lost(self, name: str) -> None:
-        _log.warning("%s died and was started again", name)
-        if name == "pump" and self.pump is not None:
-            self.pump.on_lost()
-        if self.containers is not None:
-            self.containers.spawn(restore.helper_lost(self.containers, name), f"recover from the loss of {name}")
-
-
 async def build(config: Config, undo: AsyncExitStack) -> Engine:
     """Construct the engine; `undo` gets what takes it down. Raises PierError."""
     process.raise_limits()
@@ -182,11 +163,11 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
     undo.callback(journal.close)
     host = facts.probe(instance, str(config.data_root))
 
-    late = _Late()
+    relay = Relay()
     command = keeper.command(str(config.exec_root), instance)
-    supervisor = await Supervisor.connect(config.exec_root, instance, command, late.on_exit, late.on_helper_lost)
+    supervisor = await Supervisor.connect(config.exec_root, instance, command, relay.on_exit, relay.on_helper_lost)
     undo.callback(supervisor.close)
-    pump = late.pump = Pump(lambda: supervisor.helper("pump"))
+    pump = relay.pump = Pump(lambda: supervisor.helper("pump"))
     supervisor.listen("pump", pump.on_event)
     workers = Workers(supervisor)
     snapshots = await Snapshots.open(config.data_root, supervisor, config.storage_driver)
@@ -218,9 +199,9 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
         machine=Machine.read(),
         profiles=Profiles(apparmor_default="", seccomp_available=host.has(facts.SECCOMP)),
     )
-    late.containers = containers
+    relay.containers = containers
     engine = Engine(
-        daemon_id(config.data_root), config, host, store, journal, images, snapshots, networks, supervisor, pump, workers, containers
+        daemon_id(config.data_root), config, host, store, journal, images, snapshots, networks, supervisor, pump, workers, containers, relay
     )
     await restore_all(engine)
     return engine
@@ -259,6 +240,8 @@ async def shut_down(engine: Engine, *, everything: bool) -> None:
     closing = [asyncio.ensure_future(server.close(grace_s=2.0)) for server in engine.servers]
     if everything:
         await stop_containers(engine)
+    else:
+        engine.relay.containers = None  # who ends from now on is the next daemon's to record: the keeper keeps it
     engine.journal.close()
     await asyncio.gather(*closing)
     if ctx.tasks:
