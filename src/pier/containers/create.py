@@ -171,7 +171,8 @@ def _endpoints(request: CreateRequest, host: HostConfig) -> dict[str, EndpointSe
         bad = [a for a in (getattr(config, "ipv4_address", ""), getattr(config, "ipv6_address", "")) if isinstance(a, str) and a]
         if bad:
             raise Invalid(
-                f"invalid config for network {host.network_mode}: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only"
+                f"invalid config for network {host.network_mode}: invalid endpoint settings:\n"
+                "user specified IP address is supported on user defined networks only"
             )
     return {host.network_mode: msgspec.structs.replace(settings, mac_address=mac)}
 

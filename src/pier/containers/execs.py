@@ -152,17 +152,13 @@ async def ended(ctx: Containers, exit: Exit) -> None:
             found.exit_code = exit.code
         found.running = False
         found.container.execs.discard(found.id)
-        try:
-            await ctx.pump.drain(exit.key)
-        except ConnectionError:
-            pass
+        await streams.close(ctx, exit.key)
         if was_running:
             ctx.publish(found.container, "exec_die", execID=found.id, exitCode=str(exit.code))
         if found.child is not None:
             found.child.close()
             found.child = None
         _expire(ctx, found)
-    fifos.find(ctx.exec_root, exit.key).remove()
     await ctx.supervisor.acknowledge(exit.key)
 
 

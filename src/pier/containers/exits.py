@@ -8,12 +8,11 @@ import asyncio
 import time
 
 from pier import trace
-from pier.containers import execs, policy, start, wait
+from pier.containers import execs, policy, start, streams, wait
 from pier.containers.record import Container
 from pier.containers.remove import erase
 from pier.containers.table import Containers, log
 from pier.errors import PierError
-from pier.logs import fifos
 from pier.runtime.supervisor import Exit
 
 
@@ -41,7 +40,7 @@ async def ended(ctx: Containers, exit: Exit) -> None:
             if not state.running:
                 await ctx.supervisor.acknowledge(exit.key)
             return
-        await _close_streams(ctx, container)
+        await streams.close(ctx, container.id)
         oom = exit.oom or ctx.facts.cgroups.oom_kills(container.id) > 0
         record = container.record
         again = not ctx.stopping and not container.keep and policy.wants_restart(record.host.restart_policy, state, exit.code)
@@ -65,6 +64,7 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         lived_s = max(0, container.state.finished_ns - state.started_ns) // 1_000_000_000
         ctx.publish(container, "die", exitCode=str(exit.code), execDuration=str(lived_s))
         container.exited.set()
+        ctx.snapshots.release(container.id)
         if endpoint is not None:
             await ctx.networks.detach(container.id)
         wait.tell_exit(container)
@@ -76,15 +76,6 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         ctx.forget_running(container.id)
         if again:
             container.restart_task = asyncio.create_task(_restart(ctx, container, (container.state.finished_ns - state.started_ns) / 1e9))
-
-
-async def _close_streams(ctx: Containers, container: Container) -> None:
-    """Everything that was written is in the log and with the clients before anybody hears of the end."""
-    try:
-        await ctx.pump.drain(container.id)
-    except ConnectionError:
-        log.warning("container %s: the pump died while it drained the output; what it had not written is lost", container.record.short_id)
-    fifos.find(ctx.exec_root, container.id).remove()
 
 
 async def _restart(ctx: Containers, container: Container, up_s: float) -> None:

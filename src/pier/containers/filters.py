@@ -9,8 +9,10 @@ from pier.errors import Invalid, NotFound
 
 Predicate = Callable[[Container], bool]
 _LIST_KEYS = {
-    "ancestor", "before", "exited", "expose", "health", "id", "isolation", "is-task", "label", "label!", "name", "network", "publish", "since", "status", "volume",
+    "ancestor", "before", "exited", "expose", "health", "id", "isolation", "is-task", "label", "label!", "name", "network", "publish",
+    "since", "status", "volume",
 }  # fmt: skip
+_STATES = "created, running, paused, restarting, removing, exited, dead"
 _HEALTH = ("none", "starting", "healthy", "unhealthy")
 
 
@@ -27,9 +29,7 @@ def for_list(ctx: Containers, wanted: dict[str, list[str]]) -> Predicate:
     tests: list[Predicate] = []
     for value in wanted.get("status", []):
         if value not in STATUSES:
-            raise Invalid(
-                f"invalid filter 'status={value}': invalid value for state ({value}): must be one of created, running, paused, restarting, removing, exited, dead"
-            )
+            raise Invalid(f"invalid filter 'status={value}': invalid value for state ({value}): must be one of {_STATES}")
     for value in wanted.get("health", []):
         if value not in _HEALTH:
             raise Invalid(f"invalid filter 'health={value}': invalid value for health ({value}): must be one of none, starting, healthy, unhealthy")

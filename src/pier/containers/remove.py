@@ -4,7 +4,7 @@ import asyncio
 import shutil
 
 from pier import trace
-from pier.containers import stop, wait
+from pier.containers import stop, streams, wait
 from pier.containers.record import Container
 from pier.containers.table import Containers
 from pier.errors import Conflict, Internal
@@ -69,6 +69,7 @@ async def erase(ctx: Containers, container: Container) -> None:
 async def _clear(ctx: Containers, container: Container) -> None:
     if container.child is not None:
         container.let_go(container.child)
+    await streams.close(ctx, container.id)
     ctx.snapshots.remove(container.id)
     trace.point("remove.snapshot")
     await asyncio.to_thread(shutil.rmtree, ctx.folder(container.id), ignore_errors=True)

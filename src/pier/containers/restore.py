@@ -134,6 +134,9 @@ def _has_plan(pid: int) -> bool:
 
 
 async def _reopen_quietly(ctx: Containers, container: Container) -> None:
+    """The pump, or a keeper that holds the descriptors for it, goes on by itself; where both are gone the FIFOs are opened anew."""
+    if container.id in ctx.supervisor.held():
+        return
     try:
         await reopen(ctx, container)
     except (OSError, PierError, KeyError) as problem:
@@ -179,8 +182,10 @@ async def _boot(ctx: Containers, container: Container) -> None:
 
 
 async def helper_lost(ctx: Containers, name: str) -> None:
-    """A helper was replaced: the new pump gets the streams of what runs, a new keeper what the last one held."""
-    if name not in ("pump", "keeper"):
+    """A helper was replaced: the clients of a pump are gone; a new keeper holds nothing of what the last one held."""
+    if name == "pump":
+        ctx.pump.on_lost()
+    if name != "keeper":
         return
     for container in list(ctx.table.values()):
         if container.state.running:

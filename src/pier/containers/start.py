@@ -69,6 +69,7 @@ async def _failed(ctx: Containers, container: Container, code: int, text: str) -
     status = "created" if not container.state.ever_started else "exited"
     ctx.set_state(container, status=status, exit_code=code, error=text, pid=0)
     wait.tell_failed_start(container)
+    await streams.close(ctx, container.id)  # who attached before the start is waiting for its end
     ctx.publish(container, "die", exitCode=str(code), execDuration="0")
     await ctx.save_state(container)
     if container.record.host.auto_remove:
@@ -101,6 +102,7 @@ async def _run(ctx: Containers, container: Container) -> None:
         undo.callback(io.remove)
         trace.point("start.root")
         root = await ctx.snapshots.rootfs(container.id)
+        undo.callback(ctx.snapshots.release, container.id)
         fds = [lower for lower in root.lowers if isinstance(lower, int)]
         lowers = tuple(fds.index(lower) if isinstance(lower, int) else lower for lower in root.lowers)
         mount = RootMount(lowers=lowers, upper=root.upper, work=root.work, readonly=host.readonly_rootfs)
