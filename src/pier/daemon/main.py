@@ -35,7 +35,7 @@ from pier.daemon.engine import Engine
 from pier.daemon.initprogram import find_init
 from pier.daemon.options import Flags, parse_flags, usage
 from pier.daemon.relay import Relay
-from pier.daemon.routes import ROUTES
+from pier.daemon.routes.table import ROUTES
 from pier.errors import PierError
 from pier.events import Journal
 from pier.http.server import Server
@@ -236,16 +236,18 @@ async def open_sockets(engine: Engine, undo: AsyncExitStack) -> list[Path]:
 async def shut_down(engine: Engine, *, everything: bool) -> None:
     """End what this process does; with `everything` containers and helpers too. The exit stack closes the rest."""
     ctx = engine.containers
-    ctx.stopping = True
+    if everything:
+        ctx.stopping = True
+    else:
+        engine.relay.containers = None  # who ends from now on is the next daemon's to record: the keeper keeps it
     closing = [asyncio.ensure_future(server.close(grace_s=2.0)) for server in engine.servers]
     if everything:
         await stop_containers(engine)
-    else:
-        engine.relay.containers = None  # who ends from now on is the next daemon's to record: the keeper keeps it
     engine.journal.close()
     await asyncio.gather(*closing)
     if ctx.tasks:
         await asyncio.wait(list(ctx.tasks), timeout=10)
+    ctx.stopping = True
     if everything:
         await engine.supervisor.stop_helpers()
 

@@ -1,7 +1,1 @@
-"""The routes of the API: one file a noun, each with its table ROUTES."""
-
-from pier.daemon.router import Route
-from pier.daemon.routes import containers, execs, images, networks, streams, system
-
-ROUTES: tuple[Route, ...] = (*system.ROUTES, *containers.ROUTES, *streams.ROUTES, *execs.ROUTES, *images.ROUTES, *networks.ROUTES)
-"""Everything that this version of Pier answers; what is not here is 404 `page not found`."""
+"""The routes of the API: one file a noun, each with its table ROUTES; table.py has them together."""
