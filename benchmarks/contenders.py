@@ -59,7 +59,9 @@ class Contenders:
         return [*program("pier", "pier.cli.main"), *words], self.engine.client_env
 
     def docker(self, *words: str) -> tuple[list[str], dict[str, str]] | None:
-        return ([self.docker_client, *words], {**self.engine.client_env, "DOCKER_HOST": self.docker_host}) if self.docker_host and self.docker_client else None
+        if not (self.docker_host and self.docker_client):
+            return None
+        return [self.docker_client, *words], {**self.engine.client_env, "DOCKER_HOST": self.docker_host}
 
     def docker_on_pier(self, *words: str) -> tuple[list[str], dict[str, str]] | None:
         return ([self.docker_client, *words], self.engine.client_env) if self.docker_client else None

@@ -59,7 +59,8 @@ def render(rows: Sequence[Row]) -> str:
     for row in rows:
         ratio = f"{row.ratio:.1f}x" if row.ratio else ""
         verdict = {True: "met", False: "MISSED", None: "-"}[row.met] if row.bar else ""
-        lines.append((row.what, number(row.pier, row.unit), number(row.docker, row.unit), number(row.podman, row.unit), ratio, row.bar, verdict, row.note))
+        figures = (number(figure, row.unit) for figure in (row.pier, row.docker, row.podman))
+        lines.append((row.what, *figures, ratio, row.bar, verdict, row.note))
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 

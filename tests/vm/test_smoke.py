@@ -1,0 +1,38 @@
+"""The guest's verdicts as tests; one boot for all of them."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from .boot import Boot, boot
+from .guest import NAMES
+
+TOOLS = ("qemu-system-x86_64", "debootstrap", "mkfs.ext4", "cpio", "modprobe", "dpkg-deb")
+SUITES = ["bookworm"]  # 6.1, cgroup v2, no EROFS from files
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boot]:
+    if os.geteuid() != 0:
+        pytest.skip("making the image needs root")
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
+        pytest.skip(f"no {', '.join(missing)} on this machine")
+    try:
+        yield boot(request.param, tmp_path_factory.mktemp(f"vm-{request.param}"))
+    except RuntimeError as error:
+        if any(word in str(error) for word in ("debootstrap", "apt-get", "pip")):
+            pytest.skip(f"the packages cannot be had here: {error}")
+        raise
+
+
+def test_it_boots_and_comes_to_the_end(guest: Boot) -> None:
+    assert guest.ended, f"the guest did not come to its end:\n{guest.log[-6000:]}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_smoke(guest: Boot, name: str) -> None:
+    assert name in guest.verdicts, f"never tried:\n{guest.log[-4000:]}"
+    assert not guest.verdicts[name], f"{guest.verdicts[name]}\n{guest.log[-8000:]}"
