@@ -151,7 +151,7 @@ def _fill_defaults(ctx: Containers, config: ContainerConfig, host: HostConfig) -
     if host.memory and not host.memory_swap and ctx.machine.swap_accounting:
         host.memory_swap = host.memory * 2
     if host.masked_paths is None:
-        host.masked_paths = [] if host.privileged else list(defaults.MASKED_PATHS)
+        host.masked_paths = [] if host.privileged else list(defaults.masked_paths(ctx.facts.cpus))
     if host.readonly_paths is None:
         host.readonly_paths = [] if host.privileged else list(defaults.READONLY_PATHS)
     if host.init is UNSET or host.init is None:

@@ -6,7 +6,8 @@ from pier.containers.record import Container
 from pier.containers.spec import environment
 from pier.containers.table import Containers
 from pier.logs.fifos import Fifos
-from pier.oci.runtime_spec import Capabilities, Process
+from pier.oci.runtime_spec import Process
+from pier.runtime import defaults
 from pier.runtime.plan import ExecExtras, Plan, StdioSetup, exec_plan
 
 _JOINED = ("cgroup", "ipc", "uts", "network", "mount")
@@ -20,13 +21,13 @@ def build(ctx: Containers, container: Container, wanted: ExecCreateRequest, comm
     record, host = container.record, container.record.host
     privileged = wanted.privileged or host.privileged
     options = security.parse(host.security_opt or [], host.privileged)
-    names = security.capabilities(host.cap_add or [], host.cap_drop or [], privileged)
+    names = defaults.tweak_capabilities(tuple(host.cap_add or ()), tuple(host.cap_drop or ()), privileged)
     process = Process(
         terminal=wanted.tty,
         args=tuple(command),
         env=_environment(container, wanted),
         cwd=wanted.working_dir or record.config.working_dir or "/",
-        capabilities=Capabilities(bounding=names, effective=names, permitted=names),
+        capabilities=defaults.capability_sets(names),
         no_new_privileges=options.no_new_privileges,
         apparmor_profile=ctx.profiles.apparmor(options, privileged),
         oom_score_adj=host.oom_score_adj,

@@ -50,7 +50,7 @@ async def ended(ctx: Containers, exit: Exit) -> None:
             pid=0,
             exit_code=exit.code,
             oom_killed=oom,
-            error="" if exit.code >= 0 else "the exit code is lost: the keeper was killed and this kernel does not tell it",
+            error="" if exit.known else "the exit code is lost: the keeper was killed and this kernel does not tell it",
             finished_ns=exit.finished_ns or time.time_ns(),
         )
         endpoint, container.endpoint, child, container.child = container.endpoint, None, container.child, None

@@ -1,12 +1,11 @@
-"""`--security-opt`, capabilities and device rules of a request. Pure, but for what `Profiles` was given."""
+"""`--security-opt` and device rules of a request. Pure, but for what `Profiles` was given."""
 
 import json
 from dataclasses import dataclass
 
 from pier.errors import Internal, Invalid
-from pier.linux import capabilities as kernel
 from pier.oci.runtime_spec import DeviceCgroup, Seccomp
-from pier.runtime import defaults, seccomp_profile
+from pier.runtime import seccomp_profile
 
 
 @dataclass(frozen=True)
@@ -52,23 +51,15 @@ def parse(options: list[str], privileged: bool) -> Options:
     return Options(no_new_privileges, seccomp, apparmor, systempaths)
 
 
-def capabilities(add: list[str], drop: list[str], privileged: bool) -> tuple[str, ...]:
-    """Full names of what a container may have, in the kernel's order. ALL adds or drops everything; what is dropped by name stays dropped."""
-    everything = kernel.NAMES[: kernel.last_known() + 1]
-    if privileged:
-        return everything
-    names = {kind: [f"CAP_{n.upper().removeprefix('CAP_')}" for n in given] for kind, given in (("add", add), ("drop", drop))}
-    base = set(everything) if "CAP_ALL" in names["add"] else set() if "CAP_ALL" in names["drop"] else set(defaults.CAPABILITIES)
-    base |= set(names["add"]) - {"CAP_ALL"}
-    if "CAP_ALL" not in names["drop"] or "CAP_ALL" in names["add"]:
-        base -= set(names["drop"])
-    return tuple(name for name in everything if name in base)
-
-
 @dataclass(frozen=True)
 class Profiles:
-    """The profiles that there are: `apparmor_default` is "" where AppArmor is off, `seccomp_available` whether the kernel filters."""
+    """The profiles that there are: `machine` and `kernel` decide which system calls they name.
 
+    `apparmor_default` is "" where AppArmor is off, `seccomp_available` whether the kernel filters.
+    """
+
+    machine: str
+    kernel: tuple[int, int]
     apparmor_default: str = ""
     seccomp_available: bool = True
 
@@ -85,13 +76,13 @@ class Profiles:
         if options.seccomp == "unconfined" or not self.seccomp_available or (privileged and options.seccomp is None):
             return None
         if options.seccomp in (None, "builtin"):
-            return seccomp_profile.default(capability_names)
+            return seccomp_profile.default(capability_names, self.machine, self.kernel)
         try:
             document = json.loads(options.seccomp or "")
         except ValueError as problem:
             detail = "unexpected end of JSON input" if str(options.seccomp).strip()[-1:] in ("", "{", "[", ",", ":") else str(problem)
             raise Internal(f"Decoding seccomp profile failed: {detail}") from None
-        return seccomp_profile.read(document, capability_names)
+        return seccomp_profile.resolve(document, capability_names, self.machine, self.kernel)
 
 
 def device_rule(text: str) -> DeviceCgroup:

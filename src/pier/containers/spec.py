@@ -6,7 +6,6 @@ What nobody asked for is `runtime.defaults`; here is only what a request changes
 import os
 import stat
 
-import msgspec
 from msgspec import UNSET
 
 from pier.api.models.containers import HostConfig
@@ -19,7 +18,6 @@ from pier.containers.table import Containers
 from pier.errors import Internal
 from pier.logs.fifos import Fifos
 from pier.oci.runtime_spec import (
-    Capabilities,
     Cpu,
     Device,
     DeviceCgroup,
@@ -43,6 +41,7 @@ UNLIMITED = 2**64 - 1
 _RLIMITS = {
     "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
 }  # fmt: skip
+_OWN_FOLDERS = ("/dev/pts/", "/dev/shm/", "/dev/mqueue/", "/dev/console", "/dev/ptmx")
 _IPC_SYSCTLS = {
     "kernel.msgmax",
     "kernel.msgmnb",
@@ -58,10 +57,8 @@ _IPC_SYSCTLS = {
 def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security.Profiles, cgroups_path: str) -> Spec:
     """The specification of a container. Raises Internal or Invalid with what cannot be done."""
     host, config = record.host, record.config
-    base = defaults.default_spec()
     options = security.parse(host.security_opt or [], host.privileged)
-    capability_names = security.capabilities(host.cap_add or [], host.cap_drop or [], host.privileged)
-    sets = Capabilities(bounding=capability_names, effective=capability_names, permitted=capability_names)
+    capability_names = defaults.tweak_capabilities(tuple(host.cap_add or ()), tuple(host.cap_drop or ()), host.privileged)
     devices, rules = _devices(host)
     hide = not host.privileged and not options.systempaths_unconfined
     process = Process(
@@ -69,17 +66,17 @@ def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security
         args=(record.path, *record.args),
         env=environment(record),
         cwd=config.working_dir or "/",
-        capabilities=sets,
+        capabilities=defaults.capability_sets(capability_names),
         rlimits=rlimits(host),
         no_new_privileges=options.no_new_privileges,
         apparmor_profile=profiles.apparmor(options, host.privileged),
         oom_score_adj=host.oom_score_adj,
     )
     linux = Linux(
-        sysctl=_sysctls(host, kinds, base.linux.sysctl),
-        resources=resources(host, rules, base.linux.resources.devices),
+        sysctl=_sysctls(host, kinds),
+        resources=resources(host, rules),
         namespaces=tuple(Namespace(type=kind) for kind in sorted(kinds)),  # type: ignore[arg-type]
-        devices=defaults.privileged_devices() if host.privileged else (*base.linux.devices, *devices),
+        devices=(*defaults.DEVICES, *devices),
         seccomp=profiles.seccomp(options, host.privileged, capability_names),
         masked_paths=tuple(host.masked_paths or ()) if hide else (),
         readonly_paths=tuple(host.readonly_paths or ()) if hide else (),
@@ -90,7 +87,7 @@ def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security
         root=Root(readonly=host.readonly_rootfs),
         hostname=config.hostname if "uts" in kinds else "",
         domainname=config.domainname if "uts" in kinds else "",
-        mounts=_mounts(record, base.mounts, bound, kinds),
+        mounts=_mounts(record, bound, kinds),
         annotations=dict(host.annotations) if host.annotations is not UNSET else {},
         linux=linux,
     )
@@ -159,7 +156,7 @@ def rlimits(host: HostConfig) -> tuple[Rlimit, ...]:
     return tuple(found)
 
 
-def resources(host: HostConfig, rules: tuple[DeviceCgroup, ...], base: tuple[DeviceCgroup, ...]) -> Resources:
+def resources(host: HostConfig, rules: tuple[DeviceCgroup, ...]) -> Resources:
     """Limits and device rules."""
     quota, period = host.cpu_quota or None, host.cpu_period or None
     if host.nano_cpus:
@@ -174,14 +171,14 @@ def resources(host: HostConfig, rules: tuple[DeviceCgroup, ...], base: tuple[Dev
     cpu = Cpu(shares=host.cpu_shares or None, quota=quota, period=period, cpus=host.cpuset_cpus, mems=host.cpuset_mems)
     allow_all = (DeviceCgroup(allow=True),)
     return Resources(
-        devices=allow_all if host.privileged else (*base, *rules),
+        devices=allow_all if host.privileged else (*defaults.DEVICE_RULES, *rules),
         memory=memory if memory != Memory() else None,
         cpu=cpu if cpu != Cpu() else None,
         pids=Pids(limit=host.pids_limit) if host.pids_limit else None,
     )
 
 
-def _sysctls(host: HostConfig, kinds: frozenset[str], base: dict[str, str]) -> dict[str, str]:
+def _sysctls(host: HostConfig, kinds: frozenset[str]) -> dict[str, str]:
     given = dict(host.sysctls) if host.sysctls is not UNSET else {}
     prefix = "failed to create task for container: "
     for name in given:
@@ -193,7 +190,7 @@ def _sysctls(host: HostConfig, kinds: frozenset[str], base: dict[str, str]) -> d
                 raise Internal(f'{prefix}sysctl "{name}" is not allowed in the hosts ipc namespace')
         elif name not in ("kernel.domainname", "kernel.hostname") or "uts" not in kinds:
             raise Internal(f'{prefix}sysctl "{name}" is not in a separate kernel namespace')
-    inherited = base if "network" in kinds else {}
+    inherited = defaults.PRIVATE_NETWORK_SYSCTLS if "network" in kinds else {}
     return {**inherited, **given}
 
 
@@ -213,6 +210,9 @@ def _devices(host: HostConfig) -> tuple[tuple[Device, ...], tuple[DeviceCgroup, 
         devices += found
         access = mapping.cgroup_permissions or "rwm"
         rules += [DeviceCgroup(allow=True, type=d.type, major=d.major, minor=d.minor, access=access) for d in found]
+    if host.privileged:
+        own = {device.path for device in (*defaults.DEVICES, *devices)}
+        devices += [d for d in _device_nodes("/dev", "/dev") if d.path not in own and not d.path.startswith(_OWN_FOLDERS)]
     for rule in host.device_cgroup_rules or []:
         rules.append(security.device_rule(rule))
     return tuple(devices), tuple(rules)
@@ -243,20 +243,18 @@ def _device_nodes(path: str, target: str) -> list[Device]:
     return [device]
 
 
-def _mounts(record: Record, base: tuple[Mount, ...], bound: Bound, kinds: frozenset[str]) -> tuple[Mount, ...]:
+def _mounts(record: Record, bound: Bound, kinds: frozenset[str]) -> tuple[Mount, ...]:
     host = record.host
     tmpfs = dict(host.tmpfs) if host.tmpfs is not UNSET else {}
     taken = {point.destination for point in record.mounts} | {os.path.normpath(target) for target in tmpfs}
     found: list[Mount] = []
-    for mount in base:
+    for mount in defaults.default_mounts(host.shm_size, host.privileged):
         if mount.destination in taken:
             continue
         if mount.destination == "/dev/shm":
             found.append(_shm(mount, host))
         elif mount.destination == "/dev/mqueue" and "ipc" not in kinds:
             found.append(Mount(destination="/dev/mqueue", type="bind", source="/dev/mqueue", options=("rbind", "nosuid", "noexec", "nodev")))
-        elif mount.destination in ("/sys", "/sys/fs/cgroup") and host.privileged:
-            found.append(msgspec.structs.replace(mount, options=tuple("rw" if option == "ro" else option for option in mount.options)))
         else:
             found.append(mount)
     for name, path in (("resolv.conf", bound.resolv_conf), ("hostname", bound.hostname), ("hosts", bound.hosts)):
@@ -289,8 +287,7 @@ def _shm(mount: Mount, host: HostConfig) -> Mount:
         return Mount(destination="/dev/shm", type="bind", source="/dev/shm", options=("rbind", "nosuid", "nodev", "noexec"))
     if host.ipc_mode.startswith("container:"):
         return Mount(destination="/dev/shm", type="join", source="shm", options=("nosuid", "nodev", "noexec"))
-    options = tuple(option for option in mount.options if not option.startswith("size="))
-    return msgspec.structs.replace(mount, options=(*options, f"size={host.shm_size}"))
+    return mount
 
 
 _TMPFS_FLAGS = {

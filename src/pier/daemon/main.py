@@ -197,7 +197,7 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
             init_path=find_init(config.init_path),
         ),
         machine=Machine.read(),
-        profiles=Profiles(apparmor_default="", seccomp_available=host.has(facts.SECCOMP)),
+        profiles=Profiles(host.machine, host.kernel, apparmor_default="", seccomp_available=host.has(facts.SECCOMP)),
     )
     relay.containers = containers
     engine = Engine(
