@@ -88,7 +88,7 @@ def test_a_spelling_of_the_default_registry_is_folded_once_it_is_known() -> None
 
 def test_with_tag_refuses_what_is_no_tag() -> None:
     assert str(parse("a").with_tag("v1")) == "a:v1"
-    with pytest.raises(Invalid, match="^invalid tag format$"):
+    with pytest.raises(Invalid, match=r"^invalid tag format$"):
         parse("a").with_tag("a b")
 
 
