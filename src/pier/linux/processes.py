@@ -12,7 +12,8 @@ CLONE_PARENT, CLONE_PIDFD, CLONE_INTO_CGROUP = 0x8000, 0x1000, 0x200000000
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 4, 8, 15, 36
 PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 23, 24, 38, 47
 PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
-_KEYCTL_JOIN_SESSION_KEYRING = 1
+_KEYCTL_GET_KEYRING_ID, _KEYCTL_JOIN_SESSION_KEYRING = 0, 1
+_KEY_SPEC_SESSION_KEYRING = -3
 
 
 class _CloneArgs(ctypes.Structure):
@@ -62,6 +63,11 @@ def join_session_keyring(name: str | None) -> int:
     Returns its serial number. Raises OSError (ENOSYS: no keyrings; EDQUOT: the user's quota of keys is used up).
     """
     return call("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, name.encode() if name is not None else None)
+
+
+def read_session_keyring() -> int:
+    """The serial number of the session keyring. Raises OSError (ENOSYS: a kernel without keyrings; ENOKEY: none yet)."""
+    return call("keyctl", _KEYCTL_GET_KEYRING_ID, _KEY_SPEC_SESSION_KEYRING, 0)
 
 
 def _vector(texts: list[bytes]) -> "ctypes.Array[ctypes.c_char_p]":

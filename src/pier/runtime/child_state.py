@@ -1,0 +1,43 @@
+"""What a blank child holds between its steps, and how a step says that it failed."""
+
+from typing import Any
+
+from pier.linux.processes import Program
+
+READ_LIMIT_BYTES = 4 << 20  # of a container's /etc/passwd and /etc/group
+
+
+class StepFailed(Exception):
+    """A step that cannot be done, in the words that the user gets. `exit_code`: 127 no such command, 126 cannot run, else 128."""
+
+    def __init__(self, message: str, error: OSError | None = None, exit_code: int = 128, path: str | None = None) -> None:
+        super().__init__(message)
+        self.errno = error.errno if error is not None else 0
+        self.path = path or (str(error.filename) if error is not None and error.filename else "")
+        self.exit_code = exit_code
+
+
+class State:
+    """Descriptors and decisions of the child so far. Every descriptor in it is close-on-exec."""
+
+    def __init__(self, fds: list[int], channel: Any) -> None:
+        self.fds = fds  # handed over with the plan
+        self.channel = channel
+        self.root_fd = -1  # O_PATH of the container's root
+        self.proc_fd = -1  # a detached procfs that nothing is mounted on: what init writes to cannot be redirected (CVE-2025-52881)
+        self.null_fd = -1  # the host's /dev/null, for an exec
+        self.dev_fd = -1  # the container's /dev that we made
+        self.pts_fd = -1
+        self.sources: dict[str, tuple[int, bool]] = {}  # slot -> detached bind, and whether it is a folder
+        self.streams: list[int] = [-1, -1, -1]
+        self.root_mount_fd = -1
+        self.uid = 0
+        self.gid = 0
+        self.groups: list[int] = []
+        self.home = "/"
+        self.program: Program | None = None
+        self.path = b""
+
+    def warn(self, text: str) -> None:
+        """Tell the daemon of something that degrades and does not fail."""
+        self.channel.send({"op": "warning", "message": text})

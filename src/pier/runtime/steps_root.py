@@ -1,0 +1,244 @@
+"""Steps that need the host in sight: namespaces, streams, sources, the root filesystem. Executed by the blank child."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from pier.linux import fds, mounts, namespaces, paths, processes
+from pier.linux.netlink import configure_inside
+from pier.runtime.child_state import State, StepFailed
+
+
+def open_streams(state: State, stdin: str | None, stdout: str | None, stderr: str | None) -> None:
+    """The FIFOs are paths of the host: opened while the host's mounts are still ours."""
+    for number, path in enumerate((stdin, stdout, stderr)):
+        if path is None:
+            continue
+        # stdout and stderr O_RDWR: with no reader the container waits, it does not die of SIGPIPE. stdin must see its end: read only,
+        # and O_NONBLOCK for the open alone, which would wait for a writer.
+        flags = os.O_RDONLY | os.O_NONBLOCK if number == 0 else os.O_RDWR
+        fd = os.open(path, flags | os.O_NOCTTY | os.O_CLOEXEC)
+        os.set_blocking(fd, True)
+        state.streams[number] = fd
+
+
+def join(state: State, spaces: list[list[Any]]) -> None:
+    """Namespaces of another container; before anything is made that belongs to one."""
+    for index, flag, kind in spaces:
+        try:
+            namespaces.setns(state.fds[index], flag)
+        except OSError as error:
+            raise StepFailed(f"join the {kind} namespace: {error.strerror}", error) from None
+
+
+def leave_host_propagation(state: State) -> None:
+    """Before the first mount: nothing that is mounted here may reach the host, while what the host unmounts may still leave us."""
+    mounts.set_propagation("/", mounts.MS_REC | mounts.MS_SLAVE)
+
+
+def keyring(state: State, name: str) -> None:
+    """A session keyring of its own, else the container's root reads the keys of the daemon's session."""
+    try:
+        processes.join_session_keyring(f"_ses.{name}" if name else None)
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            return
+        raise StepFailed(f"make a session keyring: {error.strerror} (see kernel.keys.maxkeys)", error) from None
+
+
+def private_proc(state: State) -> None:
+    """A procfs of the new pid namespace that is mounted nowhere: links and mounts of the image cannot redirect our writes."""
+    state.proc_fd = mounts.new_filesystem("proc", {}, mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC)
+
+
+def write_proc(state: State, path: str, text: str) -> None:
+    """Write to a file of the private procfs, and to nothing else. Raises OSError."""
+    fd = paths.openat2(
+        state.proc_fd, path, os.O_WRONLY | os.O_NOFOLLOW, 0, paths.RESOLVE_BENEATH | paths.RESOLVE_NO_XDEV | paths.RESOLVE_NO_MAGICLINKS
+    )
+    try:
+        if fds.magic(fd) != fds.PROC_SUPER_MAGIC:
+            raise OSError(errno.EXDEV, "not a file of procfs", path)
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def oom_score_adj(state: State, value: int) -> None:
+    """The launcher's -900 came along with the clone: the container's own takes its place."""
+    try:
+        write_proc(state, "self/oom_score_adj", str(value))
+    except OSError as error:
+        if error.errno != errno.EACCES:
+            raise
+        state.warn(f"the host does not let us set oom_score_adj to {value}: the container keeps the one it inherited")
+
+
+def hostname(state: State, name: str, domain: str) -> None:
+    """While CAP_SYS_ADMIN is ours."""
+    namespaces.set_hostname(name)
+    if domain:
+        namespaces.set_domainname(domain)
+
+
+def network(state: State, **setup: Any) -> None:
+    """While CAP_NET_ADMIN is ours; the interface was put into our namespace from outside."""
+    try:
+        configure_inside(**setup)
+    except OSError as error:
+        what = f"{setup.get('interface') or 'lo'} {setup.get('address') or ''}".strip()
+        raise StepFailed(f"configure the network interface {what}: {error.strerror or error}", error) from None
+
+
+def sysctls(state: State, values: dict[str, str]) -> None:
+    """After the network is up (net.* of an interface needs it), through the private procfs."""
+    for name, value in values.items():
+        path = "sys/" + (name if "/" in name else name.replace(".", "/"))
+        try:
+            write_proc(state, path, value)
+        except OSError as error:
+            raise StepFailed(f"write sysctl {name}={value}: {error.strerror}", error) from None
+
+
+def open_sources(state: State, sources: list[list[Any]]) -> None:
+    """Sources of binds are paths of the host: detached copies are taken before the host goes out of sight."""
+    for slot, source, recursive in sources:
+        if isinstance(source, int):
+            fd = state.fds[source]
+        else:
+            try:
+                fd = mounts.clone_tree(source, recursive=recursive)
+            except OSError as error:
+                raise StepFailed(
+                    f"bind source path does not exist: {source}" if error.errno == errno.ENOENT else f"open bind source {source}: {error.strerror}",
+                    error,
+                ) from None
+        state.sources[slot] = (fd, stat.S_ISDIR(os.fstat(fd).st_mode))
+
+
+def overlay(state: State, lowers: list[str | int], upper: str, work: str) -> None:
+    """The root as a detached mount: no path of the image is looked up on the way."""
+    opened = []
+    try:
+        handed: list[str | int] = []
+        for lower in lowers:
+            if isinstance(lower, int):
+                handed.append(state.fds[lower])
+            else:  # a string parameter ends at 255 bytes, a descriptor does not
+                opened.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+                handed.append(opened[-1])
+        for path in (upper, work):
+            opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        state.root_mount_fd = mounts.mount_overlay(handed, opened[-2], opened[-1])
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def overlay_by_scratch(state: State, lowers: list[str | int], upper: str, work: str) -> None:
+    """6.8 to 6.12: overlay takes names only, of attached mounts only: each is attached over the upper folder for the moment of the lookup."""
+    opened = _upper_and_work(upper, work)
+    try:
+        upper_fd, work_fd = opened
+        handed: list[str | int] = []
+        for lower in lowers:
+            if isinstance(lower, int):
+                _attach_for_a_moment(state.fds[lower], upper)
+                handed.append(f"/proc/self/fd/{state.fds[lower]}")
+            else:
+                opened.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+                handed.append(f"/proc/self/fd/{opened[-1]}")
+        state.root_mount_fd = mounts.mount_overlay(handed, f"/proc/self/fd/{upper_fd}", f"/proc/self/fd/{work_fd}")
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def overlay_by_options(state: State, lowers: list[str | int], upper: str, work: str) -> None:
+    """Before 6.8: mount(2) with short names of descriptors; the option text is checked, a longer one would be cut."""
+    opened = _upper_and_work(upper, work)
+    try:
+        upper_fd, work_fd = opened
+        names = []
+        for lower in lowers:
+            if isinstance(lower, int):
+                _attach_for_a_moment(state.fds[lower], upper)
+                names.append(str(state.fds[lower]))
+            else:
+                opened.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+                names.append(str(opened[-1]))
+        os.chdir("/proc/self/fd")
+        # On top of the upper folder, which nobody looks up by name after this; in our own mount namespace only.
+        mounts.mount("overlay", upper, "overlay", 0, f"lowerdir={':'.join(names)},upperdir={upper_fd},workdir={work_fd}")
+        state.root_mount_fd = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.chdir("/")
+    except ValueError as error:
+        raise StepFailed(f"mount the root filesystem: {error}") from None
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _upper_and_work(upper: str, work: str) -> list[int]:
+    """Opened before a layer is attached over the upper folder."""
+    return [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in (upper, work)]
+
+
+def _attach_for_a_moment(mount_fd: int, path: str) -> None:
+    """A detached mount gets a place in our own mount namespace, which `pivot` throws away with everything else in it."""
+    try:
+        mounts.attach_at(mount_fd, path)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # it is attached already
+            raise
+
+
+def attach_root(state: State) -> None:
+    """The new root covers the old one: absolute names still mean the host's until `pivot`, descriptors mean the new."""
+    fd = state.root_mount_fd
+    try:
+        mounts.attach_at(fd, "/")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # `overlay_by_options` mounted it with mount(2): it has a place already
+    # fsmount's descriptor is O_PATH on the root of the mount
+    state.root_fd = fd
+
+
+def pivot(state: State, propagation: int) -> None:
+    """The old root goes away whole: after this no name leads to the host."""
+    os.fchdir(state.root_fd)
+    mounts.pivot_root(".", ".")
+    # `.` is the old root, on top of the new one: made a slave, so that its unmounting reaches nobody else
+    mounts.set_propagation(".", mounts.MS_REC | mounts.MS_SLAVE)
+    mounts.unmount(".", mounts.MNT_DETACH)
+    os.chdir("/")
+    mounts.set_propagation("/", propagation)
+
+
+def root_readonly(state: State) -> None:
+    """Last of the mounts: the steps before made mount points in it."""
+    try:
+        mounts.set_attributes(state.root_fd, mounts.MOUNT_ATTR_RDONLY)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        mounts.mount("", "/", "", mounts.MS_REMOUNT | mounts.MS_BIND | mounts.MS_RDONLY)
+
+
+def host_null(state: State) -> None:
+    """An exec's /dev/null, taken before it enters a root where /dev/null may be anything."""
+    state.null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+
+
+def enter_root(state: State) -> None:
+    """After joining the mount namespace, `/` is its root; a descriptor of it anchors the look-ups that follow."""
+    state.root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+_NAMESPACES = (open_streams, join, leave_host_propagation, keyring, private_proc, oom_score_adj, hostname, network, sysctls)
+_ROOT = (open_sources, overlay, overlay_by_scratch, overlay_by_options, attach_root, pivot, root_readonly, host_null, enter_root)
+STEPS: dict[str, Callable[..., None]] = {function.__name__: function for function in (*_NAMESPACES, *_ROOT)}
