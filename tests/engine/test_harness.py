@@ -32,7 +32,7 @@ def test_a_leak_of_each_kind_is_seen(fresh_engine: Engine) -> None:
     (fresh_engine.exec_root / "forgotten").write_text("")
     from tests.harness.commands import run
 
-    run(fresh_engine.namespaces.argv("ip", "link", "add", "leaked0", "type", "dummy")).ok()
+    run(fresh_engine.namespaces.argv("ip", "link", "add", "leaked0", "type", "bridge")).ok()
     run(fresh_engine.namespaces.argv("nft", "add", "table", "inet", "leaked")).ok()
     seen = "\n".join(leaks.difference(before, leaks.snapshot(fresh_engine)))
     kinds = ("processes: sleep", "cgroups: ", "network: link leaked0", "network: nft table inet leaked", "descriptors: ", "files: exec/forgotten")
