@@ -316,3 +316,7 @@ def _network_config(config: Config) -> NetworkConfig:
     )
 
 
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -31,12 +31,14 @@ INFO = SystemInfo(
     runc_commit=Commit(), init_commit=Commit(), security_options=[], firewall_backend=FirewallInfo(driver="nftables"), cdi_spec_dirs=[],
     containerd=Containerd(), warnings=None,
 )  # fmt: skip
-KEYS = set("""ID Containers ContainersRunning ContainersPaused ContainersStopped Images Driver DriverStatus Plugins MemoryLimit SwapLimit
+KEYS = frozenset(
+    """ID Containers ContainersRunning ContainersPaused ContainersStopped Images Driver DriverStatus Plugins MemoryLimit SwapLimit
 KernelMemoryTCP CpuCfsPeriod CpuCfsQuota CPUShares CPUSet PidsLimit IPv4Forwarding Debug NFd OomKillDisable NGoroutines SystemTime LoggingDriver
 CgroupDriver CgroupVersion NEventsListener KernelVersion OperatingSystem OSVersion OSType Architecture IndexServerAddress RegistryConfig NCPU
 MemTotal GenericResources DockerRootDir HttpProxy HttpsProxy NoProxy Name Labels ExperimentalBuild ServerVersion Runtimes DefaultRuntime Swarm
 LiveRestoreEnabled Isolation InitBinary ContainerdCommit RuncCommit InitCommit SecurityOptions FirewallBackend CDISpecDirs Containerd
-Warnings""".split())
+Warnings""".split()  # noqa: SIM905
+)
 
 
 def test_info_has_every_key_of_1_51() -> None:
@@ -102,7 +104,11 @@ def test_todays_clients_keep_what_they_sent() -> None:
     ("mount", "version", "text"),
     [
         (Mount(type="image"), (1, 47), 'Mount type "Image" needs API v1.48 or newer'),
-        (Mount(type="bind", bind_options=BindOptions(read_only_non_recursive=True)), (1, 43), "BindOptions.ReadOnlyNonRecursive needs API v1.44 or newer"),
+        (
+            Mount(type="bind", bind_options=BindOptions(read_only_non_recursive=True)),
+            (1, 43),
+            "BindOptions.ReadOnlyNonRecursive needs API v1.44 or newer",
+        ),
         (Mount(type="volume", volume_options=VolumeOptions(subpath="x")), (1, 44), "VolumeOptions.Subpath needs API v1.45 or newer"),
     ],
 )

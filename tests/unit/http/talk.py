@@ -43,6 +43,7 @@ class Client:
 async def served(folder: Path, handler: Handler, limits: Limits | None = None) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
     listener = socket.socket(socket.AF_UNIX)
     path = str(folder / "s")
+    Path(path).unlink(missing_ok=True)
     listener.bind(path)
     listener.listen(16)
     server = Server(listener, handler, limits)
