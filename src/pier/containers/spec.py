@@ -106,6 +106,7 @@ def build(ctx: Containers, container: Container, root: RootMount, bound: Bound, 
             address=f"{endpoint.address}/{endpoint.prefix_len}" if bridged and endpoint else None,
             gateway=endpoint.gateway if bridged and endpoint else None,
             mac=endpoint.mac if bridged and endpoint else None,
+            gateway_mac=(endpoint.gateway_mac or None) if bridged and endpoint else None,
         )
     rows, columns = host.console_size
     stdio = StdioSetup(terminal=record.terminal, rows=rows, cols=columns, stdin=io.stdin, stdout=io.stdout, stderr=io.stderr)
