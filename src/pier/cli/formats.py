@@ -41,8 +41,10 @@ class Header:
         self.kind = kind
 
 
-def write(cli: Cli, text: str, columns: "Sequence[str]", rows: "Sequence[Row]", kind: "type[Row]") -> None:
-    """Write rows as `text` says; `columns` are the fields of the default table. Raises CommandError for a wrong template."""
+def write(cli: Cli, text: str, columns: "Sequence[str]", rows: "Sequence[Row]", kind: "type[Row]", samples: "Sequence[Row]" = ()) -> None:
+    """Write rows as `text` says; `columns` are the fields of the default table.
+
+    `samples` are rows on which the template is tried where there are none. Raises CommandError for a wrong template."""
     text = text.strip(" ")
     if text in ("", "table"):
         lines = [[kind.HEADERS[name] for name in columns]]
@@ -56,14 +58,15 @@ def write(cli: Cli, text: str, columns: "Sequence[str]", rows: "Sequence[Row]", 
     from pier.cli.goformat.parse import ParseError, parse
 
     table = text.startswith("table ")
-    body = text.removeprefix("table ").lstrip() if table else text
-    body = body.replace("\\t", "\t").replace("\\n", "\n")
+    body = text.replace("\\t", "\t").replace("\\n", "\n")
     try:
         template = parse(body)
     except ParseError as error:
-        raise CommandError(f"failed to parse template: template: :{error}", 64) from None
+        raise CommandError(f"failed to parse template: template: :{error}") from None
+    if table and isinstance(template.nodes[0], str):
+        template.nodes[0] = template.nodes[0].removeprefix("table").lstrip(" ")  # parsed with it, for the columns in errors
     try:
-        lines = [execute(template, row) for row in rows]
+        lines = [execute(template, row) for row in rows or samples][: len(rows)]
         if table:
             lines.insert(0, execute(template, Header(kind)))
     except ExecuteError as error:
@@ -80,7 +83,7 @@ def filters(texts: "Sequence[str]") -> "list[tuple[str, str]]":
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise CommandError(f'invalid argument "{text}" for "-f, --filter" flag: invalid filter \'{text}\'', 125)
+            raise CommandError(f'invalid argument "{text}" for "-f, --filter" flag: bad format of filter (expected name=value)', 125)
         found.setdefault(name.strip().lower(), {})[value.strip()] = True
     return [("filters", jsontext.encode({name: found[name] for name in sorted(found)}))] if found else []
 
@@ -88,5 +91,5 @@ def filters(texts: "Sequence[str]") -> "list[tuple[str, str]]":
 def filter_value(text: str) -> str:
     """A value of --filter. Raises ValueError where it has no name or no value."""
     if "=" not in text:
-        raise ValueError("invalid filter " + f"'{text}'")
+        raise ValueError("bad format of filter (expected name=value)")
     return text

@@ -20,7 +20,7 @@ FLAGS = (
     ("message", "m", "string", "Set commit message for imported image"),
     ("platform", "", "string", "Set platform if server is multi-platform capable"),
 )
-ARGS = (1, 2)
+ARGS = (1, None)
 
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:

@@ -104,7 +104,7 @@ GROUPS = {
         "rm": ("context_rm", "Remove one or more contexts"),
         "show": ("context_show", "Print the name of the current context"),
         "update": ("context_update", "Update a context"),
-        "use": ("context_use", "Set the current context"),
+        "use": ("context_use", "Set the current pier context"),
     },
 }
 # other names of the same subcommand

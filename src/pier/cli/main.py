@@ -117,7 +117,7 @@ def _command(cli: Cli, path: str, module: "Any", args: list[str]) -> int:
         return fail(f"{error}\n\n{usage}\n\nRun '{again}", EXIT_USAGE)
     low, high = module.ARGS
     if len(rest) < low or (high is not None and len(rest) > high):
-        return fail(f"pier: 'pier {path}' {_arity(low, high)}\n\n{usage}\n\n{'See' if high is None else 'Run'} '{again}", 1)
+        return fail(f"pier: 'pier {path}' {_arity(low, high)}\n\n{usage}\n\n{_lead(low, high)} '{again}", 1)
     from pier.client.session import ApiError, ConnectionFailed
 
     try:
@@ -126,6 +126,11 @@ def _command(cli: Cli, path: str, module: "Any", args: list[str]) -> int:
         return fail(f"{error}\n\n{usage}\n\nRun '{again}", 1)
     except (ApiError, ConnectionFailed) as error:
         return fail(str(error), 1)
+
+
+def _lead(low: int, high: "int | None") -> str:
+    # Docker's own words, its slip for "at most" included
+    return "See" if high is None else "SRun" if low == 0 and high else "Run"
 
 
 def _arity(low: int, high: "int | None") -> str:
@@ -155,14 +160,15 @@ def _group(cli: Cli, name: str, args: list[str]) -> int:
     from pier.cli import help as pages
     from pier.cli.index import GROUPS, MANAGEMENT, marked
 
+    write = cli.err  # nothing was asked for: a mistake rather than a wish
     try:
         flag_parser.parse(args, ())
     except flag_parser.FlagError as error:
         return fail(f"{error}\n\nUsage:  pier {name} COMMAND\n\nRun 'pier {name} --help' for more information", EXIT_USAGE)
     except flag_parser.HelpWanted:
-        pass
+        write = cli.out
     entries = sorted(GROUPS[name].items())
-    cli.out(pages.group_page(name, MANAGEMENT[name][1], marked(dict(entries))))
+    write(pages.group_page(name, MANAGEMENT[name][1], marked(dict(entries))))
     return 0
 
 

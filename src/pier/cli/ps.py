@@ -31,7 +31,7 @@ ARGS = (0, 0)
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 RAW = (
     "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{.State}}\nstatus: {{.Status}}\n"
-    "names: {{.Names}}\nlabels: {{.Labels}}\nports: {{.Ports}}\n"
+    "names: {{.Names}}\nlabels: {{.Labels}}\nports: {{- pad .Ports 1 0}}\n"
 )
 
 
@@ -58,7 +58,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     columns = (*COLUMNS, "Size") if options.flag("size") else COLUMNS
     if text == "raw":
         text = "container_id: {{.ID}}" if quiet else RAW + ("size: {{.Size}}\n" if options.flag("size") else "")
-    write(cli, text, columns, rows, ContainerRow)
+    write(cli, text, columns, rows, ContainerRow, [ContainerRow({"Id": ""}, True)])
     return 0
 
 

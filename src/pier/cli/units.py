@@ -142,7 +142,7 @@ def parse_span(text: str) -> int:
 def _parse_date(text: str) -> int:
     from datetime import datetime
 
-    wrong = ValueError(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}"')
+    wrong = ValueError(f'failed to parse value as time or duration: "{text}"')
     head, _, fraction = text.partition(".")
     digits = ""
     while fraction[:1].isdigit():

@@ -1,0 +1,40 @@
+"""`python -m pier.cli.launcher PATH`: install the `pier` program at PATH for this interpreter and this copy of the package.
+
+Packaging runs it after pip or uv (it replaces their console script) and compiles the bytecode. The interpreter is named by
+its real path: the environment's symbolic link would be followed, and its pyvenv.cfg read, at every start.
+"""
+
+import compileall
+import os
+import sys
+
+SHEBANG_LIMIT_BYTES = 127
+
+
+def script(python: str, source: str, directory: str) -> str:
+    """The program's text. A direct #! line starts 1.5 ms sooner than a shell, and is taken where it can name the interpreter."""
+    shebang = f"#!{python} -IS"
+    if " " not in python and len(shebang) <= SHEBANG_LIMIT_BYTES:
+        return f"{shebang}\nimport sys\nsys.path.append({source!r})\nfrom pier.cli.main import main\nmain()\n"
+    with open(os.path.join(directory, "pier.sh"), encoding="utf-8") as file:
+        return file.read().replace("@PYTHON@", python).replace("@SOURCE@", source)
+
+
+def install(path: str) -> None:
+    """Write the program at `path`, whole or not at all, and compile the modules that it imports."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    package = os.path.dirname(os.path.dirname(here))
+    text = script(os.path.realpath(sys.executable), os.path.dirname(package), here)
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(temporary, 0o755)
+    os.rename(temporary, path)
+    for folder in ("cli", "client"):
+        compileall.compile_dir(os.path.join(package, folder), quiet=1)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m pier.cli.launcher PATH")
+    install(sys.argv[1])
