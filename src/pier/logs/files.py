@@ -158,6 +158,8 @@ def compress(path: str) -> None:
             while block := source.read(1 << 20):
                 _write_all(target.fileno(), engine.compress(block))
             _write_all(target.fileno(), engine.flush())
+            changed_ns = os.fstat(source.fileno()).st_mtime_ns
+            os.utime(target.fileno(), ns=(changed_ns, changed_ns))  # by it a reader finds the next newer file
         os.rename(part, f"{path}.gz")
         os.unlink(path)
     except OSError:

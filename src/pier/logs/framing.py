@@ -16,6 +16,7 @@ OVERHEAD = 16
 _HEAD = struct.Struct("<Iq")
 _WORD = struct.Struct("<I")
 _LENGTH = (1 << 28) - 1
+_INVERT = 0xFFFFFFFF
 STDOUT, STDERR, NOTE = 1, 2, 0
 
 Frame = tuple[int, int, bytes]
@@ -27,7 +28,7 @@ def head(stream: int, time_ns: int, length: int) -> bytes:
 
 
 def tail(stream: int, length: int) -> bytes:
-    return _WORD.pack(length | stream << 28)
+    return _WORD.pack((length | stream << 28) ^ _INVERT)
 
 
 def encode(stream: int, time_ns: int, payload: bytes) -> bytes:
@@ -36,9 +37,9 @@ def encode(stream: int, time_ns: int, payload: bytes) -> bytes:
 
 
 def split(word: int) -> tuple[int, int]:
-    """(stream, length) of a head's or a tail's word. Raises ValueError for what no writer writes."""
+    """(stream, length) of a head's word. Raises ValueError for what no writer writes."""
     stream, length = word >> 28, word & _LENGTH
-    if stream > 2 or length > MAX_PAYLOAD:
+    if stream > 2 or not 0 < length <= MAX_PAYLOAD:
         raise ValueError("no frame of a log")
     return stream, length
 
@@ -53,7 +54,7 @@ def decode(data: bytes, start: int = 0) -> Iterator[tuple[int, Frame]]:
         except ValueError:
             return
         end = start + OVERHEAD + length
-        if end > size or _WORD.unpack_from(data, end - 4)[0] != word:
+        if end > size or _WORD.unpack_from(data, end - 4)[0] != word ^ _INVERT:
             return
         yield end, (stream, time_ns, bytes(view[start + 12 : end - 4]))
         start = end
@@ -63,7 +64,7 @@ def frame_before(data: bytes, end: int) -> int:
     """The offset at which the frame that ends at `end` begins, going by its tail; -1 where it begins before `data` or is damaged."""
     if end < OVERHEAD:
         return -1
-    word = _WORD.unpack_from(data, end - 4)[0]
+    word = _WORD.unpack_from(data, end - 4)[0] ^ _INVERT
     try:
         _, length = split(word)
     except ValueError:
@@ -86,11 +87,11 @@ def last_whole(fd_read: Callable[[int, int], bytes], size: int) -> int:
     while at + OVERHEAD <= size:  # torn: walk from the start by the heads alone
         block = fd_read(12, at)
         try:
-            _, length = split(_HEAD.unpack(block)[0])
+            stream, length = split(_HEAD.unpack(block)[0])
         except (ValueError, struct.error):
             return at
         end = at + OVERHEAD + length
-        if end > size or fd_read(4, end - 4) != block[:4]:
+        if end > size or fd_read(4, end - 4) != tail(stream, length):
             return at
         at = end
     return at

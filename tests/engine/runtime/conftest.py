@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from pier.linux.cgroups import CgroupLayout
 from pier.runtime.supervisor import Exit, Supervisor
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
@@ -35,7 +36,7 @@ def main() -> None:
     exec_root, instance = sys.argv[1:3]
     from pier.logs import pump
 
-    helpers = {
+    helpers: dict[str, Callable[[Channel], None]] = {
         "launcher": partial(launcher.main, instance=instance, child_main=child_main),
         "pump": pump.main,
         "worker": echo_worker,

@@ -38,7 +38,9 @@ def make_root(folder: Path) -> Path:
     for name in ("sh", "cat", "ls", "id", "mount", "stat", "echo", "grep", "env", "true", "sleep", "touch", "mknod", "readlink", "head", "tty", "stty",
                  "ps", "kill", "wc", "dd", "chmod", "ulimit", "pwd", "umask", "hostname", "unshare", "su", "sed", "find", "od", "tr", "ln", "mkdir"):  # fmt: skip
         (folder / "bin" / name).symlink_to("busybox")
-    (folder / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www:/var/www:/bin/false\nalice:x:1000:1000::/home/alice:/bin/sh\n")
+    (folder / "etc/passwd").write_text(
+        "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www:/var/www:/bin/false\nalice:x:1000:1000::/home/alice:/bin/sh\n"
+    )
     (folder / "etc/group").write_text("root:x:0:\nadm:x:4:alice\nwww-data:x:33:\nalice:x:1000:\n")
     return folder
 

@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from pier.errors import Invalid
 from pier.logs import fifos, framing
 from pier.logs.client import LogConfig, Lost, Pump
 from pier.runtime.supervisor import Supervisor
-
 from tests.engine.runtime.conftest import Place
 
 KEY = "k" * 64
@@ -44,10 +44,15 @@ async def pumping(place: Place) -> AsyncIterator[tuple[Supervisor, Pump]]:
         pump = Pump(lambda: supervisor.helper("pump"))
         supervisor.listen("pump", pump.on_event)
         report = supervisor._on_lost
-        supervisor._on_lost = lambda name: (pump.on_lost() if name == "pump" else None, report(name))[1]
+
+        def lost(name: str) -> None:
+            if name == "pump":
+                pump.on_lost()
+            report(name)
+
+        supervisor._on_lost = lost
         yield supervisor, pump
         await pump.close(KEY)
-        await place.until(lambda: not os.path.exists(place.root / "io") or True)
 
 
 def local(place: Place, **options: str) -> LogConfig:
@@ -111,7 +116,7 @@ def test_output_goes_to_the_log_and_as_frames_to_the_client(place: Place) -> Non
 
 def test_a_client_that_came_before_the_start_types_into_stdin_which_ends_with_its_half_close(place: Place) -> None:
     async def body() -> None:
-        async with pumping(place) as (supervisor, pump):
+        async with pumping(place) as (_, pump):
             ours, theirs = socket.socketpair()
             handle = await pump.attach(KEY, theirs.fileno(), stdin=True, stdout=True, stderr=False, multiplexed=False, initial=b"a\xff")
             theirs.close()
@@ -286,7 +291,7 @@ def test_with_another_client_attached_the_slow_one_is_dropped(place: Place) -> N
 
 def test_kill_9_of_the_pump_with_output_under_way_the_next_one_goes_on_by_itself(place: Place) -> None:
     async def body() -> None:
-        async with pumping(place) as (supervisor, pump):
+        async with pumping(place) as (_, pump):
             streams = await begin(place, pump, local(place), stdin=True)
             ours, theirs = socket.socketpair()
             handle = await pump.attach(KEY, theirs.fileno(), stdin=False, stdout=True, stderr=True, multiplexed=False)

@@ -6,10 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from pier.errors import Unavailable
 from pier.runtime.shape import Shape
 from pier.runtime.supervisor import Record, StartFailed, Supervisor
-
 from tests.engine.runtime.conftest import Place
 
 SH = "/bin/sh"
