@@ -19,7 +19,7 @@ _NLA_F_NESTED, _NLA_TYPE_MASK = 0x8000, 0x3FFF
 _SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 1, 10, 11, 12
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")
-_RECEIVE_BYTES = 1 << 17
+_RECEIVE_BYTES = 32768  # what the kernel puts into one packet of a dump at most
 
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, GETADDR, NEWROUTE, GETROUTE, NEWNEIGH, DELNEIGH = 20, 22, 24, 26, 28, 29
@@ -90,6 +90,7 @@ class Netlink:
         """protocol: NETLINK_ROUTE or NETLINK_NETFILTER. groups: multicast groups to listen to (then only `listen` makes sense)."""
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._sequence = 0
+        self._buffer = bytearray(_RECEIVE_BYTES)  # one for all answers: a new one each time costs its page faults
         try:
             self._socket.bind((0, 0))
             self.port = self._socket.getsockname()[0]
@@ -203,19 +204,23 @@ class Netlink:
         """What the groups said: (type, port of who caused it, body); never waits. Raises OSError(ENOBUFS) where messages were lost."""
         while True:
             try:
-                data = self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+                data = self._packet(socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             for kind, _, _, port, body in _split(data):
                 yield kind, port, body
 
     def _receive(self) -> list[tuple[int, int, int, bytes]]:
-        return [(kind, flags, sequence, body) for kind, flags, sequence, _, body in _split(self._socket.recv(_RECEIVE_BYTES))]
+        return [(kind, flags, sequence, body) for kind, flags, sequence, _, body in _split(self._packet())]
+
+    def _packet(self, flags: int = 0) -> bytes:
+        size = self._socket.recv_into(self._buffer, 0, flags)
+        return bytes(memoryview(self._buffer)[:size])
 
     def _drain(self) -> None:
         try:
             while True:
-                self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+                self._packet(socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
 
