@@ -371,9 +371,15 @@ class Pump:
             for source in session.sources:
                 self._watch_source(source)
         elif session.stdin_fd >= 0:
-            self._watch(session.stdin_fd, _OUT if session.input else 0, lambda got: self._push_input(session))
+            mask = _OUT if session.input else 0
             if session.stdin_ending and not session.input:
-                self._end_input(session)
+                if not session.unread_input():
+                    self._end_input(session)
+                    return
+                # What nobody has read would vanish with the last writer. Edge-triggered, each read by the container wakes us.
+                mask = _OUT | select.EPOLLET
+                self.timed.add(session)
+            self._watch(session.stdin_fd, mask, lambda got: self._push_input(session))
         if was_full and session.input_bytes < STDIN_BUFFER_BYTES:
             for client in session.clients:
                 self._watch_client(session, client)
@@ -422,13 +428,16 @@ class Pump:
                 if self._read(source) or not source.parked:
                     self._watch_source(source)
             self._weigh(session)
+            ending = session.stdin_ending and session.stdin_fd >= 0 and not session.terminal
+            if ending:
+                self._push_input(session)
             if session.drains:
                 for source in session.sources:
                     while not source.done and self._read(source):
                         pass
                 self._finish_drain(session)
             slow = len(session.clients) > 1 and any(client.full for client in session.clients)
-            if not (slow or session.drains or any(source.parked for source in session.sources)):
+            if not (slow or ending or session.drains or any(source.parked for source in session.sources)):
                 self.timed.discard(session)
 
 

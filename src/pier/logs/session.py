@@ -1,6 +1,9 @@
 """What the pump knows of one container or exec: where output comes from, the log, the clients, the input on its way."""
 
+import fcntl
 import os
+import sys
+import termios
 from collections import deque
 from typing import Any
 
@@ -79,6 +82,10 @@ class Session:
                 self.input[0] = data[written:]
                 return
             self.input.popleft()
+
+    def unread_input(self) -> int:
+        """How many bytes wait in the FIFO for the container to read them."""
+        return int.from_bytes(fcntl.ioctl(self.stdin_fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def fds(self) -> dict[str, int]:
         """The open descriptors by name."""

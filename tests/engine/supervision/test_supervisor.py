@@ -10,7 +10,7 @@ import pytest
 from pier.errors import Unavailable
 from pier.runtime.shape import Shape
 from pier.runtime.supervisor import Record, StartFailed, Supervisor
-from tests.engine.runtime.conftest import Place
+from tests.engine.supervision.conftest import Place
 
 SH = "/bin/sh"
 PLAIN = Shape(("mount", "pid"))

@@ -18,7 +18,7 @@ from pier.errors import Invalid
 from pier.logs import fifos, framing
 from pier.logs.client import LogConfig, Lost, Pump
 from pier.runtime.supervisor import Supervisor
-from tests.engine.runtime.conftest import Place
+from tests.engine.supervision.conftest import Place
 
 KEY = "k" * 64
 
