@@ -375,7 +375,7 @@ class Networks:
 
     def list_networks(self, filters: Mapping[str, Sequence[str]]) -> list[NetworkInspect]:
         """GET /networks. Raises Invalid for a filter that Docker refuses."""
-        chosen = views.choose(list(self._networks.values()), filters, {endpoint.network for endpoint in self._endpoints.values()})
+        chosen = views.choose(list(self._networks.values()), filters)
         return [views.describe(record, self.mtu, {}, str) for record in chosen]
 
     def inspect(self, name: str, scope: str = "", container_name: Callable[[str], str] = str) -> NetworkInspect:

@@ -12,8 +12,8 @@ _FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def choose(records: Sequence[NetworkRecord], filters: Mapping[str, Sequence[str]], used: set[str]) -> list[NetworkRecord]:
-    """The networks that pass every filter, by any one of its values. used: names of networks with endpoints. Raises Invalid with Docker's texts."""
+def choose(records: Sequence[NetworkRecord], filters: Mapping[str, Sequence[str]]) -> list[NetworkRecord]:
+    """The networks that pass every filter, by any one of its values. Raises Invalid with Docker's texts."""
     for key, values in filters.items():
         if key not in _FILTERS:
             raise Invalid(f"invalid filter '{key}'")
