@@ -211,7 +211,7 @@ def _healthcheck(state: _State, rest: str) -> None:
 def _duration(text: str, flag: str) -> int:
     """ns of a Go duration. Raises Invalid."""
     parts = list(_DURATION.finditer(text))
-    if text != "0" and (not parts or "".join(part[0] for part in parts) != text.lstrip("+-")):
+    if text != "0" and (not parts or "".join(part[0] for part in parts) != re.sub(r"^[+-]", "", text)):
         raise Invalid(f'time: invalid duration "{text}"')
     total = int(sum(float(part[1]) * _UNIT_NS[part[2]] for part in parts)) * (-1 if text.startswith("-") else 1)
     if total and total < _MIN_HEALTH_NS:

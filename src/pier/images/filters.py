@@ -65,7 +65,7 @@ def moment_ns(text: str, now_ns: int) -> int:
         return int(seconds) * 10**9 + int((decimals or "0")[:9].ljust(9, "0"))
     if text.startswith(("-", "+")) or _DURATION.match(text):
         sign = -1 if text.startswith("-") else 1
-        rest, total = text.lstrip("+-"), 0.0
+        rest, total = text[text[0] in "+-" :], 0.0
         if rest and "".join(found[0] for found in _DURATION.finditer(rest)) == rest:
             total = sum(float(found[1]) * _UNIT_NS[found[2]] for found in _DURATION.finditer(rest))
             return now_ns - sign * int(total)
