@@ -19,6 +19,7 @@ from pier.linux.netlink import NetlinkError
 from pier.networks import files, pools, sysctls, views
 from pier.networks.endpoints import Endpoint, checked_mac, host_interface, random_mac
 from pier.networks.plumbing import Bridge, Plumbing, Port
+from pier.networks.prepared import Ahead, Prepared
 from pier.networks.records import NetworkRecord, Records
 from pier.networks.rules import BridgeRules
 from pier.networks.watch import FirewallWatch
@@ -68,6 +69,7 @@ class Networks:
         self._watch: FirewallWatch | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._repairing = asyncio.Lock()
+        self._prepared = Prepared(self._make_ahead)
         self.warnings: list[str] = []
 
     # -- life
@@ -100,6 +102,7 @@ class Networks:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._prepared.settle()
         await asyncio.to_thread(self._thread.shutdown)
         self._plumbing.close()
 
@@ -179,6 +182,22 @@ class Networks:
 
     # -- containers
 
+    def prepare(self, container_id: str, netns_fd: int) -> None:
+        """Begin to make a container's veth ahead, in the background: when it was created and waits in its namespace for its start on the bridge.
+
+        netns_fd: duplicated. `attach` takes it where container and namespace are the same; it dies with the namespace otherwise.
+        """
+        if self._bridge is not None:
+            self._prepared.begin(container_id, netns_fd, self.mtu)
+
+    def forget(self, container_id: str) -> None:
+        """A prepared container will not start on the bridge: its namespace ends."""
+        self._prepared.forget(container_id)
+
+    async def _make_ahead(self, port: Port) -> None:
+        assert self._bridge is not None
+        await self._ask(self._plumbing.plug, self._bridge, port)
+
     async def attach(self, container_id: str, network: str, netns_fd: int, *, hostname: str = "", mac: str | None = None) -> Endpoint:
         """Give a container its place in a network, before it runs; under a millisecond on an idle machine.
 
@@ -195,7 +214,9 @@ class Networks:
             await self._records.add(container_id, endpoint)
             self._connected(container_id, endpoint)
             return endpoint
-        task = asyncio.ensure_future(self._plug_in(container_id, record, netns_fd, checked_mac(mac) if mac else random_mac()))
+        given = checked_mac(mac) if mac else ""
+        ahead = await self._prepared.take(container_id, netns_fd)
+        task = asyncio.ensure_future(self._plug_in(container_id, record, netns_fd, given, ahead))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -207,10 +228,11 @@ class Networks:
         if not task.cancelled() and task.exception() is None and self._endpoints.get(container_id) is task.result():
             self._spawn(self.detach(container_id))
 
-    async def _plug_in(self, container_id: str, record: NetworkRecord, netns_fd: int, mac: str) -> Endpoint:
+    async def _plug_in(self, container_id: str, record: NetworkRecord, netns_fd: int, mac: str, ahead: Ahead | None) -> Endpoint:
         assert self._bridge is not None and self._pool is not None
         bridge, pool = self._bridge, self._pool
-        endpoint_id = secrets.token_hex(32)
+        endpoint_id = ahead.endpoint_id if ahead else secrets.token_hex(32)
+        mac = mac or (ahead.mac if ahead else random_mac())
         address = pool.take()
         endpoint = Endpoint(
             network=record.name, network_id=record.id, endpoint_id=endpoint_id, interface="eth0", address=str(address),
@@ -219,7 +241,7 @@ class Networks:
         )  # fmt: skip
         port = Port(endpoint.host_interface, netns_fd, endpoint.address, mac, self.mtu)
         saved, plugged = await asyncio.gather(
-            self._records.add(container_id, endpoint), self._plug(bridge, port), return_exceptions=True
+            self._records.add(container_id, endpoint), self._plug(bridge, port, made=ahead is not None), return_exceptions=True
         )
         failure = plugged if isinstance(plugged, BaseException) else saved if isinstance(saved, BaseException) else None
         if failure is not None:
@@ -230,16 +252,16 @@ class Networks:
         self._connected(container_id, endpoint)
         return endpoint
 
-    async def _plug(self, bridge: Bridge, port: Port) -> None:
+    async def _plug(self, bridge: Bridge, port: Port, *, made: bool) -> None:
+        plug = self._plumbing.claim if made else self._plumbing.plug
         try:
-            await self._ask(self._plumbing.plug, bridge, port)
+            await self._ask(plug, bridge, port)
         except NetlinkError as error:
             if error.errno not in (errno.EINVAL, errno.ENODEV):
                 raise
             # Somebody may have deleted the bridge.
             await self.repair()
-            assert self._bridge is not None
-            await self._ask(self._plumbing.plug, self._bridge, port)
+            await self._ask(plug, self._bridge or bridge, port)
 
     def _connected(self, container_id: str, endpoint: Endpoint) -> None:
         self._endpoints[container_id] = endpoint
@@ -300,7 +322,7 @@ class Networks:
         await self.repair()
         if self._bridge is None:
             return
-        known = {endpoint.host_interface for endpoint in self._endpoints.values()} | set(self._leaving)
+        known = {endpoint.host_interface for endpoint in self._endpoints.values()} | set(self._leaving) | self._prepared.names()
         for name, link in (await self._ask(self._plumbing.ports, self._bridge)).items():
             if name not in known and link.master == self._bridge.index:
                 await self._ask(self._plumbing.delete_link, name)

@@ -35,7 +35,7 @@ class Port:
 
     host_interface: str
     netns_fd: int
-    address: str
+    address: str  # "" for one that is made ahead
     mac: str
     mtu: int
 
@@ -111,6 +111,17 @@ class Plumbing:
             if error.errno == errno.EXFULL:
                 raise Unavailable(f"bridge {bridge.name} is full: it takes {_MOST_PORTS} running containers; remove one") from error
             raise
+        if port.address:
+            self._routing.add_neighbour(bridge.index, port.address, port.mac)
+
+    def claim(self, bridge: Bridge, port: Port) -> None:
+        """`plug` for a veth that was made ahead: remembers its neighbour, and repairs what happened to the veth meanwhile. Raises as `plug`."""
+        link = self._routing.link(port.host_interface)
+        if link is None:
+            self.plug(bridge, port)
+            return
+        if link.master != bridge.index:
+            self._routing.enslave(link.index, bridge.index)
         self._routing.add_neighbour(bridge.index, port.address, port.mac)
 
     def settle(self, bridge: Bridge, host_interface: str) -> None:
