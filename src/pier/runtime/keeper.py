@@ -73,7 +73,9 @@ class Keeper:
     def run(self) -> None:
         while not self.stopping:
             self._fork_due()
-            for fd, _ in self.epoll.poll(self._timeout()):
+            events = self.epoll.poll(self._timeout())
+            self._hear_helpers()  # before any exit: a spare child that ended may have been taken before
+            for fd, _ in events:
                 if fd == self.wake_read:
                     os.read(fd, 4096)
                     self._sweep()

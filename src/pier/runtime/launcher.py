@@ -251,6 +251,7 @@ class Launcher:
         """In the child: nothing may return or raise into the launcher's frames, whose objects are not ours to finalise."""
         try:
             fd = forked.keep_only(fd)
+            processes.set_name("pier-blank")
             try:
                 if join is not None:
                     self.layout.join(join)

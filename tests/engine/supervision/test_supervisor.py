@@ -87,6 +87,22 @@ def test_fifty_at_once(place: Place) -> None:
     asyncio.run(body())
 
 
+def test_a_child_that_is_taken_and_ends_before_the_keeper_looks_is_reported(place: Place) -> None:
+    async def body() -> None:
+        async with place.supervisor() as supervisor:
+            await place.until(lambda: len(place.layout.ids()) == 4)
+            await asyncio.sleep(0.05)  # the pool is full and announced
+            os.kill(supervisor.keeper_pid, signal.SIGSTOP)
+            child = await supervisor.reserve()
+            await child.run({"argv": ["/bin/true"]})
+            await place.until(lambda: Path(f"/proc/{child.pid}/stat").read_text().split(") ")[1][0] == "Z")
+            os.kill(supervisor.keeper_pid, signal.SIGCONT)
+            assert (await place.exit_of(child.id)).code == 0
+            child.close()
+
+    asyncio.run(body())
+
+
 def test_an_exec_is_born_in_the_pid_namespace_and_cgroups_of_its_container(place: Place) -> None:
     async def body() -> None:
         async with place.supervisor() as supervisor:
