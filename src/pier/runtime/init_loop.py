@@ -11,11 +11,11 @@ _OWN = frozenset({signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU})
 
 
 def split(channel: Any) -> None:
-    """Clone: returns in the child, which goes on to execve; the parent stays and never returns. Raises OSError."""
+    """Fork: returns in the child, which goes on to execve; the parent stays and never returns. Raises OSError."""
     everything = signal.valid_signals()
-    # Blocked before the clone, so that none is lost between it and the first sigwait.
+    # Blocked before the fork, so that none is lost between it and the first sigwait.
     signal.pthread_sigmask(signal.SIG_SETMASK, everything)
-    pid, pidfd = processes.clone3(exit_signal=signal.SIGCHLD)
+    pid = os.fork()  # not clone3: seccomp filters answer ENOSYS to that
     if pid == 0:
         # A process group of its own, in the terminal's foreground: ctrl-c reaches it and not its init.
         os.setpgid(0, 0)
@@ -25,7 +25,6 @@ def split(channel: Any) -> None:
             pass  # no terminal
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         return
-    os.close(pidfd)
     channel.close()  # the child's copy is the last: it closes at its execve
     _watch(pid)
 

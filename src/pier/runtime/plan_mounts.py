@@ -90,7 +90,12 @@ def _bind(mount: Mount, options: Parsed, facts: HostFacts) -> Step:
 
 def _filesystem(mount: Mount, options: Parsed) -> Step:
     data = [list(pair) for pair in options.data]
-    arguments: dict[str, Any] = {"kind": mount.type, "target": mount.destination, "attributes": options.add, "data": data}
+    arguments: dict[str, Any] = {
+        "kind": mount.type,
+        "target": mount.destination,
+        "attributes": options.add,
+        "data": [["source", mount.source or mount.type], *data],
+    }
     if mount.type in _NO_LINK:
         arguments["no_links"] = True
     if mount.type == "tmpfs" and not any(key == "mode" for key, _ in options.data):
@@ -104,7 +109,7 @@ def _dev(mount: Mount, options: Parsed, devices: tuple[Device, ...], terminal: b
         "dev",
         {
             "attributes": options.add,
-            "data": [list(pair) for pair in options.data],
+            "data": [["source", mount.source or "tmpfs"], *(list(pair) for pair in options.data)],
             "nodes": nodes,
             "links": [list(link) for link in _DEV_LINKS],
             "folders": ["pts", "shm", "mqueue"],
@@ -126,7 +131,7 @@ def _cgroup(mount: Mount, options: Parsed, spec: Spec, facts: HostFacts) -> Step
     """v2: a cgroup2 mount, whose root is the container's own in a private namespace; v1: a tmpfs with a bind of its folder in each tree."""
     layout = facts.cgroups
     if layout.mode == "v2":
-        return Step("filesystem", {"kind": "cgroup2", "target": mount.destination, "attributes": options.add, "data": []})
+        return Step("filesystem", {"kind": "cgroup2", "target": mount.destination, "attributes": options.add, "data": [["source", "cgroup"]]})
     own = spec.linux.cgroups_path.strip("/")
     if not own:
         raise Invalid("a cgroup mount needs linux.cgroupsPath where the host has cgroup v1")

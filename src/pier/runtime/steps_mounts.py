@@ -135,7 +135,7 @@ def _make_nodes(root_fd: int, nodes: list[list[Any]]) -> None:
 def cgroup_v1(state: State, target: str, attributes: int, trees: list[list[str]], links: list[list[str]]) -> None:
     """A tmpfs with the container's own folder of each tree: read-only from the start, else release_agent is the host's root."""
     target_fd = _target(state, target, True, no_links=True)
-    mount_fd = mounts.new_filesystem("tmpfs", {"mode": "755"}, attributes & ~mounts.MOUNT_ATTR_RDONLY)
+    mount_fd = mounts.new_filesystem("tmpfs", {"source": "tmpfs", "mode": "755"}, attributes & ~mounts.MOUNT_ATTR_RDONLY)
     try:
         mounts.attach(mount_fd, target_fd)
         for name, folder, controllers in trees:
@@ -212,7 +212,9 @@ def mask(state: State, hidden: list[str]) -> None:
             continue
         if stat.S_ISDIR(os.fstat(target_fd).st_mode):
             if empty_fd < 0:
-                empty_fd = cover_fd = mounts.new_filesystem("tmpfs", {"ro": None, "size": "4k", "nr_inodes": "2"}, mounts.MOUNT_ATTR_RDONLY)
+                empty_fd = cover_fd = mounts.new_filesystem(
+                    "tmpfs", {"source": "tmpfs", "ro": None, "size": "4k", "nr_inodes": "2"}, mounts.MOUNT_ATTR_RDONLY
+                )
             else:
                 cover_fd = mounts.clone_tree("", empty_fd)  # one superblock for all of them
         else:

@@ -131,7 +131,7 @@ def overlay(state: State, lowers: list[str | int], upper: str, work: str) -> Non
                 handed.append(opened[-1])
         for path in (upper, work):
             opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-        state.root_mount_fd = mounts.mount_overlay(handed, opened[-2], opened[-1])
+        state.root_mount_fd = mounts.mount_overlay(handed, opened[-2], opened[-1], ("source=overlay",))
     finally:
         for fd in opened:
             os.close(fd)
@@ -150,7 +150,7 @@ def overlay_by_scratch(state: State, lowers: list[str | int], upper: str, work: 
             else:
                 opened.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
                 handed.append(f"/proc/self/fd/{opened[-1]}")
-        state.root_mount_fd = mounts.mount_overlay(handed, f"/proc/self/fd/{upper_fd}", f"/proc/self/fd/{work_fd}")
+        state.root_mount_fd = mounts.mount_overlay(handed, f"/proc/self/fd/{upper_fd}", f"/proc/self/fd/{work_fd}", ("source=overlay",))
     finally:
         for fd in opened:
             os.close(fd)

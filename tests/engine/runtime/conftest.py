@@ -1,119 +1,87 @@
-"""A supervisor with its own keeper, and the check that nothing is left of them."""
+"""A busybox root, and `run_container`: a spec with the defaults, changed as a test says, run by the blank child."""
 
-import asyncio
 import os
-import secrets
 import shutil
-import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from pier.linux.cgroups import CgroupLayout
-from pier.runtime.supervisor import Exit, Supervisor
+from pier.oci.runtime_spec import Mount, Spec
+from pier.runtime import defaults, facts
+from pier.runtime import plan as planning
+from tests.engine.runtime import launching
 
-PROGRAM = Path(__file__).with_name("keeper_program.py")
+Run = Callable[..., launching.Outcome]
 
 
-class Place:
-    """An exec root with an instance name of its own, and what its supervisors reported."""
+@pytest.fixture(scope="session")
+def host() -> facts.HostFacts:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    if not os.path.exists(launching.BUSYBOX):
+        pytest.skip("needs Debian's busybox-static")
+    return facts.probe(f"test{os.getpid()}", wish="")
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.instance = root, "t" + secrets.token_hex(4)
-        self.layout = CgroupLayout.detect(self.instance)
-        self.exits: dict[str, Exit] = {}
-        self.lost: list[str] = []
-        self.changed = asyncio.Event()
 
-    def on_exit(self, ended: Exit) -> None:
-        assert ended.key not in self.exits, "an exit was reported twice"
-        self.exits[ended.key] = ended
-        self.changed.set()
-
-    def on_lost(self, name: str) -> None:
-        self.lost.append(name)
-        self.changed.set()
-
-    async def connect(self) -> Supervisor:
-        command = [sys.executable, str(PROGRAM), str(self.root), self.instance]
-        return await Supervisor.connect(self.root, self.instance, command, self.on_exit, self.on_lost)
-
-    async def until(self, condition: Callable[[], object], limit_s: float = 20) -> None:
-        """Wait for what must come to be true; the limit only ends a test that hangs."""
-        deadline = time.monotonic() + limit_s
-        while not condition():
-            assert time.monotonic() < deadline, f"never came true; log: {self.log()}"
-            self.changed.clear()
-            try:
-                await asyncio.wait_for(self.changed.wait(), 0.02)
-            except TimeoutError:
-                pass
-
-    async def exit_of(self, key: str) -> Exit:
-        await self.until(lambda: key in self.exits)
-        return self.exits[key]
-
-    def log(self) -> str:
-        return (self.root / "keeper.log").read_text() if (self.root / "keeper.log").exists() else ""
-
-    def processes(self) -> list[int]:
-        """Every process that runs keeper_program for this place: keeper, helpers, blank children."""
-        found = []
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                try:
-                    if self.instance.encode() in Path(f"/proc/{name}/cmdline").read_bytes():
-                        found.append(int(name))
-                except OSError:
-                    pass
-        return found
-
-    def pid_of(self, comm: str) -> int:
-        for pid in self.processes():
-            if Path(f"/proc/{pid}/comm").read_text().strip() == comm and int(Path(f"/proc/{pid}/stat").read_text().split(") ")[1].split()[1]) > 0:
-                return pid
-        raise AssertionError(f"no process {comm}")
-
-    @asynccontextmanager
-    async def supervisor(self) -> AsyncIterator[Supervisor]:
-        """A supervisor for the length of a block; afterwards its keeper is stopped and nothing may be left."""
-        supervisor = await self.connect()
-        try:
-            yield supervisor
-            await self.finish(supervisor)
-        finally:
-            supervisor.close()
-
-    async def finish(self, supervisor: Supervisor) -> None:
-        for key, live in list(self.exits.items()):
-            await supervisor.acknowledge(key)
-            del live
-        await supervisor.set_pool_size(0)
-        await self.until(lambda: not self.layout.ids())
-        await supervisor.stop_helpers()
-        await self.until(lambda: not self.processes())
-        self.layout.remove_parent()
-        assert not any(os.path.exists(f"{tree.folder}/{self.layout.parent}") for tree in self.layout.hierarchies)
+@pytest.fixture(scope="session")
+def busybox_root(tmp_path_factory: pytest.TempPathFactory, host: facts.HostFacts) -> Path:
+    return launching.make_root(tmp_path_factory.mktemp("busybox"))
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    root = Path(tempfile.mkdtemp(prefix="pier-t-"))
-    made = Place(root)
-    yield made
-    for pid in made.processes():
-        try:
-            os.kill(pid, 9)
-        except ProcessLookupError:
-            pass
-    for id in made.layout.ids():
-        made.layout.kill(id)
-        made.layout.remove(id)
-    made.layout.remove_parent()
-    shutil.rmtree(root)
+def root(tmp_path: Path, busybox_root: Path) -> Iterator[Path]:
+    """A folder with `lower` (an empty layer on top of busybox, for a test to fill), `upper` and `work`."""
+    for name in ("lower", "upper", "work"):
+        (tmp_path / name).mkdir()
+    yield tmp_path
+    shutil.rmtree(tmp_path / "work", ignore_errors=True)
+
+
+@pytest.fixture
+def run_container(root: Path, busybox_root: Path, host: facts.HostFacts) -> Run:
+    """run_container("sh", "-c", ..., spec=function of Spec, without=features, extras fields...) -> Outcome."""
+
+    def run(
+        *args: str, change: Callable[[Spec], Spec] | None = None, without: str = "", mounts: tuple[Mount, ...] = (), cgroup: bool = False,
+        execs: tuple[planning.Plan, ...] = (), limits: bool = False, fds: tuple[int, ...] = (), share: tuple[str, ...] = (), **extras: Any,
+    ) -> launching.Outcome:  # fmt: skip
+        seen = replace(host, features=facts.without(host.features, without))
+        name = f"c{os.getpid()}"
+        spec = defaults.default_spec(seen, args, cgroups_path=f"{seen.cgroups.parent}/{name}")
+        if not cgroup:
+            kept = tuple(mount for mount in spec.mounts if mount.type != "cgroup")
+            spec = msgspec.structs.replace(spec, mounts=kept)
+        if mounts:
+            spec = msgspec.structs.replace(spec, mounts=(*spec.mounts, *mounts))
+        if change is not None:
+            spec = change(spec)
+        layers = planning.RootMount((str(root / "lower"), str(busybox_root)), str(root / "upper"), str(root / "work"))
+        options = planning.Extras(root=layers, network=planning.NetworkSetup(), **extras)
+        plan = planning.plan(spec, options, seen)
+        kinds = tuple(namespace.type for namespace in spec.linux.namespaces if namespace.type not in share)
+        writes = planning.limits(spec.linux.resources, seen.cgroups) if limits else []
+        return launching.run(
+            plan,
+            namespaces=kinds,
+            cgroup=name if cgroup or limits else "",
+            instance=seen.cgroups.parent.removeprefix("pier-"),
+            execs=execs,
+            fds=fds,
+            limits=writes,
+        )
+
+    return run
+
+
+def process(spec: Spec, **fields: Any) -> Spec:
+    """`spec` with these fields of its process."""
+    return msgspec.structs.replace(spec, process=msgspec.structs.replace(spec.process, **fields))
+
+
+def linux(spec: Spec, **fields: Any) -> Spec:
+    """`spec` with these fields of its `linux` part."""
+    return msgspec.structs.replace(spec, linux=msgspec.structs.replace(spec.linux, **fields))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pier.runtime.plan import Plan
+from pier.runtime.plan import Plan, Write
 
 BUSYBOX = "/bin/busybox"
 _SERVER = "from tests.engine.runtime.launching import _serve; _serve()"
@@ -46,10 +46,10 @@ def make_root(folder: Path) -> Path:
 
 
 def run(plan: Plan, *, namespaces: tuple[str, ...] = ("mount", "uts", "ipc", "pid", "network"), cgroup: str = "", instance: str = "", terminal: bool = False,
-        timeout_s: float = 20, fds: tuple[int, ...] = (), execs: tuple[Plan, ...] = (), environ: dict[str, str] | None = None) -> Outcome:  # fmt: skip
+        timeout_s: float = 20, fds: tuple[int, ...] = (), execs: tuple[Plan, ...] = (), limits: list[Write] | None = None, environ: dict[str, str] | None = None) -> Outcome:  # fmt: skip
     """Run the plan in a child of a fresh process and wait for its end; `execs` run in it one after another, their output follows."""
     request = {"plan": plan.encode(), "namespaces": namespaces, "cgroup": cgroup, "instance": instance, "terminal": terminal,
-               "execs": [p.encode() for p in execs], "fds": list(fds)}  # fmt: skip
+               "execs": [p.encode() for p in execs], "fds": list(fds), "limits": limits or []}  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", _SERVER], input=json.dumps(request).encode(), capture_output=True, timeout=timeout_s, pass_fds=fds,
         env={**os.environ, **(environ or {})},
@@ -68,7 +68,9 @@ def _serve() -> None:
     from pier.ipc import Channel, pair
     from pier.linux import mounts, namespaces, processes
     from pier.linux.cgroups import CgroupLayout
+    from pier.linux.device_filter import DeviceRule
     from pier.runtime import child
+    from pier.runtime.limits import apply
 
     request = json.load(sys.stdin)
     namespaces.unshare(namespaces.CLONE_NEWNS)
@@ -78,6 +80,7 @@ def _serve() -> None:
     if layout:
         layout.prepare()
         layout.create(request["cgroup"])
+        apply(request["cgroup"], [Write(*w[:3], tuple(DeviceRule(*rule) for rule in w[3])) for w in request["limits"]], layout)
     result: dict[str, Any] = {"code": -1, "output": "", "failed": None, "warnings": []}
 
     def start(encoded: dict[str, Any], flags: int, fds: list[int]) -> tuple[int, int, int]:
