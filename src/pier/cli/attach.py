@@ -45,6 +45,8 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     with session:
         session.wait()
         session.attach()
+        if config["Tty"]:
+            session.redraw()
         if session.pump(f"/containers/{container['Id']}/resize") == DETACHED:
             raise CommandError("read escape sequence")
         return session.exit_status()

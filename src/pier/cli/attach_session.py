@@ -137,13 +137,18 @@ class Session:
             return 0
         return self.exit_status()
 
-    def _resize(self, path: str) -> bool:
+    def redraw(self) -> None:
+        """Make a program that draws its screen draw it again: its terminal grows by one, and gets its size when streaming begins."""
+        self._resize(f"{self.path}/resize", 1)
+        self._tries = 0
+
+    def _resize(self, path: str, more: int = 0) -> bool:
         rows, columns = size()
         self._tries += 1
         if not rows and not columns:
             return True
         try:
-            self.client.post(path, [("h", str(rows)), ("w", str(columns))])
+            self.client.post(path, [("h", str(rows + more)), ("w", str(columns + more))])
         except ApiError:
             return False  # not running yet, or not any more
         return True

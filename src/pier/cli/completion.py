@@ -36,8 +36,8 @@ end
 complete -c pier -a '(__pier_words)'
 """
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
-_CONTAINERS = frozenset("attach exec inspect kill logs rename restart rm start stop top wait".split())
-_IMAGES = frozenset("create history run rmi tag".split())
+_CONTAINERS = frozenset(["attach", "exec", "inspect", "kill", "logs", "rename", "restart", "rm", "start", "stop", "top", "wait"])
+_IMAGES = frozenset(["create", "history", "run", "rmi", "tag"])
 
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
@@ -66,7 +66,7 @@ def words(cli: Cli, before: list[str]) -> list[str]:
     if module_name == LATER:
         return []
     module = __import__(f"pier.cli.{module_name}", fromlist=["FLAGS"])
-    later = getattr(module, "LATER", frozenset())
+    later: frozenset[str] = getattr(module, "LATER", frozenset())
     found = sorted(f"--{flag[0]}" for flag in module.FLAGS if flag[0] not in later)
     return found + _names(cli, path, module_name, taken)
 

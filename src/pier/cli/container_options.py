@@ -139,13 +139,50 @@ RUN_FLAGS: "tuple[Flag, ...]" = tuple(
 # other spellings that Docker takes without listing them
 HIDDEN = {"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option"}
 LATER = frozenset(
-    ["annotation", "blkio-weight", "blkio-weight-device", "cgroup-parent", "cpu-count", "cpu-percent", "cpu-rt-period", "cpu-rt-runtime", "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "disable-content-trust", "expose", "gpus", "health-cmd", "health-interval", "health-retries", "health-start-interval", "health-start-period", "health-timeout", "io-maxbandwidth", "io-maxiops", "ip", "ip6", "isolation", "kernel-memory", "link", "link-local-ip", "mac-address", "memory-swappiness", "network-alias", "oom-kill-disable", "publish", "publish-all", "runtime", "storage-opt", "use-api-socket", "userns", "volume-driver", "volumes-from"]
+    [
+        "blkio-weight",
+        "blkio-weight-device",
+        "cgroup-parent",
+        "cpu-count",
+        "cpu-percent",
+        "cpu-rt-period",
+        "cpu-rt-runtime",
+        "device-read-bps",
+        "device-read-iops",
+        "device-write-bps",
+        "device-write-iops",
+        "disable-content-trust",
+        "gpus",
+        "health-cmd",
+        "health-interval",
+        "health-retries",
+        "health-start-interval",
+        "health-start-period",
+        "health-timeout",
+        "io-maxbandwidth",
+        "io-maxiops",
+        "ip",
+        "ip6",
+        "isolation",
+        "kernel-memory",
+        "link",
+        "link-local-ip",
+        "network-alias",
+        "publish",
+        "publish-all",
+        "runtime",
+        "storage-opt",
+        "use-api-socket",
+        "volume-driver",
+        "volumes-from",
+    ]
 )
-DEFAULTS = {"pull": "missing", "restart": "no", "sig-proxy": True, "network": ["default"]}
+DEFAULTS = {"memory-swappiness": -1, "pull": "missing", "restart": "no", "sig-proxy": True, "network": ["default"]}
 PARSERS = {
     "add-host": values.extra_host,
     "attach": values.stream,
     "cpus": values.decimal_cpus,
+    "device-cgroup-rule": values.device_rule,
     "dns": values.dns_server,
     "dns-search": values.dns_search,
     "env": values.environment,
@@ -173,6 +210,10 @@ def request(options: "Options", image: str, command: list[str], environ: "Mappin
         "AttachStdin": attach_stdin,
         "AttachStdout": "stdout" in attach or not attach,
         "AttachStderr": "stderr" in attach or not attach,
+    }
+    if options.many("expose"):
+        config["ExposedPorts"] = {port: {} for text in options.many("expose") for port in values.exposed(text)}
+    config |= {
         "Tty": options.flag("tty"),
         "OpenStdin": interactive,
         "StdinOnce": interactive and attach_stdin,
@@ -196,8 +237,12 @@ def request(options: "Options", image: str, command: list[str], environ: "Mappin
         config["StopTimeout"] = options.number("stop-timeout")
     network = options.many("network")[0]
     config["HostConfig"] = _host_config(options, binds, network)
-    # an endpoint's settings are sent for "default" only, the networks that have some come later
-    config["NetworkingConfig"] = {"EndpointsConfig": {network: _ENDPOINT} if network == "default" else {}}
+    mac = options.text("mac-address")
+    if mac and not values.is_mac_address(mac):
+        raise ValueError(f"{mac} is not a valid mac address")
+    # without settings of its own a network has an entry only where it is not named
+    endpoints = {network: {**_ENDPOINT, "MacAddress": mac}} if network == "default" or mac else {}
+    config["NetworkingConfig"] = {"EndpointsConfig": endpoints}
     return config
 
 
@@ -227,6 +272,9 @@ def _host_config(options: "Options", binds: list[str], network: str) -> "dict[st
         raise NotYet(f"--network {network}: a network of your own")
     if len(options.many("network")) > 1:
         raise NotYet("--network given more than once")
+    swappiness = options.number("memory-swappiness")
+    if not -1 <= swappiness <= 100:
+        raise ValueError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
     add, drop = values.capabilities(options.many("cap-add"), options.many("cap-drop"))
     security, masked, readonly = _security(options.many("security-opt"))
     host: dict[str, Any] = {
@@ -240,6 +288,10 @@ def _host_config(options: "Options", binds: list[str], network: str) -> "dict[st
         "VolumeDriver": "",
         "VolumesFrom": None,
         "ConsoleSize": [0, 0],
+    }
+    if options.many("annotation"):
+        host["Annotations"] = {name: value for name, _, value in (text.partition("=") for text in options.many("annotation"))}
+    host |= {
         "CapAdd": add or None,
         "CapDrop": drop or None,
         "CgroupnsMode": _mode(options, "cgroupns", "CGROUP", ("host", "private")),
@@ -262,7 +314,7 @@ def _host_config(options: "Options", binds: list[str], network: str) -> "dict[st
         host["Tmpfs"] = {target: settings for target, _, settings in (text.partition(":") for text in options.many("tmpfs"))}
     host |= {
         "UTSMode": _mode(options, "uts", "UTS", ("host",)),
-        "UsernsMode": "",
+        "UsernsMode": _mode(options, "userns", "USER", ("host",)),
         "ShmSize": options.values["shm-size"] or 0,
     }
     if options.many("sysctl"):
@@ -286,12 +338,12 @@ def _host_config(options: "Options", binds: list[str], network: str) -> "dict[st
         "CpusetCpus": options.text("cpuset-cpus"),
         "CpusetMems": options.text("cpuset-mems"),
         "Devices": [values.device(text) for text in options.many("device")],
-        "DeviceCgroupRules": None,
+        "DeviceCgroupRules": options.many("device-cgroup-rule") or None,
         "DeviceRequests": None,
         "MemoryReservation": options.values["memory-reservation"] or 0,
         "MemorySwap": options.values["memory-swap"] or 0,
-        "MemorySwappiness": -1,
-        "OomKillDisable": False,
+        "MemorySwappiness": swappiness,
+        "OomKillDisable": options.flag("oom-kill-disable"),
         "PidsLimit": options.number("pids-limit"),
         "Ulimits": sorted({item["Name"]: item for item in options.many("ulimit")}.values(), key=lambda item: str(item["Name"])),
         "CpuCount": 0,
@@ -315,13 +367,11 @@ def _mode(options: "Options", name: str, title: str, known: tuple[str, ...]) -> 
 
 
 def _environment(options: "Options", environ: "Mapping[str, str]") -> "list[str] | None":
-    merged: dict[str, str] = {}
     lines = [line for path in options.many("env-file") for line in values.key_value_file(path, environ)]
-    for text in [*lines, *options.many("env")]:
-        name, equals, _ = text.partition("=")
+    for text in options.many("env"):
         # a name alone takes our value; where we have none it goes as it is, which unsets it
-        merged[name] = text if equals or name not in environ else f"{name}={environ[name]}"
-    return list(merged.values()) or None
+        lines.append(text if "=" in text or text not in environ else f"{text}={environ[text]}")
+    return lines or None
 
 
 def _labels(options: "Options") -> dict[str, str]:
@@ -337,7 +387,8 @@ def _entrypoint(options: "Options") -> "list[str] | None":
 
 
 def _volumes(options: "Options") -> tuple[list[str], list[str]]:
-    anonymous, binds = [], []
+    anonymous: list[str] = []
+    binds: list[str] = []
     for text in options.many("volume"):
         kind, spec = values.volume(text)
         (binds if kind == "bind" else anonymous).append(spec)

@@ -255,6 +255,13 @@ def _checked_mount(result: "dict[str, Any]", bind: "dict[str, Any]", volume: "di
         if options and kind != name:
             raise ValueError(f"cannot mix '{name}-*' options with mount type '{kind}'")
     order = ("Type", "Source", "Target", "ReadOnly", "Consistency")
+    if bind.get("ReadOnlyForceRecursive"):
+        if not result.get("ReadOnly"):
+            raise ValueError("option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction")
+        if bind.get("Propagation") != "rprivate":
+            raise ValueError("option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction")
+    if bind.get("ReadOnlyNonRecursive") and not result.get("ReadOnly"):
+        raise ValueError("option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction")
     shown = {key: result[key] for key in order if result.get(key)}
     if bind:
         shown["BindOptions"] = bind
@@ -313,12 +320,11 @@ def volume(text: str) -> tuple[str, str]:
 
 
 def capabilities(add: list[str], drop: list[str]) -> tuple[list[str], list[str]]:
-    """--cap-add and --cap-drop normalised (`CAP_NET_ADMIN`, `ALL`), without repeats, sorted; what is added is not dropped."""
+    """--cap-add and --cap-drop normalised (`CAP_NET_ADMIN`, `ALL`), without repeats, sorted."""
     plus = {_capability(name) for name in add}
     minus = {_capability(name) for name in drop}
     if "ALL" in plus:
         plus = {"ALL"} | {name for name in plus if name != "ALL"}
-    minus = {name for name in minus if name not in plus}
     return sorted(plus), sorted(minus)
 
 
@@ -328,7 +334,7 @@ def _capability(name: str) -> str:
 
 
 def key_value_file(path: str, environ: "Any" = None) -> list[str]:
-    """The lines of an env file or label file. With `environ` a name alone takes its value from there.
+    """The lines of an env file or label file. A name alone takes its value from `environ`, or is left out.
 
     Raises ValueError with Docker's texts; OSError.
     """
@@ -350,9 +356,39 @@ def key_value_file(path: str, environ: "Any" = None) -> list[str]:
             raise ValueError(f"invalid env file ({path}): variable '{name}' contains whitespaces")
         if equals:
             found.append(f"{name}={value}")
-        elif environ is not None:
-            if name in environ:
-                found.append(f"{name}={environ[name]}")
-        else:
-            found.append(name)
+        elif environ is not None and name in environ:
+            found.append(f"{name}={environ[name]}")
     return found
+
+
+def device_rule(text: str) -> str:
+    """A value of --device-cgroup-rule: `c 1:3 rwm`. Raises ValueError."""
+    parts = text.split(" ")
+    numbers = parts[1].split(":") if len(parts) == 3 else []
+    if len(numbers) != 2 or parts[0] not in ("a", "b", "c") or not 1 <= len(parts[2]) <= 3 or not set(parts[2]) <= set("rwm"):
+        raise ValueError(f"invalid device cgroup format '{text}'")
+    if not all(number == "*" or (number.isascii() and number.isdigit()) for number in numbers):
+        raise ValueError(f"invalid device cgroup format '{text}'")
+    return text
+
+
+def exposed(text: str) -> list[str]:
+    """A value of --expose as ports of the API: `80-81/udp` gives `80/udp` and `81/udp`. Raises ValueError."""
+    ports, slash, kind = text.partition("/")
+    if ":" in text:
+        raise ValueError(f"invalid port format for --expose: {text}")
+    kind = kind.lower() if slash else "tcp"
+    first, dash, last = ports.partition("-")
+    last = last if dash else first
+    numbers = [int(port) for port in (first, last) if port.isascii() and port.isdigit()]
+    if len(numbers) != 2 or not 0 < numbers[0] <= numbers[1] <= 65535:
+        raise ValueError(f"invalid range format for --expose: {text}, error: invalid start port '{first}'")
+    if kind not in ("tcp", "udp", "sctp"):
+        raise ValueError(f"invalid proto: {kind}")
+    return [f"{port}/{kind}" for port in range(numbers[0], numbers[1] + 1)]
+
+
+def is_mac_address(text: str) -> bool:
+    """Whether a text is a MAC address of six bytes."""
+    parts = text.replace("-", ":").split(":")
+    return len(parts) == 6 and all(len(part) == 2 and all(char in "0123456789abcdefABCDEF" for char in part) for part in parts)

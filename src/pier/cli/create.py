@@ -44,7 +44,7 @@ def wrong(message: str, command: str, status: int = 125) -> CommandError:
 def request(cli: Cli, options: "Options", args: list[str], command: str) -> "dict[str, Any]":
     """The body of the create request. Raises CommandError for flags that contradict each other."""
     if options.text("pull") not in ("always", "missing", "never", ""):
-        raise wrong(f"invalid pull option: '{options.text('pull')}': must be one of \"always\", \"missing\" or \"never\"", command)
+        raise wrong(f'invalid pull option: \'{options.text("pull")}\': must be one of "always", "missing" or "never"', command)
     if options.text("pull") == "always":
         raise NotYet("--pull always")
     image = args[0]

@@ -78,15 +78,10 @@ class _Event(dict):  # type: ignore[type-arg]
 
 def _line(event: "dict[str, Any]") -> str:
     """`time type action id (attributes)`."""
-    if event.get("timeNano"):
-        moment = units.rfc3339_nano(event["timeNano"])
-    else:
-        moment = units.rfc3339(event.get("time") or 0)
+    moment = units.rfc3339_nano(event["timeNano"]) if event.get("timeNano") else units.rfc3339(event.get("time") or 0)
     actor = event.get("Actor") or {}
     attributes = actor.get("Attributes") or {}
     text = f"{moment} {event.get('Type', '')} {event.get('Action', '')} {actor.get('ID', '')}"
     if attributes:
         text += " (" + ", ".join(f"{name}={attributes[name]}" for name in sorted(attributes)) + ")"
     return text + "\n"
-
-

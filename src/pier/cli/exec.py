@@ -101,5 +101,5 @@ def _attached(cli: Cli, options: "Options", exec_id: str, body: "dict[str, Any]"
     with session:
         session.use(*session.client.hijack(f"/exec/{exec_id}/start", (), start))
         if session.pump(f"/exec/{exec_id}/resize" if body["Tty"] else "") == DETACHED:
-            return 0
+            raise CommandError("read escape sequence")
     return int(session.client.get(f"/exec/{exec_id}/json").get("ExitCode") or 0)

@@ -66,15 +66,15 @@ def write(cli: Cli, text: str, columns: "Sequence[str]", rows: "Sequence[Row]", 
     if table and isinstance(template.nodes[0], str):
         template.nodes[0] = template.nodes[0].removeprefix("table").lstrip(" ")  # parsed with it, for the columns in errors
     try:
-        lines = [execute(template, row) for row in rows or samples][: len(rows)]
+        texts = [execute(template, row) for row in rows or samples][: len(rows)]
         if table:
-            lines.insert(0, execute(template, Header(kind)))
+            texts.insert(0, execute(template, Header(kind)))
     except ExecuteError as error:
         raise CommandError(f"failed to execute template: template: :{error}") from None
     if table:
-        cli.out(layout([line.split("\t") for line in "\n".join(lines).split("\n")], 10, 3))
+        cli.out(layout([line.split("\t") for line in "\n".join(texts).split("\n")], 10, 3))
     else:
-        cli.out("".join(line + "\n" for line in lines))
+        cli.out("".join(text + "\n" for text in texts))
 
 
 def filters(texts: "Sequence[str]") -> "list[tuple[str, str]]":

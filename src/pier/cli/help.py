@@ -80,10 +80,7 @@ def flag_lines(flags: "tuple[Flag, ...]", later: "frozenset[str]", columns: int)
     column = max(len(head) for head, _, _ in heads) + 3
     lines = []
     for head, long, text in heads:
-        if long in later:
-            shown = " ".join(text.split()) + f" {NOT_YET}"
-        else:
-            shown = wrap(column, columns, text)
+        shown = " ".join(text.split()) + f" {NOT_YET}" if long in later else wrap(column, columns, text)
         lines.append(head.ljust(column) + shown)
     return "\n".join(lines)
 

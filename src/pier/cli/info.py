@@ -29,7 +29,8 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         from pier.cli.goformat.output import show_one
 
         client = {"Debug": cli.debug, "Version": VERSION, "Context": cli.context_name, "Plugins": [], "Warnings": None}
-        show_one(cli, options.text("format"), {**info, **({"ServerErrors": [failure]} if failure else {}), "ClientInfo": client}, "", "system.dockerInfo")
+        document = {**info, **({"ServerErrors": [failure]} if failure else {}), "ClientInfo": client}
+        show_one(cli, options.text("format"), document, "", "system.dockerInfo")
     else:
         cli.out(f"Client:\n Version:    {VERSION}\n Context:    {cli.context_name}\n Debug Mode: {_bool(cli.debug)}\n\nServer:\n")
         if not failure:
@@ -39,6 +40,14 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     if failure:
         raise CommandError(failure if options.text("format") else failure + "\nerrors pretty printing info")
     return 0
+
+
+_DEBUG = (
+    ("NFd", "File Descriptors"),
+    ("NGoroutines", "Goroutines"),
+    ("SystemTime", "System Time"),
+    ("NEventsListener", "EventsListeners"),
+)
 
 
 def _bool(value: "Any") -> str:
@@ -87,7 +96,7 @@ def _server(info: "dict[str, Any]") -> str:
     lines.append(f" Docker Root Dir: {info.get('DockerRootDir', '')}")
     lines.append(f" Debug Mode: {_bool(info.get('Debug'))}")
     if info.get("Debug"):
-        for key, title in (("NFd", "File Descriptors"), ("NGoroutines", "Goroutines"), ("SystemTime", "System Time"), ("NEventsListener", "EventsListeners")):
+        for key, title in _DEBUG:
             lines.append(f"  {title}: {info.get(key, '')}")
     for key, title in (("HttpProxy", "HTTP Proxy"), ("HttpsProxy", "HTTPS Proxy"), ("NoProxy", "No Proxy")):
         _optional(lines, info, key, title)

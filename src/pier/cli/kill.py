@@ -9,9 +9,7 @@ if TYPE_CHECKING:
 USAGE = "[OPTIONS] CONTAINER [CONTAINER...]"
 SHORT = "Kill one or more running containers"
 ALIASES = ("container kill", "kill")
-FLAGS = (
-    ("signal", "s", "string", "Signal to send to the container"),
-)
+FLAGS = (("signal", "s", "string", "Signal to send to the container"),)
 ARGS = (1, None)
 
 

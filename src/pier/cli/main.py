@@ -110,7 +110,9 @@ def _command(cli: Cli, path: str, module: "Any", args: list[str]) -> int:
 
         text = getattr(module, "LONG", "") or module.SHORT
         cli.out(
-            pages.command_page(path, module.USAGE, text, getattr(module, "ALIASES", ()), module.FLAGS, getattr(module, "LATER", frozenset()), pages.width())
+            pages.command_page(
+                path, module.USAGE, text, getattr(module, "ALIASES", ()), module.FLAGS, getattr(module, "LATER", frozenset()), pages.width()
+            )
         )
         return 0
     except flag_parser.FlagError as error:

@@ -29,7 +29,17 @@ class Attached:
     `keys` are the detach keys, looked for in what is typed; empty: not looked for.
     """
 
-    def __init__(self, sock: "_socket.socket", first: bytes, *, raw: bool, stdin_fd: int = -1, stdout: bool = True, stderr: bool = True, keys: bytes = b"") -> None:
+    def __init__(
+        self,
+        sock: "_socket.socket",
+        first: bytes,
+        *,
+        raw: bool,
+        stdin_fd: int = -1,
+        stdout: bool = True,
+        stderr: bool = True,
+        keys: bytes = b"",
+    ) -> None:
         self.sock = sock
         self.stdout, self.stderr = stdout, stderr
         self._first = first

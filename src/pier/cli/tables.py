@@ -19,9 +19,7 @@ def layout(rows: "Sequence[Sequence[str]]", least: int = LEAST, padding: int = P
     return "".join(lines)
 
 
-def _measure(
-    rows: "Sequence[Sequence[str]]", widths: list[list[int]], start: int, end: int, column: int, least: int, padding: int
-) -> None:
+def _measure(rows: "Sequence[Sequence[str]]", widths: list[list[int]], start: int, end: int, column: int, least: int, padding: int) -> None:
     """Set the width of `column` for each block of neighbouring rows in which it is closed by a tab, then of those behind it."""
     row = start
     while row < end:

@@ -40,9 +40,7 @@ class RawMode:
 def raw_attributes(attributes: "list[Any]") -> "list[Any]":
     """Termios attributes for raw mode (cfmakeraw of termios(3), as moby/term does it)."""
     iflag, oflag, cflag, lflag, ispeed, ospeed, control = attributes
-    iflag &= ~(
-        termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXON
-    )
+    iflag &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXON)
     oflag &= ~termios.OPOST
     lflag &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
     cflag = cflag & ~(termios.CSIZE | termios.PARENB) | termios.CS8

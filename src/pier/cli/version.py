@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 USAGE = "[OPTIONS]"
 SHORT = "Show the Pier version information"
-FLAGS = (
-    ("format", "f", "string", FORMAT_HELP),
-)
+FLAGS = (("format", "f", "string", FORMAT_HELP),)
 ARGS = (0, 0)
 
 

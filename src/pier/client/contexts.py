@@ -25,11 +25,13 @@ class ContextError(Exception):
 
 def identifier(name: str) -> str:
     """The name of a context's folder: sha256 of its name in hex."""
+    from importlib import import_module
+
     try:
-        from _sha256 import sha256  # hashlib takes 3 ms and OpenSSL
+        digest = import_module("_sha256").sha256  # the C half: hashlib takes 3 ms and loads OpenSSL
     except ImportError:
-        from hashlib import sha256
-    return sha256(name.encode()).hexdigest()
+        digest = import_module("hashlib").sha256
+    return str(digest(name.encode()).hexdigest())
 
 
 def meta_file(config_dir: str, name: str) -> str:

@@ -39,7 +39,9 @@ def decode_next(text: str, start: int = 0) -> "tuple[Any, int]":
     try:
         value, start = _scan(text, start)
     except StopIteration:
-        raise ValueError("unexpected end of JSON input" if start >= end else f"invalid character {text[start]!r} looking for beginning of value") from None
+        if start >= end:
+            raise ValueError("unexpected end of JSON input") from None
+        raise ValueError(f"invalid character {text[start]!r} looking for beginning of value") from None
     while start < end and text[start] in _WHITESPACE:
         start += 1
     return value, start

@@ -1,8 +1,8 @@
 """One daemon as seen by a program: requests with a negotiated API version, errors as exceptions. The synchronous face.
 
-    client = Client("unix:///run/pier.sock")
-    for container in client.get("/containers/json"):
-        print(container["Id"])
+client = Client("unix:///run/pier.sock")
+for container in client.get("/containers/json"):
+    print(container["Id"])
 """
 
 from pier.client import jsontext
@@ -72,10 +72,7 @@ class Client:
     def _unreachable(self, error: Unreachable) -> str:
         if error.errno == 13:
             path = self.host.partition("://")[2]
-            return (
-                f"permission denied while trying to connect to the Pier daemon socket at {self.host}: "
-                f"dial unix {path}: connect: permission denied"
-            )
+            return f"permission denied while trying to connect to the Pier daemon socket at {self.host}: dial unix {path}: connect: permission denied"
         return f"Cannot connect to the Pier daemon at {self.host}. Is the pier daemon running?"
 
     def negotiate(self) -> None:

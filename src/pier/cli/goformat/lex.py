@@ -107,7 +107,10 @@ def tokens(content: str, offset: int, line: int) -> list[tuple[str, str, int]]:
             found.append(("variable", content[start:position], offset + start))
         elif char.isdigit() or char in "+-.":
             position += 1
-            while position < len(content) and (content[position].isalnum() or content[position] in "._" or content[position - 1] in "eE" and content[position] in "+-"):
+            while position < len(content):
+                sign = content[position - 1] in "eE" and content[position] in "+-"
+                if not (sign or content[position].isalnum() or content[position] in "._"):
+                    break
                 position += 1
             found.append(("number", content[start:position], offset + start))
         elif char.isalpha() or char == "_":

@@ -232,7 +232,9 @@ def _verb(verb: str, flags: str, precision: "int | None", value: "Any") -> str:
             return format(value, ("+" if "+" in flags else "") + ("#" if "#" in flags and verb in "xX" else "") + forms[verb])
         return chr(value) if verb == "c" else f"'{chr(value)}'" if verb == "q" else f"U+{value:04X}"
     if isinstance(value, float) and verb in "fFeEgG":
-        return format(value, ("+" if "+" in flags else "") + f".{6 if precision is None else precision}{verb}") if verb not in "gG" or precision else go_text(value)
+        if verb in "gG" and not precision:
+            return go_text(value)
+        return format(value, ("+" if "+" in flags else "") + f".{6 if precision is None else precision}{verb}")
     if isinstance(value, (list, tuple)):
         return "[" + " ".join(_verb(verb, flags, precision, item) for item in value) + "]"
     if verb == "s" and isinstance(value, dict):
