@@ -79,7 +79,8 @@ class World:
 
     def left(self) -> list[str]:
         self.layers.wait_removed()
-        return sorted(str(path.relative_to(self.root)) for folder in ("layers", "content") for path in (self.root / folder).rglob("*") if path.is_file())
+        paths = [path for folder in ("layers", "content") for path in (self.root / folder).rglob("*") if path.is_file()]
+        return sorted(str(path.relative_to(self.root)) for path in paths)
 
 
 async def chunked(data: bytes, size: int = 50_000) -> AsyncIterator[bytes]:
