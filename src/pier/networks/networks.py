@@ -253,15 +253,14 @@ class Networks:
         return endpoint
 
     async def _plug(self, bridge: Bridge, port: Port, *, made: bool) -> None:
-        plug = self._plumbing.claim if made else self._plumbing.plug
         try:
-            await self._ask(plug, bridge, port)
+            await self._ask(self._plumbing.claim if made else self._plumbing.plug, bridge, port)
         except NetlinkError as error:
             if error.errno not in (errno.EINVAL, errno.ENODEV):
                 raise
             # Somebody may have deleted the bridge.
             await self.repair()
-            await self._ask(plug, self._bridge or bridge, port)
+            await self._ask(self._plumbing.reclaim if made else self._plumbing.plug, self._bridge or bridge, port)
 
     def _connected(self, container_id: str, endpoint: Endpoint) -> None:
         self._endpoints[container_id] = endpoint
@@ -341,10 +340,11 @@ class Networks:
 
     async def _replug(self, bridge: Bridge) -> None:
         ports = await self._ask(self._plumbing.ports, bridge)
-        for endpoint in tuple(self._endpoints.values()):
-            link = ports.get(endpoint.host_interface)
+        wanted = [(endpoint.host_interface, endpoint.address, endpoint.mac) for endpoint in self._endpoints.values()]
+        for name, address, mac in [*wanted, *((name, "", "") for name in self._prepared.names())]:
+            link = ports.get(name)
             if link is not None and link.master != bridge.index:
-                await self._ask(self._plumbing.replug, bridge, link, endpoint.address, endpoint.mac)
+                await self._ask(self._plumbing.replug, bridge, link, address, mac)
                 _log.warning("link %s was in no bridge: put into %s", link.name, bridge.name)
 
     async def _repair_rules(self) -> None:

@@ -5,6 +5,7 @@ Thin: what is decided is decided in pools.py, rules.py and networks.py.
 
 import errno
 import hashlib
+import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
@@ -115,7 +116,16 @@ class Plumbing:
             self._routing.add_neighbour(bridge.index, port.address, port.mac)
 
     def claim(self, bridge: Bridge, port: Port) -> None:
-        """`plug` for a veth that was made ahead: remembers its neighbour, and repairs what happened to the veth meanwhile. Raises as `plug`."""
+        """`plug` for a veth that was made ahead: remembers its neighbour. Raises as `plug`."""
+        try:
+            socket.if_nametoindex(port.host_interface)  # an ioctl, without the RTNL lock
+        except OSError:
+            self.plug(bridge, port)
+        else:
+            self._routing.add_neighbour(bridge.index, port.address, port.mac)
+
+    def reclaim(self, bridge: Bridge, port: Port) -> None:
+        """`claim` after the bridge was made anew: the veth may be in none. Raises as `plug`."""
         link = self._routing.link(port.host_interface)
         if link is None:
             self.plug(bridge, port)
@@ -145,9 +155,10 @@ class Plumbing:
         return {link.name: link for link in ours if link.master in (0, bridge.index)}
 
     def replug(self, bridge: Bridge, link: Link, address: str, mac: str) -> None:
-        """Put a veth that lost its bridge into it again."""
+        """Put a veth that lost its bridge into it again; without an address it is one made ahead."""
         self._routing.enslave(link.index, bridge.index)
-        self._routing.add_neighbour(bridge.index, address, mac)
+        if address:
+            self._routing.add_neighbour(bridge.index, address, mac)
 
     def ensure_rules(self, wanted: rules.BridgeRules) -> Sequence[str]:
         """Bring our table and the foreign chain to what is wanted. Returns what had to be done, in words."""

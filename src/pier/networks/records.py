@@ -22,6 +22,14 @@ class NetworkRecord:
     interface: str
 
 
+# A container that is started again before its last lease was written off takes its place; an address that is somebody else's stays his.
+_ADD = """
+INSERT INTO network_endpoint(container_id, network, id, address, mac, host_interface) VALUES (?,?,?,?,?,?)
+ON CONFLICT(container_id) DO UPDATE SET
+    network=excluded.network, id=excluded.id, address=excluded.address, mac=excluded.mac, host_interface=excluded.host_interface
+"""
+
+
 class Records:
     """Reads and writes the tables of schema.py."""
 
@@ -63,9 +71,7 @@ class Records:
         row = (container_id, endpoint.network, endpoint.endpoint_id, endpoint.address or None, endpoint.mac, endpoint.host_interface)
 
         def work(connection: sqlite3.Connection) -> None:
-            # A container that is started again before its last lease was written off takes its place.
-            connection.execute("DELETE FROM network_endpoint WHERE container_id=?", (container_id,))
-            connection.execute("INSERT INTO network_endpoint(container_id, network, id, address, mac, host_interface) VALUES (?,?,?,?,?,?)", row)
+            connection.execute(_ADD, row)
 
         await self._store.write(work, durable=False)
 

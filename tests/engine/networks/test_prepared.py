@@ -82,12 +82,16 @@ def test_a_bridge_deleted_in_between_is_repaired() -> None:
             d.networks.prepare(c.id, c.namespace.fd)
             await d.networks._prepared.settle()
             routing = Routing()
+            late = Container(2)
+            d.networks.prepare(late.id, late.namespace.fd)
+            await d.networks._prepared.settle()
             routing.delete_link("pier0")
-            await c.attach(d.networks)
-            served = c.namespace.start(answer, c.address, 7)
-            assert ask(c.address, 7)
-            served()
-            c.namespace.end()
+            for container in (c, late):  # the first finds the bridge gone, the second one that is new
+                await container.attach(d.networks)
+                served = container.namespace.start(answer, container.address, 7)
+                assert ask(container.address, 7), container.address
+                served()
+                container.namespace.end()
             routing.close()
 
     run(main())
