@@ -211,7 +211,7 @@ class HostConfig(Model, kw_only=True):
     io_maximum_bandwidth: int = msgspec.field(name="IOMaximumBandwidth", default=0)
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
-    init: bool | None | UnsetType = UNSET
+    init: bool | UnsetType | None = UNSET
 
 
 class NetworkingConfig(Model, kw_only=True):
