@@ -4,7 +4,7 @@ One thread, one epoll loop: the control connections first, then clients, then on
 holds up nothing else. Requests of the daemon:
   open {key, names, log, stdin_once} + fds named by names ("console" or "stdin", "stdout", "stderr")
   attach {key, number, stdin, stdout, stderr, multiplexed, detach_keys, initial} + socket; the end is the event `attach-done`
-  resize {key, rows, cols}; drain {key} -> {lost: [bytes, cause] | null}; close {key}; stdin-close {key}
+  resize {key, rows, cols}; drain {key} -> {lost: [bytes, cause] | null}; close {key}; stdin-close {key}; ping
 The keeper gets a duplicate of every descriptor of a session and a note of how it is logged, and hands them to the next pump
 (`resume`), so that nothing that a container has written is lost when this process is killed, but what it had just read.
 """
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pier import trace
 from pier.errors import PierError
 from pier.ipc import Channel
 from pier.ipc.channel import Message
@@ -136,11 +137,13 @@ class Pump:
     def _answer(self, channel: PolledChannel, message: Message, fds: list[int]) -> None:
         """Carry out a request; takes the descriptors out of `fds` when it owns them."""
         op, key = message["op"], str(message["key"])
+        trace.point("pump." + op)
         if op == "open":
             names = dict(zip(message["names"], fds, strict=True))
             warning = self._open(key, names, message["log"], bool(message["stdin_once"]))
             note = {"log": message["log"], "stdin_once": bool(message["stdin_once"])}
             self.keeper.send({"op": "hold", "key": key, "names": list(names), "note": note}, list(names.values()))
+            trace.point("pump.opened")
             fds.clear()
             channel.answer(message, warning=warning)
             return
@@ -160,7 +163,7 @@ class Pump:
             terminals.set_size(self._console(key), int(message["rows"]), int(message["cols"]))
         elif op == "stdin-close":
             self._end_input(self.sessions[key])
-        else:
+        elif op != "ping":
             raise ValueError(f"pump: unknown request {op}")
         channel.answer(message)
 

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Mapping
 
+from pier import trace
 from pier.ipc import PROTOCOL_VERSION, pair
 from pier.ipc.channel import Message
 from pier.ipc.polled import PolledChannel
@@ -137,6 +138,7 @@ class Keeper:
     def _introduce(self, helper: Helper, sock: socket.socket) -> None:
         if helper.channel:
             helper.channel.send({"op": "connect"}, [sock.fileno()])
+        if helper.channel and not helper.channel.closed:
             sock.close()
         else:
             helper.waiting.append(sock)
@@ -228,6 +230,7 @@ class Keeper:
                 self._record(child, ended or (exits.UNKNOWN_CODE, 0), known=ended is not None)
 
     def _record(self, child: KeptChild, ended: exits.Ended, known: bool) -> None:
+        trace.point("keeper.reaped")
         self.table.finish(child, *ended, time.time_ns(), known)
         os.close(child.pidfd)
         child.pidfd = -1
@@ -312,6 +315,7 @@ class Keeper:
         elif op == "release":
             self.table.release(key, name)
         elif op == "acknowledge":
+            trace.point("keeper.acknowledge")
             self._forget(key)
         elif op == "adopt":
             self._keep(message, fds, adopted=True)

@@ -5,7 +5,7 @@ the daemon over a socket of its own. Requests of the daemon:
   reserve {}                        -> {key, pid, start_time} + socket, pidfd, netns: a child of the default shape
   spawn {key, new, cgroup}          -> the same, of any shape; netns only where it is new
   exec {key, container} + pidfd     -> {key, pid, start_time} + socket, pidfd: born in the container's pid namespace and cgroups
-  pool {size}; sweep {known}        -> {removed}: remove the cgroups of this instance that are empty and not known
+  ping; pool {size}; sweep {known}        -> {removed}: remove the cgroups of this instance that are empty and not known
 From the keeper: connect + socket, clean {key} + mntns.
 """
 
@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NoReturn
 
+from pier import trace
 from pier.ipc import Channel, pair
 from pier.ipc.channel import Message
 from pier.ipc.polled import PolledChannel
@@ -165,6 +166,8 @@ class Launcher:
             self._hand_over(channel, message, self._make(str(message["key"]), Shape(tuple(message["new"])), bool(message["cgroup"])))
         elif op == "exec":
             self._hand_over(channel, message, self._make_exec(str(message["key"]), str(message["container"]), fds[0]))
+        elif op == "ping":
+            channel.answer(message)
         elif op == "pool":
             self.pool_size = int(message["size"])
             while len(self.pool) > self.pool_size:
@@ -179,6 +182,7 @@ class Launcher:
             raise ValueError("unknown request")
 
     def _hand_over(self, channel: PolledChannel, message: Message, child: Newborn) -> None:
+        trace.point("launcher.hand_over")
         channel.answer(message, child.fds(), key=child.key, pid=child.pid, start_time=child.start_time)
         child.close()
 
@@ -187,6 +191,7 @@ class Launcher:
     def _reserve(self) -> Newborn:
         if not self.pool:
             return self._make(new_id(), self.shape, cgroup=True)
+        trace.point("launcher.reserve")
         spare = self.pool.popleft()
         self.epoll.unregister(spare.pidfd)
         self.keeper.send({"op": "taken", "key": spare.key})
@@ -230,6 +235,7 @@ class Launcher:
             theirs.close()
         mntns, child = -1, Newborn(key, pid, fd, 0, ours, -1)
         try:
+            trace.point("launcher.cloned")
             child.start_time = exits.start_time(pid)
             if "mount" in shape.new:
                 mntns = namespaces.open_namespace(pid, "mount")

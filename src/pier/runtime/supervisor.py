@@ -7,6 +7,7 @@ reported in the same way: descriptors that it held for others are to be held aga
 """
 
 import asyncio
+import logging
 import os
 import socket
 import subprocess
@@ -26,6 +27,8 @@ from pier.runtime.shape import Shape
 
 PERMANENT_HELPERS = ("launcher", "pump")
 _START_TIMEOUT_S = 15.0
+_HELPER_TRIES = 5
+_log = logging.getLogger("pier.runtime")
 
 HelperEvent = Callable[[dict[str, Any], list[int]], None]
 
@@ -303,24 +306,41 @@ class Supervisor:
         return self._process
 
     async def _connect_helper(self, name: str) -> None:
-        _, fds = await self._ask("helper", name=name)
-        channel = AsyncChannel(
-            socket.socket(fileno=fds[0]),
-            lambda message, got: self._event(name, message, got),
-            lambda: self._helper_closed(name, channel),
-        )
-        self._helpers[name] = channel
+        """Connect until the helper answers: one that is about to die may still have taken the connection.
+
+        Raises PeerGone where the keeper is gone, Unavailable where one helper after the other dies.
+        """
+        for _ in range(_HELPER_TRIES):
+            _, fds = await self._ask("helper", name=name)
+            channel = self._open_helper(name, socket.socket(fileno=fds[0]))
+            try:
+                await channel.call("ping", key="")
+            except PeerGone:
+                continue
+            self._helpers[name] = channel
+            return
+        raise Unavailable(f"{name} ends as soon as it is started; {self._exec_root / 'keeper.log'} says why")
+
+    def _open_helper(self, name: str, sock: socket.socket) -> AsyncChannel:
+        channel = AsyncChannel(sock, lambda message, got: self._event(name, message, got), lambda: self._helper_closed(name, channel))
+        return channel
 
     def _helper_closed(self, name: str, channel: AsyncChannel) -> None:
         if not self._stopping and self._helpers.get(name) is channel and self._keeper and not self._keeper.closed:
             self._spawn_task(self._reconnect_helper(name))
 
     async def _reconnect_helper(self, name: str) -> None:
-        try:
-            await self._connect_helper(name)
-        except PeerGone:
-            return  # the keeper is gone, too: its own reconnection brings the helpers back
-        self._on_lost(name)
+        while True:
+            try:
+                await self._connect_helper(name)
+            except PeerGone:
+                return  # the keeper is gone, too: its own reconnection brings the helpers back
+            except Unavailable as error:
+                _log.error("%s; trying again", error)
+                await asyncio.sleep(1)
+                continue
+            self._on_lost(name)
+            return
 
     def _keeper_closed(self, channel: AsyncChannel) -> None:
         if not self._stopping and self._keeper is channel:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pier.errors import Unavailable
+from pier.ipc import PeerGone
 from pier.runtime.shape import Shape
 from pier.runtime.supervisor import Record, StartFailed, Supervisor
 from tests.engine.supervision.conftest import Place
@@ -303,5 +304,75 @@ def test_workers_are_processes_of_their_own_and_end_with_their_channel(place: Pl
             first.close()
             second.close()
             await place.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+    asyncio.run(body())
+
+
+def test_kill_9_of_the_launcher_between_clone_and_announcement_leaves_no_child_behind(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIER_FAIL", "launcher.cloned:kill@5")  # the pool is 4; each launcher dies at the fifth child
+
+    async def body() -> None:
+        async with place.supervisor() as supervisor:
+            await place.until(lambda: len(place.layout.ids()) == 4)
+            with pytest.raises(PeerGone):
+                await supervisor.spawn("b" * 64, PLAIN)
+            await place.until(lambda: "launcher" in place.lost)
+
+            def comms() -> list[str]:
+                return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in place.processes()]
+
+            await place.until(lambda: comms().count("pier-blank") <= 4 and comms().count("pier-launcher") == 1)
+            await supervisor.sweep(set())
+            await place.until(lambda: "b" * 64 not in place.layout.ids())
+            monkeypatch.undo()
+
+    asyncio.run(body())
+
+
+def test_kill_9_of_everything_containers_run_on_and_the_next_daemon_has_them(place: Place) -> None:
+    async def body() -> None:
+        supervisor = await place.connect()
+        children = [await supervisor.reserve() for _ in range(3)]
+        for child in children:
+            await child.run({"argv": ["/bin/sleep", "100"]})
+        records = [Record(child.id, child.pid, child.start_time) for child in children]
+        for child in children:
+            child.close()
+        supervisor.close()
+        for pid in place.processes():
+            os.kill(pid, signal.SIGKILL)
+        async with place.supervisor() as second:
+            await second.adopt(records)
+            await second.sweep({record.key for record in records})
+            assert all(Path(f"/proc/{record.pid}").exists() for record in records)
+            late = await second.spawn_exec("e" * 64, os.pidfd_open(records[0].pid), records[0].key)
+            await late.run({"argv": [SH, "-c", "exit 2"]})
+            assert (await place.exit_of("e" * 64)).code == 2
+            late.close()
+            for record in records:
+                os.kill(record.pid, signal.SIGKILL)
+                ended = await place.exit_of(record.key)
+                assert ended.code == 137 or not ended.known
+
+    asyncio.run(body())
+
+
+def test_a_keeper_that_cannot_start_says_where_its_log_is(place: Place) -> None:
+    async def body() -> None:
+        with pytest.raises(Unavailable, match=r"ended with 3; .*keeper.log"):
+            await Supervisor.connect(place.root, place.instance, ["/bin/sh", "-c", "exit 3"], place.on_exit)
+
+    asyncio.run(body())
+
+
+def test_the_processes_are_small(place: Place) -> None:
+    async def body() -> None:
+        async with place.supervisor():
+            await place.until(lambda: len(place.layout.ids()) == 4)
+            kilobytes = 0
+            for pid in place.processes():
+                rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                kilobytes += next(int(row.split()[1]) for row in rows if row.startswith("Pss:"))
+            assert kilobytes < 60_000
 
     asyncio.run(body())
