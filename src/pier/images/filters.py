@@ -49,13 +49,8 @@ def lacks_labels(unwanted: Sequence[str], labels: Mapping[str, str]) -> bool:
 
 
 def until_ns(filters: Filters, now_ns: int) -> int | None:
-    """The moment that `until` names, in ns since the epoch; None without the filter. Raises Invalid."""
-    values = filters.get("until", ())
-    if not values:
-        return None
-    if len(values) > 1:
-        raise Invalid("more than one until filter specified")
-    return moment_ns(values[0], now_ns)
+    """The moment that `until` names, in ns since the epoch, the earliest of several; None without the filter. Raises Invalid."""
+    return min((moment_ns(value, now_ns) for value in filters.get("until", ())), default=None)
 
 
 def moment_ns(text: str, now_ns: int) -> int:
@@ -75,7 +70,7 @@ def moment_ns(text: str, now_ns: int) -> int:
         whole = f"{found[1]}T{found[2] or '00'}:{found[3] or '00'}:{found[4] or '00'}Z"
         if moment := timestamp_ns(whole):
             return moment
-    raise Invalid(f"invalid value for until filter: {text!r}: want a Unix time, an RFC 3339 time or a duration such as 10m")
+    raise Invalid(f'failed to parse value as time or duration: "{text}"')
 
 
 def matches_reference(pattern: str, name: Reference) -> bool:

@@ -52,15 +52,14 @@ async def _load(
         return
     if report:
         report.done(images, known)
-    named = False
     for image in images:
         for name in image.references:
-            named = True
             if old := moved.get(key_of(name)):
                 lines.put_nowait(progress.stream(f"The image {name} already exists, renaming the old one with ID {old} to empty string"))
             lines.put_nowait(progress.stream(f"Loaded image: {name}"))
         ctx.publish("load", ctx.catalog.resolve(image.id))
-    if not named:
+    if not images[-1].references:
+        # As Docker: one that ends without a name has all of them told by ID.
         lines.put_nowait({"stream": "".join(f"Loaded image ID: {image.id}\n" for image in images)})
 
 

@@ -3,7 +3,7 @@
 import time
 
 from pier.api.models.images import DeleteItem, PruneReport
-from pier.errors import Conflict, NotFound
+from pier.errors import Conflict, Invalid, NotFound
 from pier.images import filters as images_filters
 from pier.images.context import Context, Users
 from pier.images.filters import Filters
@@ -17,6 +17,8 @@ async def prune(ctx: Context, filters: Filters, users: Users) -> PruneReport:
     """Remove the images without a name (`dangling`, the default) or all (`dangling=false`) that no container uses. Raises Invalid."""
     images_filters.check(filters, KNOWN_FILTERS)
     dangling = images_filters.boolean(filters, "dangling", True)
+    if len(filters.get("until", ())) > 1:
+        raise Invalid("more than one until filter specified")
     until = images_filters.until_ns(filters, time.time_ns())
     before = {layer.diff_id: layer.size_bytes for image in ctx.catalog for layer in image.layers}
     deleted: list[DeleteItem] = []

@@ -79,12 +79,9 @@ def test_moments(text: str, expected: int) -> None:
     assert filters.moment_ns(text, NOW) == expected
 
 
-@pytest.mark.parametrize("text", ["", "soon", "10", "10 m", "10x", "2026-13-01", "h", "--5s"])
+@pytest.mark.parametrize("text", ["", "soon", "10 m", "10x", "2026-13-01", "h", "--5s"])
 def test_what_is_no_moment(text: str) -> None:
-    if text == "10":
-        assert filters.moment_ns(text, NOW) == 10 * 10**9
-        return
-    with pytest.raises(Invalid, match="until"):
+    with pytest.raises(Invalid, match="failed to parse value as time or duration"):
         filters.moment_ns(text, NOW)
 
 

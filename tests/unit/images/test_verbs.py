@@ -51,6 +51,19 @@ def test_load_makes_images_with_shared_layers_once(run: Callable[[Story], None])
     run(story)
 
 
+def test_an_archive_that_ends_with_a_nameless_image_has_all_ids_told(run: Callable[[Story], None]) -> None:
+    one, two = parsed("one", ["a"], ["app:1"]), parsed("two", ["b"])
+
+    async def story(w: World) -> None:
+        assert await w.load(one, two) == [
+            {"stream": "Loaded image: app:1\n"},
+            {"stream": f"Loaded image ID: {one['config_digest']}\nLoaded image ID: {two['config_digest']}\n"},
+        ]
+        assert await w.load(two, one) == [{"stream": "Loaded image: app:1\n"}]
+
+    run(story)
+
+
 def test_load_tells_its_progress_unless_quiet(run: Callable[[Story], None]) -> None:
     async def story(w: World) -> None:
         lines = await w.load(parsed("one", ["base"], ["app:1"]), quiet=False)
@@ -429,7 +442,8 @@ def test_prune(run: Callable[[Story], None]) -> None:
         assert items(report.images_deleted or [])[0] == ("app:1", "")
         assert [image.id for image in w.images.list({})] == [used["config_digest"]]
         assert w.events()[-1] == ("prune", "")
-        for filters, why in (({"zz": ["a"]}, "invalid filter 'zz'"), ({"dangling": ["maybe"]}, "invalid filter 'dangling=[maybe]'")):
+        for filters, why in (({"zz": ["a"]}, "invalid filter 'zz'"), ({"dangling": ["maybe"]}, "invalid filter 'dangling=[maybe]'"),
+                             ({"until": ["1", "2"]}, "more than one until filter specified")):  # fmt: skip
             with pytest.raises(Invalid) as caught:
                 await w.images.prune(filters, w.users)
             assert str(caught.value) == why
