@@ -24,7 +24,7 @@ from tests.unit.archive import tars
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making devices, owners and mounts needs root")
 
-ACL = bytes.fromhex("02000000" "01000700ffffffff" "02000600e8030000" "04000500ffffffff" "10000700ffffffff" "20000500ffffffff")
+ACL = bytes.fromhex("0200000001000700ffffffff02000600e803000004000500ffffffff10000700ffffffff20000500ffffffff")
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
 
 
@@ -46,11 +46,24 @@ CORPUS = {
     "times": tars.tar(tars.pax([(b"mtime", b"1234567890.123456789")]), tars.file(b"a"), tars.header(b"b", mtime=0), tars.folder(b"d", mtime=5)),
     "root": tars.tar(tars.folder(b"./", 0o711, uid=7, mtime=99), tars.file(b"./a")),
     "implied": tars.tar(tars.file(b"a/b/c/d", b"1"), tars.file(b"a/b/e")),
-    "links": tars.tar(tars.symlink(b"short", b"x"), *[tars.gnu_long(b"t" * n, b"K") + tars.symlink(b"l%d" % n, b"x") for n in (100, 440, 448, 449, 600, 4095)]),
-    "hard links": tars.tar(tars.file(b"a", b"12"), tars.hardlink(b"b", b"a"), tars.folder(b"d"), tars.hardlink(b"d/c", b"b"), tars.symlink(b"s", b"a"), tars.hardlink(b"t", b"s")),
-    "devices": tars.tar(tars.header(b"null", b"3", device=(1, 3)), tars.header(b"b", b"4", device=(259, 70_000)), tars.header(b"p", b"6", mode=0o622)),
+    "links": tars.tar(
+        tars.symlink(b"short", b"x"), *[tars.gnu_long(b"t" * n, b"K") + tars.symlink(b"l%d" % n, b"x") for n in (100, 440, 448, 449, 600, 4095)]
+    ),
+    "hard links": tars.tar(
+        tars.file(b"a", b"12"),
+        tars.hardlink(b"b", b"a"),
+        tars.folder(b"d"),
+        tars.hardlink(b"d/c", b"b"),
+        tars.symlink(b"s", b"a"),
+        tars.hardlink(b"t", b"s"),
+    ),
+    "devices": tars.tar(
+        tars.header(b"null", b"3", device=(1, 3)), tars.header(b"b", b"4", device=(259, 70_000)), tars.header(b"p", b"6", mode=0o622)
+    ),
     "whiteouts": tars.tar(tars.file(b"d/.wh.x"), tars.file(b"o/.wh..wh..opq"), tars.file(b"o/y"), tars.file(b".wh.z"), tars.folder(b"z")),
-    "duplicates": tars.tar(tars.file(b"a", b"old" * 400), tars.file(b"a", b"new"), tars.file(b"d/x", b"1"), tars.file(b"d", b"2"), tars.symlink(b"a2", b"q")),
+    "duplicates": tars.tar(
+        tars.file(b"a", b"old" * 400), tars.file(b"a", b"new"), tars.file(b"d/x", b"1"), tars.file(b"d", b"2"), tars.symlink(b"a2", b"q")
+    ),
     "attributes": tars.tar(
         xattrs((b"user.a", b"1"), (b"trusted.t", b"\0" * 300), (b"security.capability", CAPABILITY)) + tars.file(b"f", b"1"),
         xattrs((b"user.big", b"v" * 3000)) + tars.folder(b"d"),
@@ -60,7 +73,9 @@ CORPUS = {
         tars.hardlink(b"h2", b"h1"),
     ),
     "acls": tars.tar(
-        xattrs((b"system.posix_acl_access", ACL)) + tars.file(b"f", mode=0o775), xattrs((b"system.posix_acl_default", ACL)) + tars.folder(b"d"), tars.file(b"d/x")
+        xattrs((b"system.posix_acl_access", ACL)) + tars.file(b"f", mode=0o775),
+        xattrs((b"system.posix_acl_default", ACL)) + tars.folder(b"d"),
+        tars.file(b"d/x"),
     ),
     "sparse": tars.tar(
         sparse(b"s1", [(0, b"a" * 10), (4096, b"b" * 600)], 1 << 20),
@@ -70,7 +85,12 @@ CORPUS = {
         tars.hardlink(b"s3", b"s1"),
     ),
     "many names": tars.tar(*[tars.file(b"d/%s%04d" % (b"n" * (n % 90), n), b"%d" % n) for n in range(1500)]),
-    "odd names": tars.tar(*[tars.file(b"d/" + bytes([n]) + b"x") for n in range(1, 256) if n not in (47,)], tars.file(b"!", b"1"), tars.gnu_long(b"n" * 255), tars.file(b"x")),
+    "odd names": tars.tar(
+        *[tars.file(b"d/" + bytes([n]) + b"x") for n in range(1, 256) if n not in (47,)],
+        tars.file(b"!", b"1"),
+        tars.gnu_long(b"n" * 255),
+        tars.file(b"x"),
+    ),
     "deep": tars.tar(tars.gnu_long(b"d/" * 400 + b"f"), tars.file(b"x", b"1")),
     "through links": tars.tar(tars.folder(b"usr/lib"), tars.symlink(b"lib", b"usr/lib"), tars.file(b"lib/x", b"1"), tars.hardlink(b"y", b"lib/x")),
     "trailing bytes": tars.tar(tars.file(b"a", b"1")) + b"\0" * 9216 + b"not zeros, and no multiple of 512",
@@ -79,7 +99,9 @@ CORPUS = {
 
 def real_tree() -> bytes:
     """A tar that GNU tar makes of real files."""
-    return subprocess.run(["tar", "-C", "/usr/share", "--format=posix", "-cf", "-", "base-files", "perl5", "bash-completion"], capture_output=True).stdout
+    return subprocess.run(
+        ["tar", "-C", "/usr/share", "--format=posix", "-cf", "-", "base-files", "perl5", "bash-completion"], capture_output=True
+    ).stdout
 
 
 def taken_in(data: bytes, folder: Path, kind: str) -> str:
@@ -112,7 +134,8 @@ def shown(root_fd: int) -> dict[str, tuple[object, ...]]:
             os.fchdir(fd)
             content = b""
             if stat.S_ISREG(info.st_mode):
-                content = hashlib.file_digest(open(os.open(name, os.O_RDONLY), "rb"), "sha256").digest()
+                with open(name, "rb") as file:
+                    content = hashlib.file_digest(file, "sha256").digest()
             elif stat.S_ISLNK(info.st_mode):
                 content = os.readlink(os.fsencode(name))
             same = inodes.setdefault(info.st_ino, below) if info.st_nlink > 1 else ""

@@ -174,7 +174,7 @@ def test_a_hung_job_is_killed_with_its_worker(tmp_path: Path) -> None:
     async def go() -> None:
         provider = Provider(STUCK)
         async with job_fds(tmp_path, b"x") as (fds, _, _w):
-            with pytest.raises(Unavailable, match="did nothing for 0.5 s"):
+            with pytest.raises(Unavailable, match="did nothing for"):
                 await Workers(provider, stall_s=0.5).run("load", fds, kind="erofs")
         await provider.ended()
         assert provider.released == 0

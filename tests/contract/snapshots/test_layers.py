@@ -218,7 +218,10 @@ def test_the_next_daemon_finds_everything(snapshots: Snapshots, layers: Any, kin
     try:
         assert second.list() == ["lost", "one"] and second.usage("one") == 5
         lines = asyncio.run(second.repair({"one", "other"}))
-        assert lines == ["removed the writable layer of container lost, which has no record", "container other has lost its writable layer: remove it"]
+        assert lines == [
+            "removed the writable layer of container lost, which has no record",
+            "container other has lost its writable layer: remove it",
+        ]
         with mounted(second, "one") as one:
             assert (one / "new").read_text() == "12345" and (one / "etc/name").read_text() == "top"
         second.wait_removed()
@@ -411,6 +414,6 @@ def test_the_choice_of_a_kind(tmp_path: Path) -> None:
 def test_on_tmpfs_layers_are_unpacked(tmp_path: Path) -> None:
     """In a mount namespace of its own: the kernel mounts no EROFS from a file on tmpfs (ENOTBLK)."""
     code = f"from pathlib import Path; from pier.snapshots import probe; print(*probe.choose(Path({str(tmp_path)!r}), '', ''))"
-    command = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs none {tmp_path} && exec {sys.executable} -c \"$0\"", code]
+    command = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none {tmp_path} && exec {sys.executable} -c "$0"', code]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.startswith("unpacked ") and "cannot be mounted" in said

@@ -71,7 +71,9 @@ def test_an_empty_pax_value_takes_an_earlier_one_back() -> None:
 
 def test_gnu_long_names_and_base256() -> None:
     name, target = b"n" * 300, b"t" * 200
-    data = tars.tar(tars.gnu_long(name), tars.gnu_long(target, b"K"), tars.header(b"short", b"2", uid=tars.base256(3_000_000, 8), mtime=tars.base256(-5, 12)))
+    data = tars.tar(
+        tars.gnu_long(name), tars.gnu_long(target, b"K"), tars.header(b"short", b"2", uid=tars.base256(3_000_000, 8), mtime=tars.base256(-5, 12))
+    )
     ((entry, _),) = read(data)
     assert (entry.name, entry.link, entry.uid, entry.mtime) == (name, target, 3_000_000, -5)
 
@@ -81,7 +83,9 @@ def test_v7_folders_and_payloads_of_links() -> None:
     assert [(entry.name, entry.kind, entry.size) for entry, _ in read(data)] == [(b"d/", "5", 0), (b"l", "1", 0), (b"after", "0", 1)]
 
 
-@pytest.mark.parametrize("options", [["--format=gnu"], *(["--format=posix", f"--sparse-version={v}"] for v in ("0.0", "0.1", "1.0"))], ids=lambda o: o[-1])
+@pytest.mark.parametrize(
+    "options", [["--format=gnu"], *(["--format=posix", f"--sparse-version={v}"] for v in ("0.0", "0.1", "1.0"))], ids=lambda o: o[-1]
+)
 @pytest.mark.parametrize("pieces", [1, 9, 60])
 def test_sparse_files_of_gnu_tar(tmp_path: Path, options: list[str], pieces: int) -> None:
     expected = bytearray(pieces * 131072 + 5000)

@@ -76,7 +76,9 @@ def test_a_hard_link_may_name_a_symbolic_link() -> None:
 
 
 def test_links_among_the_parents_stay_inside_the_layer() -> None:
-    tree = grown(tars.folder(b"usr/lib"), tars.symlink(b"lib", b"usr/lib"), tars.symlink(b"out", b"../../../usr"), tars.file(b"lib/x"), tars.file(b"out/y"))
+    tree = grown(
+        tars.folder(b"usr/lib"), tars.symlink(b"lib", b"usr/lib"), tars.symlink(b"out", b"../../../usr"), tars.file(b"lib/x"), tars.file(b"out/y")
+    )
     assert {b"usr/lib/x", b"usr/y"} <= set(names(tree))
     tree = grown(tars.folder(b"etc"), tars.symlink(b"l", b"/etc"), tars.file(b"l/passwd"))
     assert b"etc/passwd" in names(tree)
@@ -114,7 +116,9 @@ def test_what_aufs_kept_for_itself_is_skipped() -> None:
 
 
 def test_attributes_that_a_layer_cannot_carry_are_dropped_and_counted() -> None:
-    records = [(b"SCHILY.xattr." + name, b"v") for name in (b"user.a", b"trusted.overlay.redirect", b"trusted.x", b"com.apple.q", b"user.overlay.opaque")]
+    records = [
+        (b"SCHILY.xattr." + name, b"v") for name in (b"user.a", b"trusted.overlay.redirect", b"trusted.x", b"com.apple.q", b"user.overlay.opaque")
+    ]
     tree = grown(tars.pax(records), tars.file(b"f"), tars.pax(records), tars.symlink(b"l", b"x"))
     assert names(tree)[b"f"].xattrs == {b"user.a": b"v", b"trusted.x": b"v"} and names(tree)[b"l"].xattrs == {b"trusted.x": b"v"}
     assert tree.dropped == {b"trusted.overlay.redirect": 2, b"com.apple.q": 2, b"user.overlay.opaque": 2, b"user.a": 1}
@@ -159,7 +163,10 @@ BAD = {
     "owner": ((tars.header(b"x", uid=tars.base256(0xFFFFFFFF, 8)),), "32 bits"),
     "capabilities": ((tars.pax([(b"SCHILY.xattr.security.capability", b"\0\0\0\2")]), tars.file(b"x")), "file capabilities"),
     "many attributes": ((tars.pax([(b"SCHILY.xattr.user.%d" % n, bytes(30_000)) for n in range(3)]), tars.file(b"x")), "more than 65536"),
-    "attribute name": ((tars.pax([(b"SCHILY.xattr.user." + b"n" * 255, b"")]), tars.pax([(b"SCHILY.xattr.user." + b"n" * 255, b"1")]), tars.file(b"x")), "at most 255"),
+    "attribute name": (
+        (tars.pax([(b"SCHILY.xattr.user." + b"n" * 255, b"")]), tars.pax([(b"SCHILY.xattr.user." + b"n" * 255, b"1")]), tars.file(b"x")),
+        "at most 255",
+    ),
 }
 
 
@@ -184,9 +191,7 @@ def test_sparse_files_have_a_limit_together() -> None:
 
 part = st.sampled_from([b"a", b"b", b"..", b".", b"", b".wh.a", b".wh..wh..opq", b".wh...", b"l"])
 name = st.lists(part, min_size=1, max_size=4).map(b"/".join)
-entry = st.one_of(
-    st.builds(tars.file, name), st.builds(tars.folder, name), st.builds(tars.symlink, name, name), st.builds(tars.hardlink, name, name)
-)
+entry = st.one_of(st.builds(tars.file, name), st.builds(tars.folder, name), st.builds(tars.symlink, name, name), st.builds(tars.hardlink, name, name))
 
 
 @given(st.lists(entry, max_size=12))
