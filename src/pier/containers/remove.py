@@ -73,3 +73,5 @@ async def _clear(ctx: Containers, container: Container) -> None:
     ctx.snapshots.remove(container.id)
     trace.point("remove.snapshot")
     await asyncio.to_thread(shutil.rmtree, ctx.folder(container.id), ignore_errors=True)
+    # An image that was removed by force stays for its containers: this may have been the last.
+    await ctx.images.release(container.record.image_id, ctx.users_of)
