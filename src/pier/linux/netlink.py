@@ -168,10 +168,11 @@ class Netlink:
 
     def dump(self, kind: int, body: bytes, what: str = "netlink dump", flags: int = NLM_F_DUMP) -> list[tuple[int, bytes]]:
         """All answers to a request: (type, body). Asks again, up to five times, where a change made the dump inconsistent. Raises NetlinkError."""
-        for _ in range(5):
-            answers, interrupted = self._dump_once(kind, body, what, flags)
+        answers, interrupted = self._dump_once(kind, body, what, flags)
+        for _ in range(4):
             if not interrupted:
                 break
+            answers, interrupted = self._dump_once(kind, body, what, flags)
         return answers
 
     def get(self, kind: int, body: bytes, what: str) -> bytes:

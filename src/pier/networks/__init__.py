@@ -7,10 +7,11 @@
     permanent neighbours        of each container on pier0, and of the gateway in each container
 
 An address is leased to one container at a time; a lease ends when its interface is gone, not before. Names other than the default
-instance's carry the instance: see `plan.names`.
+instance's carry the instance: see `networks.names`.
 """
 
 from pier.networks.endpoints import Endpoint
-from pier.networks.networks import NetworkConfig, Networks
+from pier.networks.networks import Networks
+from pier.networks.setup import NetworkConfig
 
 __all__ = ["Endpoint", "NetworkConfig", "Networks"]

@@ -7,13 +7,12 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address
 from typing import ParamSpec, TypeVar
 
 from pier.api.models.networks import NetworkInspect
-from pier.errors import Conflict, NotFound
+from pier.errors import NotFound
 from pier.events import Journal
 from pier.linux.netlink import NetlinkError
 from pier.networks import files, pools, sysctls, views
@@ -22,27 +21,15 @@ from pier.networks.plumbing import Bridge, Plumbing, Port
 from pier.networks.prepared import Ahead, Prepared
 from pier.networks.records import NetworkRecord, Records
 from pier.networks.rules import BridgeRules
+from pier.networks.setup import BridgeSetup, NetworkConfig
 from pier.networks.watch import FirewallWatch
 from pier.store import Store
-from pier.trace import point
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _log = logging.getLogger("pier.networks")
 _DEFAULT_MTU = 1500
 _SWEEP_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # how often to look whether a veth is gone, before it is deleted
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """The daemon's options that concern networks; empty means the default."""
-
-    bip: str = ""
-    bridge: str = ""  # "none": no bridge network
-    mtu: int = 0
-    dns: tuple[str, ...] = ()
-    dns_search: tuple[str, ...] = ()
-    dns_opts: tuple[str, ...] = ()
 
 
 def names(instance: str) -> tuple[str, str]:
@@ -84,10 +71,11 @@ class Networks:
             if name not in self._networks:
                 self._networks[name] = NetworkRecord(name, secrets.token_hex(32), time.time_ns(), driver, "", "")
         await records.save(self._networks.values())
+        setup = BridgeSetup(self._config, self._own_bridge, self.mtu, records, self._plumbing, self._ask)
         if self._config.bridge == "none":
-            await self._remove_bridge()
+            await setup.remove(self._networks.pop("bridge"))
         else:
-            await self._start_bridge()
+            self._bridge, self._networks["bridge"] = await setup.start(self._networks["bridge"])
         self._endpoints = dict(records.endpoints({name: record.id for name, record in self._networks.items()}, self._bridge))
         if self._bridge is not None:
             addresses = [IPv4Address(endpoint.address) for endpoint in self._endpoints.values() if endpoint.address]
@@ -105,80 +93,6 @@ class Networks:
         await self._prepared.settle()
         await asyncio.to_thread(self._thread.shutdown)
         self._plumbing.close()
-
-    async def _start_bridge(self) -> None:
-        record = self._networks["bridge"]
-        if self._config.bridge:
-            bridge = await self._ask(self._plumbing.adopt_bridge, self._config.bridge)
-        else:
-            interface = await self._choose_interface(record)
-            # The intent is on disk before the link is there: a daemon killed in between finds the same address again.
-            await self._remember_bridge(self._own_bridge, interface)
-            bridge, _ = await self._ask(self._plumbing.ensure_bridge, self._own_bridge, interface, self.mtu)
-        self._bridge = bridge
-        await self._remember_bridge(bridge.name, bridge.interface)
-        await self._enable_forwarding()
-
-    async def _remember_bridge(self, name: str, interface: IPv4Interface) -> None:
-        old = self._networks["bridge"]
-        new = NetworkRecord(old.name, old.id, old.created_ns, old.driver, name, str(interface))
-        if new != old:
-            await self._records.save([new])
-            self._networks["bridge"] = new
-
-    async def _choose_interface(self, record: NetworkRecord) -> IPv4Interface:
-        taken: list[IPv4Network] = await self._ask(self._plumbing.host_networks, self._own_bridge)
-        used = self._records.has_leases("bridge")
-        known = IPv4Interface(record.interface) if record.interface and record.bridge == self._own_bridge else None
-        if self._config.bip:
-            wanted = IPv4Interface(self._config.bip)
-            if known is None or wanted == known:
-                return wanted
-            if used:
-                raise Conflict(f"--bip {wanted}: containers run in {known.network}: stop them first, or start the daemon without --bip")
-            await self._ask(self._plumbing.delete_link, self._own_bridge)
-            return wanted
-        if known is not None:
-            clash = pools.overlapping(known.network, taken)
-            if not clash:
-                return known
-            if used:
-                _log.warning("the bridge's network %s overlaps with the host's route to %s: stop the containers and restart", known.network, clash[0])
-                return known
-            await self._ask(self._plumbing.delete_link, self._own_bridge)
-        servers = files.name_servers(files.host_resolv_text(files.host_resolv_path()))
-        taken += [IPv4Network(server) for server in servers if server.count(".") == 3]
-        return pools.choose(taken)
-
-    async def _remove_bridge(self) -> None:
-        """--bridge none: the last bridge network goes, and with it what was set up for it."""
-        record = self._networks["bridge"]
-        if record.bridge:
-            await self._ask(self._plumbing.remove_rules)
-            if record.bridge == self._own_bridge:
-                await self._ask(self._plumbing.delete_link, self._own_bridge)
-            await self._put_forwarding_back()
-            await self._records.save([NetworkRecord(record.name, record.id, record.created_ns, record.driver, "", "")])
-        self._networks.pop("bridge")
-
-    async def _enable_forwarding(self) -> None:
-        if not sysctls.forwarding_is_off():
-            return
-        await self._records.set_fact("ip_forward", sysctls.Forwarding.here().encode())
-        point("networks.forward")
-        try:
-            sysctls.turn_forwarding(True)
-        except OSError as error:
-            _log.warning("net.ipv4.ip_forward cannot be set: %s: containers reach nothing beyond this host", error)
-
-    async def _put_forwarding_back(self) -> None:
-        text = self._records.fact("ip_forward")
-        kept = sysctls.Forwarding.decode(text) if text else None
-        others = await self._ask(self._plumbing.other_engines, self._own_bridge)
-        if sysctls.put_back(kept, sysctls.Forwarding.here(), sysctls.current_forwarding(), others):
-            sysctls.turn_forwarding(False)
-            _log.info("net.ipv4.ip_forward is off again, as before the bridge network")
-        await self._records.set_fact("ip_forward", "")
 
     # -- containers
 
@@ -421,7 +335,7 @@ class Networks:
 
     # -- inner
 
-    async def _ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _ask(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args, **kwargs))
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:

@@ -1,0 +1,120 @@
+"""How the bridge network comes up when the daemon starts, and how it goes with `--bridge none`."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network
+from typing import ParamSpec, Protocol, TypeVar
+
+from pier.errors import Conflict
+from pier.networks import files, pools, sysctls
+from pier.networks.plumbing import Bridge, Plumbing
+from pier.networks.records import NetworkRecord, Records
+from pier.trace import point
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_log = logging.getLogger("pier.networks")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """The daemon's options that concern networks; empty means the default."""
+
+    bip: str = ""
+    bridge: str = ""  # "none": no bridge network
+    mtu: int = 0
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_opts: tuple[str, ...] = ()
+
+
+class Ask(Protocol):
+    """Runs a blocking function in the thread for the kernel."""
+
+    def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        """The function's result, or what it raised."""
+        ...
+
+
+class BridgeSetup:
+    """Decides which bridge with which addresses, and makes it so. The intent is always on disk before the kernel is touched."""
+
+    def __init__(self, config: NetworkConfig, own_bridge: str, mtu: int, records: Records, plumbing: Plumbing, ask: Ask) -> None:
+        """own_bridge: the name of the bridge that this instance makes."""
+        self._config, self._own_bridge, self.mtu = config, own_bridge, mtu
+        self._records, self._plumbing, self._ask = records, plumbing, ask
+
+    async def start(self, record: NetworkRecord) -> tuple[Bridge, NetworkRecord]:
+        """Make or adopt the bridge and turn forwarding on. Returns the bridge and the network's record as it is now.
+
+        Raises PierError and NetlinkError where it cannot be.
+        """
+        if self._config.bridge:
+            bridge = await self._ask(self._plumbing.adopt_bridge, self._config.bridge)
+        else:
+            interface = await self._choose_interface(record)
+            # The intent is on disk before the link is there: a daemon killed in between finds the same address again.
+            record = await self._remember(record, self._own_bridge, interface)
+            bridge, _ = await self._ask(self._plumbing.ensure_bridge, self._own_bridge, interface, self.mtu)
+        record = await self._remember(record, bridge.name, bridge.interface)
+        await self._enable_forwarding()
+        return bridge, record
+
+    async def _remember(self, old: NetworkRecord, bridge: str, interface: IPv4Interface) -> NetworkRecord:
+        new = NetworkRecord(old.name, old.id, old.created_ns, old.driver, bridge, str(interface))
+        if new != old:
+            await self._records.save([new])
+        return new
+
+    async def _choose_interface(self, record: NetworkRecord) -> IPv4Interface:
+        taken: list[IPv4Network] = await self._ask(self._plumbing.host_networks, self._own_bridge)
+        used = self._records.has_leases("bridge")
+        known = IPv4Interface(record.interface) if record.interface and record.bridge == self._own_bridge else None
+        if self._config.bip:
+            wanted = IPv4Interface(self._config.bip)
+            if known is None or wanted == known:
+                return wanted
+            if used:
+                raise Conflict(f"--bip {wanted}: containers run in {known.network}: stop them first, or start the daemon without --bip")
+            await self._ask(self._plumbing.delete_link, self._own_bridge)
+            return wanted
+        if known is not None:
+            clash = pools.overlapping(known.network, taken)
+            if not clash:
+                return known
+            if used:
+                _log.warning("the bridge's network %s overlaps with the host's route to %s: stop the containers and restart", known.network, clash[0])
+                return known
+            await self._ask(self._plumbing.delete_link, self._own_bridge)
+        servers = files.name_servers(files.host_resolv_text(files.host_resolv_path()))
+        taken += [IPv4Network(server) for server in servers if server.count(".") == 3]
+        return pools.choose(taken)
+
+    async def remove(self, record: NetworkRecord) -> None:
+        """--bridge none: the last bridge network goes, and with it what was set up for it."""
+        if record.bridge:
+            await self._ask(self._plumbing.remove_rules)
+            if record.bridge == self._own_bridge:
+                await self._ask(self._plumbing.delete_link, self._own_bridge)
+            await self._put_forwarding_back()
+            await self._records.save([NetworkRecord(record.name, record.id, record.created_ns, record.driver, "", "")])
+
+    async def _enable_forwarding(self) -> None:
+        if not sysctls.forwarding_is_off():
+            return
+        await self._records.set_fact("ip_forward", sysctls.Forwarding.here().encode())
+        point("networks.forward")
+        try:
+            sysctls.turn_forwarding(True)
+        except OSError as error:
+            _log.warning("net.ipv4.ip_forward cannot be set: %s: containers reach nothing beyond this host", error)
+
+    async def _put_forwarding_back(self) -> None:
+        text = self._records.fact("ip_forward")
+        kept = sysctls.Forwarding.decode(text) if text else None
+        others = await self._ask(self._plumbing.other_engines, self._own_bridge)
+        if sysctls.put_back(kept, sysctls.Forwarding.here(), sysctls.current_forwarding(), others):
+            sysctls.turn_forwarding(False)
+            _log.info("net.ipv4.ip_forward is off again, as before the bridge network")
+        await self._records.set_fact("ip_forward", "")
