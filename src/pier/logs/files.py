@@ -9,6 +9,7 @@ stops nothing: what could not be written is counted, and noted by the next recor
 """
 
 import os
+import select
 import signal
 import zlib
 from collections.abc import Callable, Sequence
@@ -51,7 +52,7 @@ class LogFile:
         self.path, self.limits = path, limits
         self.lost_bytes, self.lost_cause = 0, ""
         self.unnoted_bytes = 0
-        self._compressor = 0
+        self._compressor = -1  # a pidfd
         os.makedirs(os.path.dirname(path), mode=0o710, exist_ok=True)
         self._fd = self._open()
         size = os.fstat(self._fd).st_size
@@ -86,26 +87,30 @@ class LogFile:
         return text
 
     def close(self) -> None:
-        if self._compressor:
-            os.waitpid(self._compressor, 0)
-            self._compressor = 0
+        self._forget_compressor()  # it finishes by itself; nobody waits for it
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _forget_compressor(self) -> None:
+        if self._compressor >= 0:
+            os.close(self._compressor)
+            self._compressor = -1
 
     def _open(self) -> int:
         return os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
 
     def _rotate(self) -> None:
         """Begin a new file. While the last one is being compressed it is put off, up to twice the size."""
-        if self._compressor:
-            pid, _ = os.waitpid(self._compressor, os.WNOHANG)
-            if not pid and self._size < 2 * self.limits.max_bytes:
+        if self._compressor >= 0:
+            poll = select.poll()
+            poll.register(self._compressor, select.POLLIN)
+            running = not poll.poll(0)
+            if running and self._size < 2 * self.limits.max_bytes:
                 return
-            if not pid:  # slower than what comes in: the file stays as it is
-                os.kill(self._compressor, signal.SIGKILL)
-                os.waitpid(self._compressor, 0)
-            self._compressor = 0
+            if running:  # slower than what comes in: the file stays as it is
+                signal.pidfd_send_signal(self._compressor, signal.SIGKILL)
+            self._forget_compressor()
         try:
             self._shift()
             fd = self._open()
@@ -131,10 +136,13 @@ class LogFile:
 
 
 def _compress_beside(path: str, size: int) -> int:
-    """Compress a rotated file, a big one in a process of its own, whose pid is returned (else 0)."""
+    """Compress a rotated file, a big one in a process of its own, whose pidfd is returned (else, and where it is done, -1).
+
+    The caller ignores SIGCHLD, as the pump does, so that nobody has to reap it.
+    """
     if size <= _INLINE_BYTES:
         compress(path)
-        return 0
+        return -1
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -145,7 +153,10 @@ def _compress_beside(path: str, size: int) -> int:
             code = 0
         finally:
             os._exit(code)
-    return pid
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1  # done already
 
 
 def compress(path: str) -> None:

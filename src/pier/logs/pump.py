@@ -12,6 +12,7 @@ The keeper gets a duplicate of every descriptor of a session and a note of how i
 import gc
 import os
 import select
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -469,6 +470,7 @@ def say(text: str) -> None:
 
 def main(channel: Channel) -> None:
     """Be the pump until the keeper's channel ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the processes that compress are nobody's to reap
     gc.collect()
     gc.freeze()
     Pump(PolledChannel(channel.sock)).run()

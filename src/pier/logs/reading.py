@@ -13,6 +13,7 @@ from pier.logs.writer import PARTIAL_BYTES
 BLOCK_BYTES = framing.MAX_PAYLOAD + framing.OVERHEAD
 _STREAMS = {"stdout": framing.STDOUT, "stderr": framing.STDERR}
 _NEWLINE = 10
+_decode = json.JSONDecoder().decode
 
 
 class Entry(NamedTuple):
@@ -140,7 +141,7 @@ def _json_forward(fd: int, offset: int, end: int) -> Step:
     records = []
     for line in block[:whole].split(b"\n")[:-1]:
         try:
-            fields = json.loads(line)
+            fields = _decode(line.decode())
             records.append(Entry(_STREAMS[fields["stream"]], parse_time(fields["time"]), fields["log"].encode("utf-8", "surrogatepass")))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue  # a damaged line: the ones around it are whole
@@ -168,8 +169,13 @@ def _json_tail(fd: int, end: int, lines: int, streams: frozenset[int]) -> tuple[
 FORMATS = {"local": Format(_local_forward, _local_tail), "json-file": Format(_json_forward, _json_tail)}
 
 
+_second: tuple[str, int] = ("", 0)
+
+
 def parse_time(text: str) -> int:
     """RFC 3339 in UTC with up to nine digits of a fraction -> ns since 1970. Raises ValueError."""
+    global _second
     whole, _, fraction = text.removesuffix("Z").partition(".")
-    seconds = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S"))
-    return seconds * 1_000_000_000 + int((fraction + "000000000")[:9])
+    if _second[0] != whole:  # strptime takes 8 us, and a busy log has thousands of lines a second
+        _second = (whole, calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")))
+    return _second[1] * 1_000_000_000 + int((fraction + "000000000")[:9])

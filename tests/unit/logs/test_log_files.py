@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import select
 from collections.abc import Callable
 from pathlib import Path
 
@@ -206,3 +207,17 @@ def test_a_log_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         open_writer("local", str(tmp_path / "c"), {})
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_big_file_is_compressed_beside_the_writer_and_can_be_read_meanwhile_and_after(tmp_path: Path) -> None:
+    lines = b"".join(b"%099d\n" % number for number in range(4000))
+    writer = write(tmp_path, "local", [(1, lines), (1, lines), (1, b"end\n")], max_size="400k", max_file="5")
+    packed = tmp_path / "c/container.log.1.gz"
+    assert text(read(tmp_path, "local")).endswith(lines + b"end\n")
+    deadline = 2000
+    while not packed.exists() and deadline:
+        deadline -= 1
+        select.select([], [], [], 0.01)
+    assert text(read(tmp_path, "local", tail=1)) == b"end\n"
+    assert text(read(tmp_path, "local", lines=False)).endswith(lines + b"end\n") and packed.exists()
+    writer.close()
