@@ -1,7 +1,8 @@
 """One client's connection: requests in order, their answers, and the way out as a hijacked socket.
 
-The socket is this object's own (no asyncio transport) until `take`. h11 parses; the limits and the refusals that h11
-leaves open (a length beside a transfer coding, foreign browsers' Host and Origin) are here.
+The socket is this object's own (no asyncio transport) until `take`. h11 parses, a fresh parser for each request; answers are
+written by wire.py, since h11's checks of our own headers cost more than the rest of a small request. The limits and the
+refusals that h11 leaves open (a length beside a transfer coding, foreign browsers' Host and Origin) are here.
 """
 
 import asyncio
@@ -9,12 +10,12 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
 import h11
 
 from pier.errors import Invalid
+from pier.http import wire
 from pier.http.message import Answer, ClientGone, Hijacked, ProtocolError, Raw, Request, Response, Stream, Taken, json
 from pier.http.origin import refusal
 from pier.http.query import Query
@@ -23,7 +24,6 @@ _log = logging.getLogger("pier.http")
 _READ_BYTES = 256 << 10
 _DRAIN_BYTES = 256 << 10  # of an unread body, as Go's server; beyond it the connection is closed
 _READS_PER_TURN = 8
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 Handler = Callable[[Request], Awaitable[Answer]]
 
@@ -45,11 +45,13 @@ class Connection:
         sock.setblocking(False)
         self._sock, self._handler, self._limits = sock, handler, limits
         self._loop = asyncio.get_running_loop()
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._h11 = self._parser(b"")
         self._body_done = True
         self._taken = False
         self._streaming: asyncio.Task[None] | None = None
         self._is_head = False
+        self._chunked = self._keep = True  # what the client of the request under way understands
+        self._continued = False
         self._reads = 0
         self.busy = False  # a request is being answered
 
@@ -79,7 +81,8 @@ class Connection:
                 answer = await self._handler(request)
             except ProtocolError as error:
                 if error.status == 413:
-                    await self._respond(json({"message": str(error)}, 413, (("Connection", "close"),)))
+                    self._keep = False
+                    await self._respond(json({"message": str(error)}, 413))
                     return False
                 raise
             if self._taken or isinstance(answer, Taken):
@@ -97,6 +100,12 @@ class Connection:
 
     # reading
 
+    def _parser(self, data: bytes) -> h11.Connection:
+        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
+        if data:
+            parser.receive_data(data)
+        return parser
+
     async def _head(self, first: bool) -> h11.Request | None:
         started = first
         deadline = self._loop.time() + self._limits.head_s
@@ -107,7 +116,8 @@ class Connection:
                 raise ProtocolError(error.error_status_hint, str(error)) from None
             if isinstance(event, h11.Request):
                 self._body_done = False
-                self._is_head = event.method == b"HEAD"
+                self._is_head, self._continued = event.method == b"HEAD", False
+                self._chunked = event.http_version >= b"1.1"
                 return event
             if event is not h11.NEED_DATA:
                 return None  # ConnectionClosed, or PAUSED after a refused upgrade
@@ -148,6 +158,8 @@ class Connection:
             raise ProtocolError(400, "both Content-Length and Transfer-Encoding are given")
         if reason := refusal(headers):
             raise ProtocolError(403, reason)
+        tokens = {token.strip() for token in headers.get("connection", "").lower().split(",")}
+        self._keep = self._chunked and "close" not in tokens
         target = event.target.decode("latin-1")
         if "transfer-encoding" not in headers and headers.get("content-length", "0") == "0":
             self._h11.next_event()  # the end of a message without a body: nothing will be read for it
@@ -174,9 +186,9 @@ class Connection:
                 if self._streaming is not None:
                     self._watch()
             elif event is h11.NEED_DATA:
-                if self._h11.they_are_waiting_for_100_continue:
-                    go_on = self._h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
-                    await self._loop.sock_sendall(self._sock, go_on or b"")
+                if self._h11.they_are_waiting_for_100_continue and not self._continued:
+                    self._continued = True
+                    await self._loop.sock_sendall(self._sock, wire.CONTINUE)
                 try:
                     self._h11.receive_data(await self._recv(self._limits.body_gap_s))
                 except TimeoutError:
@@ -201,16 +213,17 @@ class Connection:
             headers.append(("Content-Type", answer.content_type))
         if not bodiless:
             headers.append(("Content-Length", str(len(answer.body))))
-        parts = [self._h11.send(_head(answer.status, headers))]
-        if answer.body and not bodiless and self._h11.their_state is not h11.ERROR and not self._is_head:
-            parts.append(self._h11.send(h11.Data(data=answer.body)))
-        parts.append(self._h11.send(h11.EndOfMessage()))
-        await self._loop.sock_sendall(self._sock, b"".join(part for part in parts if part))
+        if not self._keep:
+            headers.append(("Connection", "close"))
+        body = b"" if bodiless or self._is_head else answer.body
+        await self._loop.sock_sendall(self._sock, wire.head(answer.status, headers) + body)
 
     async def _stream(self, answer: Stream) -> None:
         """Send a body piece by piece; stop, and close its source, as soon as the client hangs up."""
         headers = [*answer.headers, ("Content-Type", answer.content_type)]
-        await self._loop.sock_sendall(self._sock, self._h11.send(_head(answer.status, headers)) or b"")
+        headers += [("Transfer-Encoding", "chunked")] if self._chunked else []
+        headers += [] if self._keep else [("Connection", "close")]
+        await self._loop.sock_sendall(self._sock, wire.head(answer.status, headers))
         self._streaming = pump = asyncio.ensure_future(self._pump(answer))
         if self._body_done:
             self._watch()
@@ -249,8 +262,9 @@ class Connection:
         try:
             async for chunk in chunks:
                 if chunk and not self._is_head:
-                    await self._loop.sock_sendall(self._sock, self._h11.send(h11.Data(data=chunk)) or b"")
-            await self._loop.sock_sendall(self._sock, self._h11.send(h11.EndOfMessage()) or b"")
+                    await self._loop.sock_sendall(self._sock, wire.chunk(chunk) if self._chunked else chunk)
+            if self._chunked and not self._is_head:
+                await self._loop.sock_sendall(self._sock, wire.LAST_CHUNK)
         except (ClientGone, OSError, asyncio.CancelledError):
             raise
         except Exception:
@@ -264,33 +278,26 @@ class Connection:
     async def _rearm(self) -> bool:
         """Get ready for the next request: discard what is left of the body, unless it is long or the client waits for leave."""
         left = _DRAIN_BYTES
-        while not self._body_done:
-            if self._h11.they_are_waiting_for_100_continue:
+        while self._keep and not self._body_done:
+            if self._h11.they_are_waiting_for_100_continue and not self._continued:
                 return False
             left -= len(await self.read_body())
             if left < 0:
                 return False
-        if self._h11.our_state is h11.MUST_CLOSE or self._h11.their_state is h11.MUST_CLOSE:
+        if not self._keep:
             return False
-        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
-            return False
-        self._h11.start_next_cycle()
+        self._h11 = self._parser(self._h11.trailing_data[0])
         return True
 
     async def _refuse(self, error: ProtocolError) -> None:
-        reason = _REASONS.get(error.status, b"Error").decode()
+        reason = wire.reason(error.status)
         body = f"{error.status} {reason}: {error}\n".encode()
-        head = f"HTTP/1.1 {error.status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
-        head += f"Content-Length: {len(body)}\r\n\r\n"
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"), ("Content-Length", str(len(body)))]
         try:
             async with asyncio.timeout(5):
-                await self._loop.sock_sendall(self._sock, head.encode() + body)
+                await self._loop.sock_sendall(self._sock, wire.head(error.status, headers) + body)
         except (OSError, TimeoutError):
             pass
-
-
-def _head(status: int, headers: list[tuple[str, str]]) -> h11.Response:
-    return h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b""))
 
 
 def _absolute(target: str) -> tuple[str, str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pier.http import wire
 from pier.http.connection import Limits
 from pier.http.message import Answer, Request, Stream, Taken, json, text
 from tests.unit.http.talk import Client, served
@@ -330,3 +331,29 @@ def test_an_answer_may_stream_while_the_body_still_comes_and_a_lost_client_ends_
             await ended.wait()
 
     run(main())
+
+
+def test_a_client_of_http_1_0_gets_no_chunks_and_the_end_by_closing(tmp_path: Path) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    async def handler(request: Request) -> Answer:
+        return Stream(chunks(), "text/plain") if request.path == "/s" else text("all")
+
+    async def main() -> None:
+        async with served(tmp_path, handler) as connect:
+            for path, body in ((b"/s", b"onetwo"), (b"/t", b"all")):
+                client = await connect()
+                await client.send(b"GET %s HTTP/1.0\r\n\r\n" % path)
+                status, headers = await client.head()
+                assert (status, headers["connection"], "transfer-encoding" in headers) == (200, "close", False)
+                assert await client.rest() == body
+
+    run(main())
+
+
+def test_a_header_cannot_begin_another_one() -> None:
+    with pytest.raises(ValueError, match="line break"):
+        wire.head(301, [("Location", "/x\r\nSet-Cookie: a=b")])
+    assert wire.head(204, [("A", "b")]).startswith(b"HTTP/1.1 204 No Content\r\nA: b\r\nDate: ")
