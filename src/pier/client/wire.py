@@ -158,6 +158,8 @@ class ResponseReader:
                 if self._left:
                     return None
                 self._left = -2
+            if self._left == -2 and not b"\r\n".startswith(self._buffer[:2]):
+                raise ProtocolError("malformed chunk: no line break behind it")
             end = self._buffer.find(b"\r\n")
             if end < 0:
                 if len(self._buffer) > HEAD_LIMIT_BYTES:
@@ -165,8 +167,6 @@ class ResponseReader:
                 return None
             line, self._buffer = self._buffer[:end], self._buffer[end + 2 :]
             if self._left == -2:
-                if line:
-                    raise ProtocolError("malformed chunk: no line break behind it")
                 self._left = -1
             elif self._left == -1:
                 size = line.partition(b";")[0].strip()

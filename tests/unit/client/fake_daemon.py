@@ -1,0 +1,94 @@
+"""A daemon made of a table of answers, on a real UNIX socket: records what it was asked."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Answer = Callable[["FakeDaemon", socket.socket, str, dict[str, str], bytes], bool]
+
+
+def reply(status: int, body: Any = None, headers: str = "") -> bytes:
+    """The bytes of one answer; a dict or list is sent as JSON."""
+    data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    return f"HTTP/1.1 {status} X\r\n{headers}Content-Length: {len(data)}\r\n\r\n".encode() + data
+
+
+class FakeDaemon:
+    """`routes`: "METHOD /path" (without version and query) to bytes, a JSON-able value (status 200), or a function."""
+
+    def __init__(self, folder: Path, routes: dict[str, Any], api_version: str = "1.51") -> None:
+        self.routes = routes
+        self.api_version = api_version
+        self.seen: list[tuple[str, bytes]] = []
+        self.path = folder / "fake.sock"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.path))
+        self._listener.listen(20)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def host(self) -> str:
+        return f"unix://{self.path}"
+
+    def requests(self) -> list[str]:
+        """What was asked, `METHOD /target`, pings aside."""
+        return [line for line, _ in self.seen if "_ping" not in line]
+
+    def body(self, start: str) -> Any:
+        """The JSON body of the first request whose line begins so."""
+        return next(json.loads(body) for line, body in self.seen if line.startswith(start))
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve_until_gone, args=(connection,), daemon=True).start()
+
+    def _serve_until_gone(self, connection: socket.socket) -> None:
+        try:
+            self._serve(connection)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the client left: what it sees and returns is what the tests look at
+
+    def _serve(self, connection: socket.socket) -> None:
+        buffer = b""
+        with connection:
+            while True:
+                while b"\r\n\r\n" not in buffer:
+                    data = connection.recv(65536)
+                    if not data:
+                        return
+                    buffer += data
+                head, _, buffer = buffer.partition(b"\r\n\r\n")
+                lines = head.decode().split("\r\n")
+                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+                length = int(headers.get("content-length", 0))
+                while len(buffer) < length:
+                    buffer += connection.recv(65536)
+                body, buffer = buffer[:length], buffer[length:]
+                method, target, _ = lines[0].split(" ")
+                if target.startswith("/v1."):
+                    target = "/" + target.split("/", 2)[2]
+                self.seen.append((f"{method} {target}", body))
+                if not self._answer(connection, method, target, headers, body):
+                    return
+
+    def _answer(self, connection: socket.socket, method: str, target: str, headers: dict[str, str], body: bytes) -> bool:
+        if target == "/_ping":
+            connection.sendall(f"HTTP/1.1 200 OK\r\nApi-Version: {self.api_version}\r\nOstype: linux\r\nContent-Length: 0\r\n\r\n".encode())
+            return True
+        route = self.routes.get(f"{method} {target.partition('?')[0]}")
+        if callable(route):
+            return bool(route(self, connection, target, headers, body))
+        if route is None:
+            route = reply(404, {"message": "page not found"})
+        connection.sendall(route if isinstance(route, bytes) else reply(200, route))
+        return True
