@@ -79,7 +79,7 @@ class Store:
     async def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = True) -> T:
         """Run `work(connection)` in the writer thread, in a transaction; return its result once it is committed.
 
-        work: only database work, no BEGIN or COMMIT; when it raises, its changes are undone and the caller gets the exception.
+        work: only database work, no BEGIN, COMMIT or executescript; when it raises, its changes are undone and the caller gets the exception.
         Being cancelled does not take a write back. durable=False: a power cut may lose it (a kill does not), so no fsync is waited for.
         Raises Unavailable for a full or failing disk: then nothing of it was changed.
         """
