@@ -2,6 +2,8 @@
 
 from pier.errors import Invalid
 
+"".encode("unicode_escape")  # looks the codec up now: in the worker there is no file system to import it from
+
 
 class BadArchive(Invalid):
     """An archive that is malformed, unsafe or over a limit.

@@ -25,6 +25,7 @@ def main(channel: "Channel | int") -> None:
     """Serve requests until the channel closes: an ipc.Channel, or the descriptor of its socket. One job at a time."""
     if isinstance(channel, int):
         channel = Channel(socket.socket(fileno=channel))
+    confinement.system_call_filter()
     gc.collect()
     gc.freeze()
     while True:

@@ -26,7 +26,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="giving up privileges 
 MAIN = "import sys; from pier.archive import worker; worker.main(int(sys.argv[1]))"
 # A job that looks around, in the place of the real one: how far does the process get?
 SPY = """
-import os, sys, socket, json
+import os, sys, socket, threading
+from pier.linux.syscalls import call
 from pier.archive import jobs, worker
 def look(op, fields, fds, say):
     def attempt(what):
@@ -40,9 +41,12 @@ def look(op, fields, fds, say):
         "root": sorted(os.listdir("/")),
         "open": attempt(lambda: open("/etc/passwd")),
         "up": sorted(os.listdir("/../..")),
-        "connect": attempt(lambda: socket.create_connection(("127.0.0.1", 22), 1)),
-        "device": attempt(lambda: os.mknod("dev", 0o20600, os.makedev(1, 3))),
-        "chown": attempt(lambda: (os.mkdir("d"), os.chown("d", 5, 5))),
+        "connect": attempt(lambda: socket.socket()),
+        "fork": attempt(os.fork),
+        "namespace": attempt(lambda: call("unshare", 0x20000)),
+        "thread": attempt(lambda: (thread := threading.Thread(target=int), thread.start(), thread.join())),
+        "device": attempt(lambda: os.mknod("dev", 0o20600, os.makedev(1, 3), dir_fd=fds[-1])),
+        "chown": attempt(lambda: (os.mkdir("d", dir_fd=fds[-1]), os.chown("d", 5, 5, dir_fd=fds[-1]))),
         "execute": attempt(lambda: os.execv(sys.executable, ["python", "-c", "pass"])),
         "fds": [fd for fd in range(64) if attempt(lambda: os.fstat(fd)) == "done"],
     }
@@ -62,7 +66,7 @@ worker.confinement.enter = keep_status
 worker.main(int(sys.argv[1]))
 """
 STUCK = "import sys, time; from pier.archive import jobs, worker; jobs.run = lambda *_: time.sleep(1000); worker.main(int(sys.argv[1]))"
-DYING = "import sys, os; from pier.archive import jobs, worker; jobs.run = lambda *_: os.kill(os.getpid(), 11); worker.main(int(sys.argv[1]))"
+DYING = "import sys, ctypes; from pier.archive import jobs, worker; jobs.run = lambda *_: ctypes.string_at(0); worker.main(int(sys.argv[1]))"
 BUGGY = "import sys; from pier.archive import jobs, worker; jobs.run = lambda *_: 1 / 0; worker.main(int(sys.argv[1]))"
 
 
@@ -142,13 +146,14 @@ def test_load_in_the_worker(tmp_path: Path, kind: str) -> None:
     run(go())
 
 
-def test_a_refusal_leaves_the_worker_in_use(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "shown"), [(b"../x", "../x"), (b"../\n\xff\xc3\xa9", "../\\n\\xff\u00e9")])
+def test_a_refusal_leaves_the_worker_in_use(tmp_path: Path, name: bytes, shown: str) -> None:
     async def go() -> None:
         provider = Provider()
-        async with job_fds(tmp_path, tars.tar(tars.file(b"../x"))) as (fds, _, _w):
+        async with job_fds(tmp_path, tars.tar(tars.file(name))) as (fds, _, _w):
             with pytest.raises(BadArchive) as caught:
                 await Workers(provider).run("load", fds, kind="erofs")
-            assert caught.value.entry == "../x" and "leads out" in caught.value.reason and provider.released == 1
+            assert caught.value.entry == shown and "leads out" in caught.value.reason and provider.released == 1
 
     run(go())
 
@@ -161,9 +166,10 @@ def test_what_a_job_has_given_up(tmp_path: Path, kind: str, kept: int) -> None:
             seen = await Workers(provider).run("load", fds, kind=kind)
         status = seen["status"]
         assert [int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb")] == [kept, kept, kept, 0, 0]
-        assert status["NoNewPrivs"] == "1"
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
         assert seen["root"] == [] == seen["up"] and seen["open"] == "FileNotFoundError"
-        assert seen["connect"] != "done" and seen["execute"] != "done"
+        assert (seen["connect"], seen["execute"], seen["fork"], seen["namespace"]) == ("PermissionError",) * 4
+        assert seen["thread"] == "done"
         assert (seen["device"], seen["chown"]) == (("done", "done") if kept else ("PermissionError", "PermissionError"))
         assert len([fd for fd in seen["fds"] if fd > 2]) <= 4  # the channel, the input, the folder, and the spy's own
 
