@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 from pier.errors import Invalid
 from pier.images.changes import apply
 from pier.images.commit import NewImage, NewLayer, commit
-from pier.images.context import Context
+from pier.images.context import Context, uninterrupted
 from pier.images.image import timestamp_text
 from pier.images.job import parsed
 from pier.images.names import from_request
@@ -57,9 +58,14 @@ async def import_(
         data = image_config.encode(config)
         layer = NewLayer(str(answer["diff_id"]), str(answer.get("dir", "layers/0")), int(answer.get("size", -1)))
         image = NewImage(digests.of(data), config, data, (layer,), references=(name,) if name else ())
-        await commit(ctx, scratch, [image])
+        await uninterrupted(_keep(ctx, scratch, image))
+    return image.id
+
+
+async def _keep(ctx: Context, scratch: Path, image: NewImage) -> None:
+    """Commit, and tell of it even where the client went away meanwhile."""
+    await commit(ctx, scratch, [image])
     made = ctx.catalog.resolve(image.id)
-    if name:
+    for name in image.references:
         ctx.publish("tag", made, str(name))
     ctx.publish("import", made)
-    return image.id

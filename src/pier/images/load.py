@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pier.errors import Invalid, NotFound, PierError
 from pier.images import progress
 from pier.images.commit import NewImage, NewLayer, commit
-from pier.images.context import Context
+from pier.images.context import Context, uninterrupted
 from pier.images.job import parsed
 from pier.images.names import from_archive
 from pier.oci import digest as digests
@@ -46,7 +47,7 @@ async def _load(
         async with parsed(ctx, "load", stream, report, **({"platform": str(platform)} if platform else {})) as (answer, scratch):
             images = for_platform(from_answer(answer), platform)
             known = {layer.diff_id for image in ctx.catalog.everything() for layer in image.layers}
-            moved = await commit(ctx, scratch, images)
+            moved = await uninterrupted(_keep(ctx, scratch, images))
     except (PierError, OSError) as error:
         lines.put_nowait(progress.failed(str(error)))
         return
@@ -57,10 +58,17 @@ async def _load(
             if old := moved.get(key_of(name)):
                 lines.put_nowait(progress.stream(f"The image {name} already exists, renaming the old one with ID {old} to empty string"))
             lines.put_nowait(progress.stream(f"Loaded image: {name}"))
-        ctx.publish("load", ctx.catalog.resolve(image.id))
     if not images[-1].references:
         # As Docker: one that ends without a name has all of them told by ID.
         lines.put_nowait({"stream": "".join(f"Loaded image ID: {image.id}\n" for image in images)})
+
+
+async def _keep(ctx: Context, scratch: Path, images: Sequence[NewImage]) -> dict[str, str]:
+    """Commit, and tell of it even where the client went away meanwhile."""
+    moved = await commit(ctx, scratch, images)
+    for image in images:
+        ctx.publish("load", ctx.catalog.resolve(image.id))
+    return moved
 
 
 class Report:

@@ -166,6 +166,30 @@ def test_a_client_that_breaks_off_leaves_nothing(run: Callable[[Story], None]) -
     run(story)
 
 
+def test_a_client_that_goes_while_the_images_are_committed_gets_them_whole(run: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    one = parsed("one", ["base"], ["app:1"])
+
+    async def story(w: World) -> None:
+        committing = asyncio.Event()
+        write = w.store.write
+
+        async def slow(work: Any, *, durable: bool = True) -> Any:
+            committing.set()
+            await asyncio.sleep(0)
+            return await write(work, durable=durable)
+
+        monkeypatch.setattr(w.store, "write", slow)
+        client = asyncio.ensure_future(w.load(one))
+        await committing.wait()
+        client.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await client
+        assert w.images.resolve("app:1").id == one["config_digest"] and w.events() == [("load", one["config_digest"])]
+        assert w.files() == ([diff_id("base")], [one["config_digest"]], [])
+
+    run(story)
+
+
 @pytest.mark.parametrize("where", ["images.layer", "images.document", "content.commit", "images.files", "images.layer:error@2"])
 def test_a_fault_at_any_durable_step_leaves_nothing(run: Callable[[Story], None], where: str) -> None:
     async def story(w: World) -> None:
