@@ -12,6 +12,7 @@ import stat
 from pier.linux.syscalls import call, path_bytes
 
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
+_MAX_LINKS = 40  # as the kernel
 _ATTEMPTS = 64  # EAGAIN: a rename ran beside the lookup (openat2(2)); a container that renames in a loop must not stop us
 
 
@@ -49,26 +50,25 @@ def look_up(root_fd: int, path: str, no_links: bool = False) -> int:
 def make_folders(root_fd: int, path: str, mode: int = 0o755) -> int:
     """An O_PATH descriptor of the folder `path` inside the root; what is missing on the way is created, owned by the caller.
 
-    Links on the way are followed inside the root; a dangling link's target is not created (ENOENT names the part).
-    Raises OSError (ENOTDIR: something on the way is no folder).
+    Links on the way are followed inside the root; where one dangles, its target is made, inside the root too.
+    Raises OSError (ENOTDIR: something on the way is no folder; ELOOP: too many links).
     """
+    return _make_folders(root_fd, path, mode, _MAX_LINKS)
+
+
+def _make_folders(root_fd: int, path: str, mode: int, links_left: int) -> int:
     current = openat2(root_fd, ".", os.O_PATH | os.O_DIRECTORY)
     walked = ""
     try:
         for part in path.split("/"):
             if part in ("", "."):
                 continue
+            above, walked = walked, f"{walked}/{part}"
             # The path from the root each time, not part after part: `..` and links must be seen by RESOLVE_IN_ROOT from the root.
-            walked = f"{walked}/{part}"
             try:
                 following = openat2(root_fd, walked, os.O_PATH | os.O_DIRECTORY)
             except FileNotFoundError:
-                try:
-                    os.mkdir(part, mode, dir_fd=current)
-                except FileExistsError:
-                    # A dangling link, or somebody was faster: the second look decides.
-                    pass
-                following = openat2(root_fd, walked, os.O_PATH | os.O_DIRECTORY)
+                following = _make_folder(root_fd, current, above, part, mode, links_left)
             os.close(current)
             current = following
         return current
@@ -79,20 +79,51 @@ def make_folders(root_fd: int, path: str, mode: int = 0o755) -> int:
         raise
 
 
+def _make_folder(root_fd: int, parent_fd: int, above: str, part: str, mode: int, links_left: int) -> int:
+    try:
+        os.mkdir(part, mode, dir_fd=parent_fd)
+    except FileExistsError:
+        # A dangling link, or somebody was faster.
+        target = _link_target(parent_fd, above, part, links_left)
+        if target:
+            return _make_folders(root_fd, target, mode, links_left - 1)
+    return openat2(root_fd, f"{above}/{part}", os.O_PATH | os.O_DIRECTORY)
+
+
+def _link_target(parent_fd: int, above: str, name: str, links_left: int) -> str:
+    """Where a link leads, as a path from the root; "" for what is no link."""
+    try:
+        target = os.readlink(name, dir_fd=parent_fd)
+    except OSError:
+        return ""
+    if links_left <= 0:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+    return target if target.startswith("/") else f"{above}/{target}"
+
+
 def make_file(root_fd: int, path: str, mode: int = 0o644) -> int:
-    """An O_PATH descriptor of the file `path` inside the root, created empty with its folders where it is missing. Raises OSError."""
+    """An O_PATH descriptor of the file `path` inside the root, created empty with its folders where it is missing; links as in `make_folders`.
+
+    Raises OSError.
+    """
+    return _make_file(root_fd, path, mode, _MAX_LINKS)
+
+
+def _make_file(root_fd: int, path: str, mode: int, links_left: int) -> int:
     try:
         return look_up(root_fd, path)
     except FileNotFoundError:
         pass
-    parent_path, _, name = path.rstrip("/").rpartition("/")
-    parent = make_folders(root_fd, parent_path or "/")
+    above, _, name = path.rstrip("/").rpartition("/")
+    parent_fd = _make_folders(root_fd, above or "/", 0o755, links_left)
     try:
-        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=parent))
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=parent_fd))
     except FileExistsError:
-        pass
+        target = _link_target(parent_fd, above, name, links_left)
+        if target:
+            return _make_file(root_fd, target, mode, links_left - 1)
     finally:
-        os.close(parent)
+        os.close(parent_fd)
     return look_up(root_fd, path)
 
 

@@ -95,7 +95,7 @@ def _ranges(source: Filter, architecture: str) -> list[tuple[int, Leaf]]:
         for name in rule.names:
             if name in table:
                 by_number.setdefault(table[name], []).append(rule)
-                if table[name] < 0xF0000:  # arm's own calls are far away and say nothing of how new the rules are
+                if table[name] & ~X32_BIT < 0xF0000:  # arm's own calls are far away and say nothing of how new the rules are
                     highest = max(highest, table[name])
     plain: Leaf = ((), source.default)
     is_error = source.default & 0xFFFF0000 == ERRNO

@@ -57,14 +57,17 @@ class NetworkSetup:
 
 @dataclass(frozen=True)
 class StdioSetup:
-    """FIFOs of the host for the three streams, None for /dev/null; or a terminal, which the child makes and hands back."""
+    """FIFOs of the host for the three streams: a path, or the index of a descriptor that was handed over, None for /dev/null.
+
+    Or a terminal, which the child makes and hands back. A child that is born in the container's mount namespace needs descriptors.
+    """
 
     terminal: bool = False
     rows: int = 0
     cols: int = 0
-    stdin: str | None = None
-    stdout: str | None = None
-    stderr: str | None = None
+    stdin: str | int | None = None
+    stdout: str | int | None = None
+    stderr: str | int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,10 @@ class Extras:
 
 @dataclass(frozen=True)
 class ExecExtras:
-    """As Extras, for a process in a running container: `join` has its namespaces' descriptors (the pid one is its birthplace)."""
+    """As Extras, for a process in a running container: `join` has its namespaces' descriptors (the pid one is its birthplace).
+
+    An empty `join`: the child was born in all of them, which leaves no moment in which a container with CAP_SYS_PTRACE sees the host through it.
+    """
 
     stdio: StdioSetup = StdioSetup()
     user: str = ""
@@ -153,7 +159,7 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
 def exec_plan(process: Process, extras: ExecExtras, facts: HostFacts) -> Plan:
     """The steps of one more process in a running container; the child was born in its pid namespace. Raises Invalid."""
     _check_process(process)
-    steps = [*_open_streams(extras.stdio), Step("host_null", {})]
+    steps = [*_open_streams(extras.stdio), *([Step("host_null", {})] if extras.join else [])]
     if extras.keyring and facts.has(features.KEYRINGS):
         steps.append(Step("keyring", {"name": extras.keyring}))
     if process.oom_score_adj is not None or (process.apparmor_profile and facts.has(features.APPARMOR)):

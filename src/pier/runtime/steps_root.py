@@ -11,10 +11,13 @@ from pier.linux.netlink import configure_inside
 from pier.runtime.child_state import State, StepFailed
 
 
-def open_streams(state: State, stdin: str | None, stdout: str | None, stderr: str | None) -> None:
+def open_streams(state: State, stdin: str | int | None, stdout: str | int | None, stderr: str | int | None) -> None:
     """The FIFOs are paths of the host: opened while the host's mounts are still ours."""
     for number, path in enumerate((stdin, stdout, stderr)):
         if path is None:
+            continue
+        if isinstance(path, int):
+            state.streams[number] = state.fds[path]
             continue
         # stdout and stderr O_RDWR: with no reader the container waits, it does not die of SIGPIPE. stdin must see its end: read only,
         # and O_NONBLOCK for the open alone, which would wait for a writer.

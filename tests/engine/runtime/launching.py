@@ -16,6 +16,10 @@ from typing import Any
 from pier.runtime.plan import Plan, Write
 
 BUSYBOX = "/bin/busybox"
+_APPLETS = (
+    "sh cat ls id mount stat echo grep env true sleep touch mknod readlink head tty stty ps kill wc dd chmod pwd hostname unshare su sed find od tr "
+    "ln mkdir rm seq mv"
+)
 _SERVER = "from tests.engine.runtime.launching import _serve; _serve()"
 
 
@@ -35,8 +39,7 @@ def make_root(folder: Path) -> Path:
         (folder / name).mkdir(parents=True)
     os.chmod(folder / "tmp", 0o1777)
     shutil.copy(BUSYBOX, folder / "bin/busybox")
-    for name in ("sh", "cat", "ls", "id", "mount", "stat", "echo", "grep", "env", "true", "sleep", "touch", "mknod", "readlink", "head", "tty", "stty",
-                 "ps", "kill", "wc", "dd", "chmod", "ulimit", "pwd", "umask", "hostname", "unshare", "su", "sed", "find", "od", "tr", "ln", "mkdir"):  # fmt: skip
+    for name in _APPLETS.split():
         (folder / "bin" / name).symlink_to("busybox")
     (folder / "etc/passwd").write_text(
         "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www:/var/www:/bin/false\nalice:x:1000:1000::/home/alice:/bin/sh\n"
@@ -45,15 +48,23 @@ def make_root(folder: Path) -> Path:
     return folder
 
 
-def run(plan: Plan, *, namespaces: tuple[str, ...] = ("mount", "uts", "ipc", "pid", "network"), cgroup: str = "", instance: str = "", terminal: bool = False,
-        timeout_s: float = 20, fds: tuple[int, ...] = (), execs: tuple[Plan, ...] = (), limits: list[Write] | None = None, environ: dict[str, str] | None = None) -> Outcome:  # fmt: skip
+def run(
+    plan: Plan,
+    *,
+    namespaces: tuple[str, ...] = ("mount", "uts", "ipc", "pid", "network"),
+    cgroup: str = "",
+    instance: str = "",
+    timeout_s: float = 20,
+    fds: tuple[int, ...] = (),
+    execs: tuple[Plan, ...] = (),
+    limits: list[Write] | None = None,
+) -> Outcome:
     """Run the plan in a child of a fresh process and wait for its end; `execs` run in it one after another, their output follows."""
-    request = {"plan": plan.encode(), "namespaces": namespaces, "cgroup": cgroup, "instance": instance, "terminal": terminal,
-               "execs": [p.encode() for p in execs], "fds": list(fds), "limits": limits or []}  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", _SERVER], input=json.dumps(request).encode(), capture_output=True, timeout=timeout_s, pass_fds=fds,
-        env={**os.environ, **(environ or {})},
-    )  # fmt: skip
+    request = {
+        "plan": plan.encode(), "namespaces": namespaces, "cgroup": cgroup, "instance": instance, "fds": list(fds),
+        "execs": [each.encode() for each in execs], "limits": limits or [],
+    }  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", _SERVER], input=json.dumps(request).encode(), capture_output=True, timeout=timeout_s, pass_fds=fds)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.decode())
     return Outcome(**json.loads(done.stdout))
@@ -80,7 +91,7 @@ def _serve() -> None:
     if layout:
         layout.prepare()
         layout.create(request["cgroup"])
-        apply(request["cgroup"], [Write(*w[:3], tuple(DeviceRule(*rule) for rule in w[3])) for w in request["limits"]], layout)
+        apply(request["cgroup"], [Write(w[0], w[1], w[2], tuple(DeviceRule(*rule) for rule in w[3])) for w in request["limits"]], layout)
     result: dict[str, Any] = {"code": -1, "output": "", "failed": None, "warnings": []}
 
     def start(encoded: dict[str, Any], flags: int, fds: list[int]) -> tuple[int, int, int]:
@@ -135,7 +146,7 @@ def _serve() -> None:
         result["code"] = os.waitstatus_to_exitcode(status)
 
     flags = namespaces.flags_of(tuple(request["namespaces"]))
-    pid, fd, pidfd = start(request["plan"], flags, request["fds"])
+    pid, fd, _ = start(request["plan"], flags, request["fds"])
     if request["execs"] and not result["failed"]:
         spaces = {kind: namespaces.open_namespace(pid, kind) for kind in ("cgroup", "ipc", "uts", "network", "mount", "pid")}
         for encoded in request["execs"]:

@@ -64,7 +64,8 @@ def test_readonly_paths_refuse_writes(run_container: Run) -> None:
     outcome = run_container(
         "sh",
         "-c",
-        "for f in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /sys/kernel/uevent_helper /proc/sys/kernel/modprobe; do echo x > $f; done; echo end",
+        "for f in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /sys/kernel/uevent_helper /proc/sys/kernel/modprobe; do echo x > $f; "
+        "done; echo end",
     )
     assert outcome.output.count("Read-only file system") + outcome.output.count("nonexistent") >= 4
 
@@ -102,7 +103,8 @@ def test_privileged_sees_and_changes_everything(run_container: Run, host: facts.
     outcome = run_container(
         "sh",
         "-c",
-        "grep CapEff /proc/self/status; grep Seccomp: /proc/self/status; mount | grep -E ' /sys .*rw'; ls /proc/timer_list; mount | grep -c /proc/sys",
+        "grep CapEff /proc/self/status; grep Seccomp: /proc/self/status; "
+        "mount | grep -E ' /sys .*rw'; ls /proc/timer_list; mount | grep -c /proc/sys",
         change=lambda spec: defaults.privileged_spec(host, spec),
     )
     assert "000001ffffffffff" in outcome.output or "CapEff:\t000001ff" in outcome.output

@@ -203,8 +203,10 @@ def test_an_exec_is_in_the_container_with_its_locks(run_container: Run, host: fa
     outcome = run_container(
         "sh", "-c", "echo from one > /tmp/shared; sleep 30", change=change,
         execs=(
-            exec_of(host, "sh", "-c", "hostname; while [ ! -e /tmp/shared ]; do :; done; cat /tmp/shared; readlink /proc/1/exe; grep -E 'CapEff|Seccomp:' /proc/self/status; pwd"),
-            exec_of(host, "sh", "-c", "id -u; pwd; for n in 0 1 2 3 4 5 6 7 8 9; do [ -L /proc/$$/fd/$n ] && echo -n $n; done; echo", user="alice", cwd="/tmp"),
+            exec_of(host, "sh", "-c", "hostname; while [ ! -e /tmp/shared ]; do :; done; "
+                "cat /tmp/shared; readlink /proc/1/exe; grep -E 'CapEff|Seccomp:' /proc/self/status; pwd"),
+            exec_of(host, "sh", "-c", "id -u; pwd; for n in 0 1 2 3 4 5 6 7 8 9; "
+                "do [ -L /proc/$$/fd/$n ] && echo -n $n; done; echo", user="alice", cwd="/tmp"),
             exec_of(host, "sh", "-c", "tty; stty size", terminal=True),
         ),
     )  # fmt: skip
