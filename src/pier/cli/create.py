@@ -2,7 +2,7 @@
 
 import os
 
-from pier.cli import container_options
+from pier.cli import container_flags, container_options
 from pier.cli.flags import NotYet
 from pier.cli.session import Cli, CommandError
 from pier.client.session import ApiError, ConnectionFailed
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
 SHORT = "Create a new container"
 ALIASES = ("container create", "create")
-FLAGS = container_options.FLAGS
-LATER = container_options.LATER
-DEFAULTS = container_options.DEFAULTS
+FLAGS = container_flags.FLAGS
+LATER = container_flags.LATER
+DEFAULTS = container_flags.DEFAULTS
 PARSERS = container_options.PARSERS
-HIDDEN = container_options.HIDDEN
+HIDDEN = container_flags.HIDDEN
 INTERSPERSED = False
 ARGS = (1, None)
 

@@ -2,7 +2,6 @@
 
 import os
 
-from pier.cli.flags import NotYet
 from pier.cli.progress import show
 from pier.cli.session import Cli, CommandError
 from pier.client.connection import read_file
@@ -42,6 +41,3 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     )
     show(cli, stream_documents(response.chunks()), 1)
     return 0
-
-
-__all__ = ["NotYet", "run"]

@@ -1,6 +1,6 @@
 """`pier run`: create, attach, wait, start, stream, exit code; in this order, so that no byte and no exit is missed."""
 
-from pier.cli import container_options
+from pier.cli import container_flags, container_options
 from pier.cli.create import create, request, wrong
 from pier.cli.session import Cli, CommandError
 from pier.client.session import ApiError, ConnectionFailed
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
 SHORT = "Create and run a new container from an image"
 ALIASES = ("container run", "run")
-FLAGS = container_options.RUN_FLAGS
-LATER = container_options.LATER
-DEFAULTS = container_options.DEFAULTS
+FLAGS = container_flags.RUN_FLAGS
+LATER = container_flags.LATER
+DEFAULTS = container_flags.DEFAULTS
 PARSERS = container_options.PARSERS
-HIDDEN = container_options.HIDDEN
+HIDDEN = container_flags.HIDDEN
 INTERSPERSED = False
 ARGS = (1, None)
 

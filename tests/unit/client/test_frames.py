@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ def test_every_byte_comes_out_on_its_stream(frames: list[tuple[int, bytes]], cut
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     demultiplexer = Demultiplexer()
     seen: dict[int, bytes] = {1: b"", 2: b"", 3: b""}
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         for stream, piece in demultiplexer.feed(data[start:end]):
             seen[stream] += piece
     assert demultiplexer.whole

@@ -28,10 +28,10 @@ def test_a_pinned_version_is_not_negotiated(tmp_path: Path) -> None:
 def test_errors_carry_the_daemons_words(tmp_path: Path) -> None:
     daemon = FakeDaemon(tmp_path, {"GET /a": reply(409, {"message": "no way\n"}), "GET /b": reply(500, b"plain"), "GET /c": reply(503)})
     client = Client(daemon.host)
-    with pytest.raises(ApiError, match="^Error response from daemon: no way$") as caught:
+    with pytest.raises(ApiError, match=r"^Error response from daemon: no way$") as caught:
         client.get("/a")
     assert caught.value.status == 409
-    with pytest.raises(ApiError, match="daemon: plain$"):
+    with pytest.raises(ApiError, match=r"daemon: plain$"):
         client.get("/b")
     with pytest.raises(ApiError, match="request returned 503 for API route and version"):
         client.get("/c")
