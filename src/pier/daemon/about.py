@@ -3,6 +3,7 @@
 import platform
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ def rfc3339(time_ns: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanos:09d}Z"
 
 
+@cache
 def version() -> SystemVersion:
     """What this daemon is. `GoVersion` is the interpreter's: clients print it, and there is no Go here."""
     python = f"python{platform.python_version()}"
@@ -142,7 +144,7 @@ def info(engine: "Engine", version: tuple[int, int]) -> dict[str, Any]:
         firewall_backend=FirewallInfo(driver="nftables"),
         cdi_spec_dirs=[],
         containerd=Containerd(),
-        warnings=warnings(mode, controllers, swap) or None,
+        warnings=[*warnings(mode, controllers, swap), *(f"WARNING: {text}" for text in engine.networks.warnings)] or None,
     )
     return info_at(answer, version)
 

@@ -93,6 +93,10 @@ def main() -> int:
     except PierError as error:
         print(f"pierd: {error}", file=sys.stderr)
         return 1
+    except (OSError, ValueError) as error:  # of the host, or of PIER_FEATURES: what it names is enough for a user
+        _log.debug("where the start failed", exc_info=error)
+        print(f"pierd: cannot start: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -171,6 +175,7 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
     supervisor.listen("pump", pump.on_event)
     workers = Workers(supervisor)
     snapshots = await Snapshots.open(config.data_root, supervisor, config.storage_driver)
+    undo.callback(snapshots.close)
     images = Images(store, ContentStore(config.data_root / "content"), snapshots, workers, journal)
     networks = Networks(store, journal, _network_config(config), instance)
     await networks.start()

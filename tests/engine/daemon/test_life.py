@@ -176,3 +176,20 @@ def test_the_version_names_the_interpreter(fresh_engine: Engine) -> None:
     """The version that the daemon tells is that of its interpreter."""
     version = fresh_engine.api.get("/version")
     assert version["GoVersion"] == f"python{sys.version.split()[0]}"
+
+
+def test_a_wrong_wish_is_named(fresh_engine: Engine) -> None:
+    engine = fresh_engine
+    engine.stop()
+    engine.start(wait=False, PIER_FEATURES="erofs")
+    eventually(lambda: engine.namespaces.exit_code(engine.pid) == 1, says="the daemon ends")
+    assert "pierd: cannot start: PIER_FEATURES: 'erofs' is not -feature" in engine.log_text()
+    assert "Traceback" not in engine.log_text()
+
+
+def test_a_forced_fallback_is_shown(fresh_engine: Engine) -> None:
+    engine = fresh_engine
+    engine.stop()
+    engine.data_root = engine.roots / "data2"
+    engine.start(PIER_FEATURES="-erofs")
+    assert engine.api.get("/info")["Driver"] == "unpacked"
