@@ -11,6 +11,9 @@ SparseMap = list[tuple[int, int]]  # (offset in the file, length), in ascending 
 
 def number(field: bytes, what: str) -> int:
     """An octal or base-256 number of a header field; empty is 0. Refuses signs, blanks inside, digits 8 and 9."""
+    text = field.rstrip(b" \0")
+    if text.isdigit() and b"8" not in text and b"9" not in text:
+        return int(text, 8)  # nearly all of them, and half the time of reading a tar
     if field and field[0] & 0x80:
         value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
         if field[0] & 0x40:
