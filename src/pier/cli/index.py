@@ -71,7 +71,10 @@ OTHER = {
 SECTIONS = (("Common Commands", COMMON), ("Management Commands", MANAGEMENT), ("Swarm Commands", SWARM), ("Commands", OTHER))
 HIDDEN = {"completion": ("completion", "Generate the autocompletion script for the specified shell")}
 
-_CONTAINER = ("attach commit cp create diff exec export kill logs pause port rename restart rm run start stats stop top unpause update wait").split()  # noqa: SIM905
+_CONTAINER = [
+    "attach", "commit", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause", "port", "rename", "restart", "rm", "run", "start",
+    "stats", "stop", "top", "unpause", "update", "wait",
+]  # fmt: skip
 _IMAGE = ["build", "history", "import", "load", "pull", "push", "save", "tag"]
 _ALL = COMMON | OTHER
 # group: {subcommand: (module, short description)}

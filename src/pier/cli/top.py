@@ -20,6 +20,6 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     params = [("ps_args", " ".join(args[1:]))] if len(args) > 1 else []
     found = cli.client().get(f"/containers/{args[0]}/top", params)
     rows = [found["Titles"], *(found["Processes"] or [])]
-    # Docker sets each cell between tabs with columns of at least 20
-    cli.out(layout([[*row, ""] for row in rows], 20, 1 + 2))
+    # Docker's columns are wider here than elsewhere
+    cli.out(layout(rows, 20, 3))
     return 0

@@ -29,8 +29,8 @@ def test_the_body_is_byte_for_byte_the_docker_clients(case: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        (["-m", "x"], "invalid argument \"x\" for \"-m, --memory\" flag: invalid size: 'x'"),
-        (["-m", "1x"], "invalid argument \"1x\" for \"-m, --memory\" flag: invalid suffix: 'x'"),
+        (["-m", "x"], 'invalid argument "x" for "-m, --memory" flag: invalid size: \'x\''),
+        (["-m", "1x"], 'invalid argument "1x" for "-m, --memory" flag: invalid suffix: \'x\''),
         (["--cpus", "abc"], 'invalid argument "abc" for "--cpus" flag: failed to parse abc as a rational number'),
         (["--cpus", "1.0000000001"], 'invalid argument "1.0000000001" for "--cpus" flag: value is too precise'),
         (["--ulimit", "foo"], 'invalid argument "foo" for "--ulimit" flag: invalid ulimit argument: foo'),
@@ -43,10 +43,10 @@ def test_the_body_is_byte_for_byte_the_docker_clients(case: dict[str, Any]) -> N
         (["--mount", "type=tmpfs,dst=/y,tmpfs-size=x"], "invalid value for tmpfs-size: x"),
         (["--mount", "type=bind,src=/x,dst=/y,tmpfs-size=1m"], "cannot mix 'tmpfs-*' options with mount type 'bind'"),
         (["-e", "=a"], 'invalid argument "=a" for "-e, --env" flag: invalid environment variable: =a'),
-        (["-l", "=a"], "invalid argument \"=a\" for \"-l, --label\" flag: invalid label '=a': empty name"),
+        (["-l", "=a"], 'invalid argument "=a" for "-l, --label" flag: invalid label \'=a\': empty name'),
         (["--add-host", "foo"], 'invalid argument "foo" for "--add-host" flag: bad format for add-host: "foo"'),
         (["--dns", "foo"], 'invalid argument "foo" for "--dns" flag: IP address is not correctly formatted: foo'),
-        (["--sysctl", "foo"], "invalid argument \"foo\" for \"--sysctl\" flag: sysctl 'foo' is not allowed"),
+        (["--sysctl", "foo"], 'invalid argument "foo" for "--sysctl" flag: sysctl \'foo\' is not allowed'),
         (["-a", "foo"], 'invalid argument "foo" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR'),
     ],
 )
@@ -89,7 +89,11 @@ def test_files(tmp_path: Path) -> None:
     path = tmp_path / "env"
     path.write_bytes(b"\xef\xbb\xbf# c\nA=1\n\nHOME\nUNSET\n B=x y \r\n")
     assert values.key_value_file(str(path), ENVIRON) == ["A=1", "HOME=/root", "B=x y "]
-    for content, text in ((b"=x\n", "no variable name on line '=x'"), (b"a b=c\n", "variable 'a b' contains whitespaces"), (b"A=\xff\n", "invalid utf8")):
+    for content, text in (
+        (b"=x\n", "no variable name on line '=x'"),
+        (b"a b=c\n", "variable 'a b' contains whitespaces"),
+        (b"A=\xff\n", "invalid utf8"),
+    ):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=text):
             values.key_value_file(str(path), ENVIRON)

@@ -10,7 +10,11 @@ import pytest
 import pier.cli
 
 SOURCE = Path(pier.cli.__file__).parent.parent.parent
-HEAVY = ["argparse", "asyncio", "base64", "collections", "contextlib", "dataclasses", "datetime", "enum", "fractions", "functools", "hashlib", "inspect", "json", "logging", "msgspec", "pathlib", "random", "re", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile", "threading", "typing", "urllib", "csv", "pier.cli.goformat"]
+HEAVY = [
+    "argparse", "asyncio", "base64", "collections", "contextlib", "dataclasses", "datetime", "enum", "fractions", "functools", "hashlib",
+    "inspect", "json", "logging", "msgspec", "pathlib", "random", "re", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile",
+    "threading", "typing", "urllib", "csv", "pier.cli.goformat",
+]  # fmt: skip
 NOT_FOR_ALL = ["pier.cli.container_values", "pier.client.contexts", "pier.cli.completion", "pier.cli.help"]
 
 
