@@ -35,6 +35,14 @@ def configure(fail: str = "", trace_file: str = "") -> None:
     active = bool(_armed) or _log_fd >= 0
 
 
+def reopen() -> None:
+    """After closing every descriptor in a new process: the log's number may mean something else by now; $PIER_TRACE is opened again."""
+    global _log_fd
+    if _log_fd >= 0:
+        path = os.environ.get("PIER_TRACE", "")
+        _log_fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600) if path else -1
+
+
 def point(name: str) -> None:
     """Pass a named point: does nothing unless it is armed or traced. Raises OSError(EIO) where armed with `error`."""
     if active:

@@ -29,6 +29,7 @@ def main(sock_fd: int) -> NoReturn:
         processes.prctl(processes.PR_SET_DUMPABLE, 0)
         # A copy of the launcher's table came along: no descriptor of the host may reach the user's code.
         fds.close_all_but((sock_fd,))
+        trace.reopen()
         _reset_signals()
         channel = Channel(socket.socket(fileno=sock_fd))
         got = channel.recv()

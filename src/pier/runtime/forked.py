@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from pier import trace
 from pier.ipc import Channel
 
 Entry = Callable[[Channel], None]
@@ -38,6 +39,7 @@ def keep_only(fd: int) -> int:
     if fd != _CHANNEL_FD:
         os.dup2(fd, _CHANNEL_FD, inheritable=False)
     os.closerange(_CHANNEL_FD + 1, max(65536, os.sysconf("SC_OPEN_MAX")))
+    trace.reopen()
     return _CHANNEL_FD
 
 

@@ -160,7 +160,7 @@ def exec_plan(process: Process, extras: ExecExtras, facts: HostFacts) -> Plan:
     """The steps of one more process in a running container; the child was born in its pid namespace. Raises Invalid."""
     _check_process(process)
     steps = [*_open_streams(extras.stdio), *([Step("host_null", {})] if extras.join else [])]
-    if extras.keyring and facts.has(features.KEYRINGS):
+    if facts.has(features.KEYRINGS):
         steps.append(Step("keyring", {"name": extras.keyring}))
     if process.oom_score_adj is not None or (process.apparmor_profile and facts.has(features.APPARMOR)):
         steps.append(Step("private_proc", {}))

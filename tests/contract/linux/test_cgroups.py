@@ -80,7 +80,10 @@ def test_the_device_program_is_taken_by_the_kernel_and_holds(layout: CgroupLayou
     layout.create("a")
     folder = f"{tree.folder}/{layout.parent}/a"
     device_filter.apply(folder, (DeviceRule(False), DeviceRule(True, "c", 1, 3), DeviceRule(True, "c", 1, 5, "r")))
-    script = f"echo $$ > {folder}/cgroup.procs; echo x > /dev/null && echo null; head -c1 /dev/zero | wc -c; (echo x > /dev/zero) 2>&1; head -c1 /dev/full 2>&1"
+    script = (
+        f"echo $$ > {folder}/cgroup.procs; echo x > /dev/null && echo null; head -c1 /dev/zero | wc -c; "
+        "(echo x > /dev/zero) 2>&1; head -c1 /dev/full 2>&1"
+    )
     said = subprocess.run(["sh", "-c", script], capture_output=True, text=True).stdout
     assert said.splitlines()[:2] == ["null", "1"] and said.count("not permitted") == 2
     assert layout.remove("a")
