@@ -13,13 +13,16 @@ PATIENCE_S = 15.0
 LOG_FILE = "/var/log/pierd.log"
 
 
-def daemon_command(argv0: str = "") -> list[str]:
-    """The daemon of the same installation: `pierd` beside this program, else its module in this interpreter."""
-    beside = os.path.join(os.path.dirname(os.path.realpath(argv0 or sys.argv[0])), "pierd")
-    if os.access(beside, os.X_OK):
-        return [beside]
-    source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return [sys.executable, "-c", f"import sys; sys.path.insert(0, {source!r}); from pier.daemon.main import main; sys.exit(main())"]
+def daemon_command(argv0: str = "", path: str = "") -> list[str]:
+    """The daemon of the same installation, `pierd` beside this program, else the first in `path`. Raises CommandError."""
+    from pier.cli.session import CommandError
+
+    here = os.path.dirname(os.path.realpath(argv0 or sys.argv[0]))
+    for folder in (here, *path.split(":")):
+        found = os.path.join(folder, "pierd")
+        if folder and os.access(found, os.X_OK):
+            return [found]
+    raise CommandError(f"no daemon answers, and there is no pierd in {here} or PATH to start: is Pier installed whole?")
 
 
 def starter(cli: "Cli") -> "Callable[[], bool]":
@@ -32,7 +35,7 @@ def starter(cli: "Cli") -> "Callable[[], bool]":
         from pier.cli.session import CommandError, check_host
         from pier.client.connection import Unreachable, dial
 
-        command = daemon_command()
+        command = daemon_command(path=cli.environ.get("PATH", ""))
         log_fd = os.open(LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         cli.err(f"pier: no daemon answers on {cli.endpoint.host}: starting {os.path.basename(command[0])} (log: {LOG_FILE})\n")
         pid = _spawn(command, log_fd)

@@ -2,7 +2,7 @@
 
 from pier.cli.confirm import confirmed
 from pier.cli.formats import filter_value, filters
-from pier.cli.session import Cli, CommandError
+from pier.cli.session import Cli
 from pier.cli.units import human_size
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ ARGS = (0, 0)
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """Ask, prune, show; 0."""
     if not options.flag("force") and not confirmed(cli, WARNING):
-        raise CommandError("operation cancelled")
+        return 0
     report = cli.client().post("/containers/prune", filters(options.many("filter")))
     deleted = report.get("ContainersDeleted") or []
     if deleted:

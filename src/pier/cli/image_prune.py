@@ -2,7 +2,7 @@
 
 from pier.cli.confirm import confirmed
 from pier.cli.formats import filter_value, filters
-from pier.cli.session import Cli, CommandError
+from pier.cli.session import Cli
 from pier.cli.units import human_size
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """Ask, prune, show; 0."""
     warning = ALL if options.flag("all") else DANGLING
     if not options.flag("force") and not confirmed(cli, warning):
-        raise CommandError("operation cancelled")
+        return 0
     wanted = [*options.many("filter"), f"dangling={'false' if options.flag('all') else 'true'}"]
     report = cli.client().post("/images/prune", filters(wanted))
     deleted = report.get("ImagesDeleted") or []

@@ -23,7 +23,7 @@ PROGRAM = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(
 ID = "ab" * 32
 
 
-def call(daemon: FakeDaemon | None, *args: str, stdin: bytes = b"", **env: str) -> tuple[int, str, str]:
+def call(daemon: FakeDaemon | None, *args: str, stdin: bytes = b"", **env: Any) -> tuple[int, str, str]:
     """(exit status, stdout, stderr) of one command line."""
     done = subprocess.run(
         [*PROGRAM, *args],
