@@ -1,0 +1,1 @@
+"""What containers write: the pump that moves it, the log drivers, reading back."""

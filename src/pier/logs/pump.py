@@ -15,18 +15,17 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 from pier import trace
-from pier.errors import PierError
 from pier.ipc import Channel
 from pier.ipc.channel import Message
 from pier.ipc.polled import PolledChannel
 from pier.linux import terminals
 from pier.logs.attached import Attached
+from pier.logs.loop import Loop
 from pier.logs.session import STDIN_BUFFER_BYTES, Session, Source
-from pier.logs.writer import CountingWriter, NoWriter, Writer, open_writer
+from pier.logs.writer import NoWriter, Writer, open_or_count
 
 READ_BYTES = 128 << 10
 SLOW_CLIENT_S = 5.0
@@ -35,107 +34,35 @@ _TERMINAL_END_S = 0.1
 _PARKED_RETRY_S = 0.1
 _IN, _OUT, _HUP = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
 
-Handler = Callable[[int], None]
 
-
-class Pump:
-    """The state and the loop; `run` returns when the keeper is gone."""
+class Pump(Loop):
+    """The sessions, and what is done to them."""
 
     def __init__(self, keeper: PolledChannel) -> None:
-        self.keeper = keeper
+        super().__init__(keeper)
         self.sessions: dict[str, Session] = {}
-        self.daemons: dict[int, PolledChannel] = {}
-        self.handlers: dict[int, Handler] = {}
-        self.interest: dict[int, int] = {}
-        self.fresh: set[int] = set()  # registered in this round: an event of the round is of an earlier descriptor of that number
         self.timed: set[Session] = set()
         self.buffer = bytearray(READ_BYTES)
         self.view = memoryview(self.buffer)
-        self.epoll = select.epoll()
-        self.epoll.register(keeper.fileno(), _IN)
 
-    # --- the loop
+    def tick(self) -> None:
+        """Every 50 ms while a session has something to wait for."""
+        for session in list(self.timed):
+            self._tick(session)
 
-    def run(self) -> None:
-        while not self.keeper.closed:
-            events = self.epoll.poll(0.05 if self.timed else None, 64)
-            self.fresh.clear()
-            self._control(events)
-            for fd, mask in events:
-                handler = self.handlers.get(fd)
-                if handler and fd not in self.fresh:
-                    handler(mask)
-            if self.timed:
-                self._tick()
-            self._flush()
+    def finish(self) -> None:
+        """The keeper is gone: what is held back of lines goes to the logs."""
         for session in list(self.sessions.values()):
             session.writer.close()
 
-    def _control(self, events: list[tuple[int, int]]) -> None:
-        for fd, _ in events:
-            if fd == self.keeper.fileno():
-                while got := self.keeper.recv():
-                    self._hear_keeper(*got)
-            elif fd in self.daemons:
-                self._serve(self.daemons[fd])
-
-    def _flush(self) -> None:
-        for fd, channel in list(self.daemons.items()):
-            if channel.pending:
-                channel.flush()
-            if channel.closed:
-                del self.daemons[fd]
-            else:
-                self.epoll.modify(fd, _IN | (_OUT if channel.pending else 0))
-        if self.keeper.pending:
-            self.keeper.flush()
-        if not self.keeper.closed:
-            self.epoll.modify(self.keeper.fileno(), _IN | (_OUT if self.keeper.pending else 0))
-
-    def _watch(self, fd: int, mask: int, handler: Handler) -> None:
-        """Poll a descriptor for `mask` (hang-ups always come with it); 0 stops it."""
-        before = self.interest.get(fd)
-        if mask and before is None:
-            self.epoll.register(fd, mask)
-            self.fresh.add(fd)
-        elif mask and before != mask:
-            self.epoll.modify(fd, mask)
-        elif not mask and before is not None:
-            self.epoll.unregister(fd)
-        if mask:
-            self.interest[fd], self.handlers[fd] = mask, handler
-        else:
-            self.interest.pop(fd, None)
-            self.handlers.pop(fd, None)
-
     # --- messages
 
-    def _hear_keeper(self, message: Message, fds: list[int]) -> None:
-        if message["op"] == "connect":
-            channel = PolledChannel(socket.socket(fileno=fds[0]))
-            self.daemons[fds[0]] = channel
-            self.epoll.register(fds[0], _IN)
-        elif message["op"] == "resume":
+    def hear_keeper(self, message: Message, fds: list[int]) -> None:
+        if message["op"] == "resume":
             note = message["note"]
             self._open(str(message["key"]), dict(zip(message["names"], fds, strict=True)), note["log"], bool(note["stdin_once"]))
 
-    def _serve(self, channel: PolledChannel) -> None:
-        fd = channel.fileno()
-        for _ in range(64):
-            got = channel.recv()
-            if got is None:
-                break
-            message, fds = got
-            try:
-                self._answer(channel, message, fds)
-            except (OSError, ValueError, KeyError, PierError) as error:
-                for each in fds:
-                    os.close(each)
-                channel.refuse(message, str(error), errno=getattr(error, "errno", None))
-        if channel.closed:
-            self.daemons.pop(fd, None)
-
-    def _answer(self, channel: PolledChannel, message: Message, fds: list[int]) -> None:
+    def answer(self, channel: PolledChannel, message: Message, fds: list[int]) -> None:
         """Carry out a request; takes the descriptors out of `fds` when it owns them."""
         op, key = message["op"], str(message["key"])
         trace.point("pump." + op)
@@ -180,7 +107,7 @@ class Pump:
             if session is not None:
                 self._close(key, release=False)
             session = self.sessions[key] = Session(key)
-        writer = _writer(log)
+        writer = open_or_count(log["driver"], log["directory"], log["options"]) if log else NoWriter()
         session.open(fds, writer, stdin_once)
         self._resume_sources(session)
         self._push_input(session)
@@ -200,7 +127,7 @@ class Pump:
         session.writer.close()
         fds = session.fds()
         for fd in fds.values():
-            self._watch(fd, 0, _nothing)
+            self.watch(fd, 0, _nothing)
             os.close(fd)
         session.sources, session.drains, session.console, session.stdin_fd = [], [], -1, -1
         if release:
@@ -223,7 +150,7 @@ class Pump:
         mask = 0 if session.paused or source.done or source.parked else _IN
         if source.fd == session.console and session.input:
             mask |= _OUT
-        self._watch(source.fd, mask, lambda got: self._source_ready(source, got))
+        self.watch(source.fd, mask, lambda got: self._source_ready(source, got))
 
     def _source_ready(self, source: Source, mask: int) -> None:
         session = source.session
@@ -243,12 +170,12 @@ class Pump:
             count = 0
             if not session.drains:
                 source.parked = True
-                self._watch(source.fd, 0, _nothing)
+                self.watch(source.fd, 0, _nothing)
                 self.timed.add(session)
                 return False
         if not count:
             source.done = True
-            self._watch(source.fd, 0, _nothing)
+            self.watch(source.fd, 0, _nothing)
             return False
         data = self.view[:count]
         session.writer.write(source.stream, data)
@@ -309,7 +236,7 @@ class Pump:
             mask |= _IN
         # A client that only has to be noticed when it hangs up stays registered; one whose input has to wait would hang up in a loop.
         blocked = client.typing and not mask
-        self._watch(client.sock.fileno(), 0 if blocked else mask or select.EPOLLERR, lambda got: self._client_ready(session, client, got))
+        self.watch(client.sock.fileno(), 0 if blocked else mask or select.EPOLLERR, lambda got: self._client_ready(session, client, got))
 
     def _client_ready(self, session: Session, client: Attached, mask: int) -> None:
         if mask & _OUT:
@@ -357,7 +284,7 @@ class Pump:
             self._watch_client(session, client)
             return  # it is closed when it has taken the rest, even after its session
         session.clients.remove(client)
-        self._watch(client.sock.fileno(), 0, _nothing)
+        self.watch(client.sock.fileno(), 0, _nothing)
         client.close()
         if client.stdin and client.typing and session.stdin_once and not session.terminal and why != "detached":
             session.stdin_ending = True
@@ -383,7 +310,7 @@ class Pump:
                 # What nobody has read would vanish with the last writer. Edge-triggered, each read by the container wakes us.
                 mask = _OUT | select.EPOLLET
                 self.timed.add(session)
-            self._watch(session.stdin_fd, mask, lambda got: self._push_input(session))
+            self.watch(session.stdin_fd, mask, lambda got: self._push_input(session))
         if was_full and session.input_bytes < STDIN_BUFFER_BYTES:
             for client in session.clients:
                 self._watch_client(session, client)
@@ -391,7 +318,7 @@ class Pump:
     def _end_input(self, session: Session) -> None:
         """Close the container's stdin for good: ours, and by the keeper its own."""
         if session.stdin_fd >= 0 and not session.terminal:
-            self._watch(session.stdin_fd, 0, _nothing)
+            self.watch(session.stdin_fd, 0, _nothing)
             os.close(session.stdin_fd)
             session.stdin_fd = -1
             self._release(session.key, ["stdin"])
@@ -424,35 +351,24 @@ class Pump:
         session.drains = []
         session.drain_deadline = 0.0
 
-    def _tick(self) -> None:
-        for session in list(self.timed):
-            parked = [source for source in session.sources if source.parked]
-            for source in parked:
-                source.parked = False
-                if self._read(source) or not source.parked:
-                    self._watch_source(source)
-            self._weigh(session)
-            ending = session.stdin_ending and session.stdin_fd >= 0 and not session.terminal
-            if ending:
-                self._push_input(session)
-            if session.drains:
-                for source in session.sources:
-                    while not source.done and self._read(source):
-                        pass
-                self._finish_drain(session)
-            slow = len(session.clients) > 1 and any(client.full for client in session.clients)
-            if not (slow or ending or session.drains or any(source.parked for source in session.sources)):
-                self.timed.discard(session)
-
-
-def _writer(log: dict[str, Any] | None) -> Writer:
-    """The writer of a log; one that only counts where there can be none: a disk that is full or broken never stops a container."""
-    if log is None:
-        return NoWriter()
-    try:
-        return open_writer(log["driver"], log["directory"], log["options"])
-    except OSError as error:
-        return CountingWriter(str(error))
+    def _tick(self, session: Session) -> None:
+        parked = [source for source in session.sources if source.parked]
+        for source in parked:
+            source.parked = False
+            if self._read(source) or not source.parked:
+                self._watch_source(source)
+        self._weigh(session)
+        ending = session.stdin_ending and session.stdin_fd >= 0 and not session.terminal
+        if ending:
+            self._push_input(session)
+        if session.drains:
+            for source in session.sources:
+                while not source.done and self._read(source):
+                    pass
+            self._finish_drain(session)
+        slow = len(session.clients) > 1 and any(client.full for client in session.clients)
+        if not (slow or ending or session.drains or any(source.parked for source in session.sources)):
+            self.timed.discard(session)
 
 
 def _lost(writer: Writer) -> list[Any] | None:

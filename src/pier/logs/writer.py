@@ -202,4 +202,12 @@ def open_writer(driver: str, directory: str, options: dict[str, str]) -> Writer:
     return JsonWriter(LogFile(path, limits, last_whole_line))
 
 
-__all__ = ["CountingWriter", "JsonWriter", "LocalWriter", "NoWriter", "Writer", "open_writer"]
+def open_or_count(driver: str, directory: str, options: dict[str, str]) -> Writer:
+    """The writer of a log; one that only counts where it cannot be made: a disk that is full or broken never stops a container."""
+    try:
+        return open_writer(driver, directory, options)
+    except OSError as error:
+        return CountingWriter(str(error))
+
+
+__all__ = ["CountingWriter", "JsonWriter", "LocalWriter", "NoWriter", "Writer", "open_or_count", "open_writer"]

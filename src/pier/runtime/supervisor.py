@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,52 +22,15 @@ from pier.linux import pidfd as pidfds
 from pier.linux.cgroups import CgroupLayout
 from pier.runtime import exits
 from pier.runtime.child_handle import Child, StartFailed
+from pier.runtime.ends import Exit, Kept, Record
+from pier.runtime.keeper_door import KeeperDoor
 from pier.runtime.shape import Shape
 
 PERMANENT_HELPERS = ("launcher", "pump")
-_START_TIMEOUT_S = 15.0
 _HELPER_TRIES = 5
 _log = logging.getLogger("pier.runtime")
 
 HelperEvent = Callable[[dict[str, Any], list[int]], None]
-
-
-@dataclass(frozen=True)
-class Exit:
-    """The end of a container's first process, or of an exec's.
-
-    `code` is 0-255, 128 + `signal` where a signal (else 0) ended it; `known` is False where nobody saw the end (the keeper was
-    killed and the kernel, before 6.15, does not tell): then `code` is 255. `finished_ns` is wall-clock time.
-    """
-
-    key: str
-    pid: int
-    code: int
-    signal: int
-    oom: bool
-    finished_ns: int
-    known: bool = True
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A child as the keeper holds it; `exit` is None while it runs. `names` are those that `fetch(key, name)` gives."""
-
-    key: str
-    pid: int
-    start_time: int
-    exit: Exit | None
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a daemon wrote down of a running child, to find it again by `adopt`."""
-
-    key: str
-    pid: int
-    start_time: int
-    cgroup: bool = True
 
 
 @dataclass
@@ -83,7 +45,7 @@ class Supervisor:
     def __init__(
         self, exec_root: Path, instance: str, command: Sequence[str], on_exit: Callable[[Exit], None], on_lost: Callable[[str], None]
     ) -> None:
-        self._exec_root, self._instance, self._command = exec_root, instance, list(command)
+        self._door = KeeperDoor(exec_root, command)
         self._on_exit, self._on_lost = on_exit, on_lost
         self._layout = CgroupLayout.detect(instance)
         self._keeper: AsyncChannel | None = None
@@ -94,7 +56,6 @@ class Supervisor:
         self._live: dict[str, _Live] = {}
         self._discarded: set[str] = set()
         self._idle_workers: list[AsyncChannel] = []
-        self._process: subprocess.Popen[bytes] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self.keeper_pid = 0
@@ -238,8 +199,7 @@ class Supervisor:
             await self._ask("shutdown")
         except PeerGone:
             pass
-        if self._process:
-            await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        await self._door.closed()
         self.close()
 
     def close(self) -> None:
@@ -257,7 +217,7 @@ class Supervisor:
     async def _connect_keeper(self) -> None:
         while True:
             self._keeper = None
-            channel = self._open_keeper(await self._reach_keeper())
+            channel = self._open_keeper(await self._door.reach())
             try:
                 message, _ = await channel.call("hello", version=PROTOCOL_VERSION)
                 break
@@ -275,36 +235,6 @@ class Supervisor:
         channel = AsyncChannel(sock, self._keeper_event, lambda: self._keeper_closed(channel))
         return channel
 
-    async def _reach_keeper(self) -> socket.socket:
-        path = str(self._exec_root / "keeper.sock")
-        deadline = asyncio.get_running_loop().time() + _START_TIMEOUT_S
-        pause_s = 0.003
-        started: subprocess.Popen[bytes] | None = None
-        while True:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-            try:
-                sock.connect(path)
-                return sock
-            except OSError as error:
-                sock.close()
-                log = self._exec_root / "keeper.log"
-                if started is None:
-                    started = self._start_keeper(log)
-                elif started.poll() is not None and started.returncode != 0:
-                    raise Unavailable(f"the keeper ended with {started.returncode}; {log} says why") from error
-                if asyncio.get_running_loop().time() > deadline:
-                    raise Unavailable(f"the keeper does not answer on {path}: {error}; see {log}") from error
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, 0.1)
-
-    def _start_keeper(self, log: Path) -> "subprocess.Popen[bytes]":
-        self._exec_root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        with open(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as file:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd="/", start_new_session=True
-            )  # fmt: skip
-        return self._process
-
     async def _connect_helper(self, name: str) -> None:
         """Connect until the helper answers: one that is about to die may still have taken the connection.
 
@@ -319,7 +249,7 @@ class Supervisor:
                 continue
             self._helpers[name] = channel
             return
-        raise Unavailable(f"{name} ends as soon as it is started; {self._exec_root / 'keeper.log'} says why")
+        raise Unavailable(f"{name} ends as soon as it is started; {self._door.log} says why")
 
     def _open_helper(self, name: str, sock: socket.socket) -> AsyncChannel:
         channel = AsyncChannel(sock, lambda message, got: self._event(name, message, got), lambda: self._helper_closed(name, channel))
@@ -348,8 +278,6 @@ class Supervisor:
 
     async def _reconnect_keeper(self) -> None:
         before = self.keeper_pid
-        if self._process:
-            self._process.poll()
         await self._connect_keeper()
         lost = self.keeper_pid != before
         for key, live in list(self._live.items()):

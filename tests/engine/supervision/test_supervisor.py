@@ -285,7 +285,7 @@ def test_the_keeper_executes_itself_and_keeps_everything(place: Place) -> None:
 def test_a_second_keeper_on_one_root_ends_at_once(place: Place) -> None:
     async def body() -> None:
         async with place.supervisor() as supervisor:
-            second = await asyncio.create_subprocess_exec(*supervisor._command)
+            second = await asyncio.create_subprocess_exec(*supervisor._door._command)
             assert await second.wait() == 0
             assert os.stat(f"/proc/{supervisor.keeper_pid}")
             await supervisor.release("nothing")

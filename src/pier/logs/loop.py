@@ -1,0 +1,121 @@
+"""The pump's poll loop: the control connections first, then everything else that is ready."""
+
+import os
+import select
+import socket
+from collections.abc import Callable, Collection
+
+from pier.errors import PierError
+from pier.ipc.channel import Message
+from pier.ipc.polled import PolledChannel
+
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_TICK_S = 0.05
+
+Handler = Callable[[int], None]
+
+
+class Loop:
+    """Polls for a subclass, which carries out requests (`answer`) and waits for things (`timed`, `tick`)."""
+
+    timed: Collection[object] = ()
+
+    def __init__(self, keeper: PolledChannel) -> None:
+        self.keeper = keeper
+        self.daemons: dict[int, PolledChannel] = {}
+        self.handlers: dict[int, Handler] = {}
+        self.interest: dict[int, int] = {}
+        self.fresh: set[int] = set()  # registered in this round: an event of the round is of an earlier descriptor of that number
+        self.epoll = select.epoll()
+        self.epoll.register(keeper.fileno(), _IN)
+
+    def answer(self, channel: PolledChannel, message: Message, fds: list[int]) -> None:
+        """Carry out a request; takes the descriptors out of `fds` when it owns them."""
+        raise NotImplementedError
+
+    def hear_keeper(self, message: Message, fds: list[int]) -> None:
+        """A message of the keeper other than a new connection; owns the descriptors."""
+        raise NotImplementedError
+
+    def tick(self) -> None:
+        """Called every 50 ms or so while `timed` is not empty."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Called once, when the keeper is gone."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        while not self.keeper.closed:
+            events = self.epoll.poll(_TICK_S if self.timed else None, 64)
+            self.fresh.clear()
+            self._control(events)
+            for fd, mask in events:
+                handler = self.handlers.get(fd)
+                if handler and fd not in self.fresh:
+                    handler(mask)
+            if self.timed:
+                self.tick()
+            self._flush()
+        self.finish()
+
+    def _control(self, events: list[tuple[int, int]]) -> None:
+        for fd, _ in events:
+            if fd == self.keeper.fileno():
+                while got := self.keeper.recv():
+                    self._heard(*got)
+            elif fd in self.daemons:
+                self._serve(self.daemons[fd])
+
+    def _flush(self) -> None:
+        for fd, channel in list(self.daemons.items()):
+            if channel.pending:
+                channel.flush()
+            if channel.closed:
+                del self.daemons[fd]
+            else:
+                self.epoll.modify(fd, _IN | (_OUT if channel.pending else 0))
+        if self.keeper.pending:
+            self.keeper.flush()
+        if not self.keeper.closed:
+            self.epoll.modify(self.keeper.fileno(), _IN | (_OUT if self.keeper.pending else 0))
+
+    def watch(self, fd: int, mask: int, handler: Handler) -> None:
+        """Poll a descriptor for `mask` (hang-ups always come with it); 0 stops it."""
+        before = self.interest.get(fd)
+        if mask and before is None:
+            self.epoll.register(fd, mask)
+            self.fresh.add(fd)
+        elif mask and before != mask:
+            self.epoll.modify(fd, mask)
+        elif not mask and before is not None:
+            self.epoll.unregister(fd)
+        if mask:
+            self.interest[fd], self.handlers[fd] = mask, handler
+        else:
+            self.interest.pop(fd, None)
+            self.handlers.pop(fd, None)
+
+    def _heard(self, message: Message, fds: list[int]) -> None:
+        if message["op"] == "connect":
+            channel = PolledChannel(socket.socket(fileno=fds[0]))
+            self.daemons[fds[0]] = channel
+            self.epoll.register(fds[0], _IN)
+        else:
+            self.hear_keeper(message, fds)
+
+    def _serve(self, channel: PolledChannel) -> None:
+        fd = channel.fileno()
+        for _ in range(64):
+            got = channel.recv()
+            if got is None:
+                break
+            message, fds = got
+            try:
+                self.answer(channel, message, fds)
+            except (OSError, ValueError, KeyError, PierError) as error:
+                for each in fds:
+                    os.close(each)
+                channel.refuse(message, str(error), errno=getattr(error, "errno", None))
+        if channel.closed:
+            self.daemons.pop(fd, None)
