@@ -37,33 +37,46 @@ class LayerStore(Protocol):
     @property
     def kind(self) -> str:
         """"erofs" or "unpacked": what the worker is asked to make."""
+        ...
 
     def adopt(self, diff_id: str, source_dir: Path) -> None:
         """Take over a folder that the worker made (same file system); where the layer is there already nothing happens.
 
         Durable when it returns. The source's folder is gone then, or still the caller's to remove.
         """
+        ...
 
     def has(self, diff_id: str) -> bool:
         """Whether the layer is there, whole."""
+        ...
 
     def remove(self, diff_id: str) -> None:
         """Remove the layer, if it is there; mounts that containers have of it live on. From any thread."""
+        ...
 
     def size(self, diff_id: str) -> tuple[int, int]:
         """(bytes of its tar, bytes on the disk)."""
+        ...
 
     def list(self) -> list[str]:
         """The diff IDs of all whole layers."""
+        ...
 
     def open_tar(self, diff_id: str) -> int:
         """A descriptor to read the layer's tar from, once, front to back: its sha256 is the diff ID. The caller's."""
+        ...
 
     async def lower(self, diff_id: str, user: str) -> str | int:
         """The layer as a lower of an overlay: a path, or a mount's descriptor that stays the store's until `user` lets go."""
+        ...
 
     def let_go(self, user: str) -> None:
         """`user` does not need its lowers any more."""
+        ...
+
+    def close(self) -> None:
+        """Let go of every mount (the keeper has its own) and end the threads; may be called again."""
+        ...
 
 
 class _Layers:

@@ -34,6 +34,7 @@ class Trash:
         for name in left:
             self._queue.put(name)
         self._thread: threading.Thread | None = None
+        self._closing = False
         if left:
             self._start()
 
@@ -56,12 +57,15 @@ class Trash:
             done.wait()
 
     def close(self) -> None:
-        """Finish what is being deleted and end the thread; what is left goes at the next start."""
+        """Finish the folder that is being deleted and end the thread; what is left goes at the next start."""
+        self._closing = True
         if self._thread:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def _start(self) -> None:
         if self._thread is None:
@@ -72,6 +76,8 @@ class Trash:
         while (item := self._queue.get()) is not None:
             if isinstance(item, threading.Event):
                 item.set()
+                continue
+            if self._closing:
                 continue
             try:
                 delete(self._fd, item, self._numbers)

@@ -162,10 +162,11 @@ class Snapshots:
         return lines
 
     def close(self) -> None:
-        """End the threads; every snapshot stays."""
+        """End the threads and close the layers; every snapshot stays."""
         if self._filler:
             self._filler.join()
         self._trash.close()
+        self.layers.close()
 
     def wait_removed(self) -> None:
         """Until everything removed so far is off the disk."""
