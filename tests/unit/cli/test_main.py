@@ -179,12 +179,12 @@ def test_refusals(args: list[str], status: int, start: str) -> None:
 
 
 def test_which_daemon(tmp_path: Path) -> None:
-    answer = {"GET /containers/json": []}
+    answer: dict[str, Any] = {"GET /containers/json": []}
     folders = [tmp_path / name for name in ("a", "b")]
     for folder in folders:
         folder.mkdir()
     one, two = (FakeDaemon(folder, answer) for folder in folders)
-    config = {"DOCKER_CONFIG": str(tmp_path / "config")}
+    config: dict[str, Any] = {"DOCKER_CONFIG": str(tmp_path / "config")}
     call(one, "ps", PIER_HOST=two.host)
     assert (one.requests(), len(two.requests())) == ([], 1)
     call(one, "-H", two.host, "ps")

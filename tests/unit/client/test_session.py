@@ -59,8 +59,13 @@ def test_an_answer_in_the_middle_of_an_upload_is_heard(tmp_path: Path) -> None:
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    calls = []
-    client = Client(f"unix://{tmp_path}/no.sock", on_refused=lambda: bool(calls.append(1)))
+    calls: list[int] = []
+
+    def refused() -> bool:
+        calls.append(1)
+        return False
+
+    client = Client(f"unix://{tmp_path}/no.sock", on_refused=refused)
     with pytest.raises(ConnectionFailed, match=r"Cannot connect to the Pier daemon at unix:///.*no.sock\. Is the pier daemon running\?"):
         client.get("/info")
     assert calls == [1]
