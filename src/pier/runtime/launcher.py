@@ -59,6 +59,7 @@ class Launcher:
         self.shape = Shape.default(layout.mode == "v2")
         self.pool: deque[Newborn] = deque()
         self.daemons: dict[int, PolledChannel] = {}
+        self.made: set[str] = set()  # whose cgroups this process made: a child joins its own a moment after its birth
         self.to_clean: list[tuple[str, list[int]]] = []
         self.janitor_pidfd = -1
         self.own_pidns = namespaces.open_namespace(os.getpid(), "pid")
@@ -143,6 +144,7 @@ class Launcher:
                 self.epoll.register(fds[0], select.EPOLLIN)
             elif message.get("op") == "clean":
                 self.to_clean.append((str(message["key"]), fds))
+                self.made.discard(str(message["key"]))
 
     def _serve(self, channel: PolledChannel) -> None:
         fd = channel.fileno()
@@ -174,7 +176,7 @@ class Launcher:
                 self._give_up(self.pool.pop())
             channel.answer(message)
         elif op == "sweep":
-            busy = {*message["known"], *(spare.key for spare in self.pool), *(key for key, _ in self.to_clean)}
+            busy = {*message["known"], *self.made, *(key for key, _ in self.to_clean)}
             stray = [key for key in self.layout.ids() if key not in busy and not self.layout.pids(key)]
             self.to_clean += [(key, []) for key in stray]
             channel.answer(message, removed=stray)
@@ -208,11 +210,13 @@ class Launcher:
     def _make(self, key: str, shape: Shape, cgroup: bool, spare: bool = False) -> Newborn:
         if cgroup:
             self.layout.create(key)
+            self.made.add(key)
         try:
             return self._clone(key, shape, key if cgroup else None, spare, cgroup)
         except BaseException:
             if cgroup:
                 self.to_clean.append((key, []))
+                self.made.discard(key)
             raise
 
     def _make_exec(self, key: str, container: str, container_pidfd: int) -> Newborn:

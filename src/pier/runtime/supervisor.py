@@ -124,7 +124,7 @@ class Supervisor:
 
     async def sweep(self, known: set[str]) -> list[str]:
         """Remove the cgroups of this instance that are empty and whose container is not `known`; their IDs."""
-        message, _ = await self._call("launcher", "sweep", known=sorted(known | set(self._live)))
+        message, _ = await self._call("launcher", "sweep", known=sorted({*known, *self._live, *self._kept}))
         return [str(id) for id in message["removed"]]
 
     async def set_pool_size(self, size: int) -> None:
@@ -263,6 +263,8 @@ class Supervisor:
         while True:
             try:
                 await self._connect_helper(name)
+                if name == "launcher":
+                    await self.sweep(set())  # it may have died between making a child's cgroups and the child
             except PeerGone:
                 return  # the keeper is gone, too: its own reconnection brings the helpers back
             except Unavailable as error:
