@@ -46,10 +46,9 @@ async def attach(ctx: Containers, name: str, options: AttachOptions, hijack: Cal
     try:
         if options.logs:
             wanted = logs.LogsOptions(stdout=options.stdout, stderr=options.stderr)
-            connection.sock.setblocking(True)
             async for entry in logs.entries(ctx, container, wanted):
                 await connection.send(frame(entry.stream, entry.data) if multiplexed else entry.data)
-        if not options.stream or container.removed or container.state.status in ("exited", "dead", "removing"):
+        if not options.stream or container.removed:
             return
         ctx.publish(container, "attach")
         handle = await ctx.pump.attach(

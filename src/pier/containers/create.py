@@ -49,7 +49,35 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     endpoints = _endpoints(request, host)
     path, args = merge.command(config)
     for source in folders:
-        os.makedirs(source, exist_ok=True)
+        if not os.path.lexists(source):
+            os.makedirs(source)
+    draft = Record(
+        id="",
+        name="",
+        created_ns=time.time_ns(),
+        image_id=image.id,
+        image_name=request.image,
+        diff_ids=list(image.diff_ids),
+        platform="linux",
+        path=path,
+        args=args,
+        config=config,
+        host=host,
+        mounts=points,
+        endpoints=endpoints,
+    )
+    with ctx.images.hold(image.id):
+        container, child = await _make(ctx, draft, name)
+    trace.point("create.done")
+    if child is not None:
+        _keep_for_a_while(ctx, container, child)
+    ctx.publish(container, "create")
+    return CreateResponse(id=container.id, warnings=warnings)
+
+
+async def _make(ctx: Containers, draft: Record, name: str | None) -> tuple[Container, Child | None]:
+    """Give a draft its ID and name, and make what belongs to it; the child that waits for its start, where the pool had one."""
+    host, config = draft.host, draft.config
     async with AsyncExitStack() as undo:
         child = await ctx.supervisor.reserve() if is_pooled(host, ctx.facts) else None
         if child is not None:
@@ -60,24 +88,13 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
         undo.callback(ctx.names.pop, chosen, None)
         if not config.hostname and host.uts_mode != "host" and not host.network_mode.startswith("container:"):
             config.hostname = container_id[:12] if host.network_mode != "host" else os.uname().nodename
-        record = Record(
-            id=container_id,
-            name=chosen,
-            created_ns=time.time_ns(),
-            image_id=image.id,
-            image_name=request.image,
-            diff_ids=list(image.diff_ids),
-            platform="linux",
-            path=path,
-            args=args,
-            config=config,
-            host=host,
-            mounts=points,
-            endpoints=endpoints,
-        )
+        record = msgspec.structs.replace(draft, id=container_id, name=chosen)
         container = Container(record, State())
+        if child is not None and host.network_mode == "bridge":
+            ctx.networks.prepare(container_id, child.netns_fd)
+            undo.callback(ctx.networks.forget, container_id)
         trace.point("create.snapshot")
-        ctx.snapshots.create(container_id, list(image.diff_ids))
+        ctx.snapshots.create(container_id, record.diff_ids)
         undo.callback(ctx.snapshots.remove, container_id)
         trace.point("create.folder")
         folder = ctx.folder(container_id)
@@ -88,19 +105,16 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
         await ctx.insert(container)
         undo.pop_all()
     ctx.table[container_id] = container
-    trace.point("create.done")
-    if child is not None:
-        _keep_for_a_while(container, child)
-    ctx.publish(container, "create")
-    return CreateResponse(id=container_id, warnings=warnings)
+    return container, child
 
 
-def _keep_for_a_while(container: Container, child: Child) -> None:
+def _keep_for_a_while(ctx: Containers, container: Container, child: Child) -> None:
     """A start that follows at once takes the blank child; later it costs memory for nothing."""
     container.child = child
 
     def expire() -> None:
         if container.child is child and container.state.status == "created" and not container.lock.locked():
+            ctx.networks.forget(container.id)
             container.let_go(child)
 
     asyncio.get_running_loop().call_later(KEEP_CHILD_S, expire)

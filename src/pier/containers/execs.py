@@ -1,11 +1,11 @@
 """Execs: further processes in a running container."""
 
 import asyncio
+import contextlib
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
@@ -38,7 +38,7 @@ class Exec:
     exit_code: int | None = None
     pid: int = 0
     child: Child | None = None
-    begun_ns: int = 0
+    starting: asyncio.Lock = field(default_factory=asyncio.Lock)  # its end is looked at only when its start is through
 
 
 def _find(ctx: Containers, exec_id: str) -> Exec:
@@ -87,7 +87,8 @@ async def start(ctx: Containers, exec_id: str, request: ExecStartRequest, hijack
     connection: Hijacked | None = None
     try:
         connection = await hijack() if hijack is not None else None
-        await _run(ctx, found, request, connection)
+        async with found.starting:
+            await _run(ctx, found, request, connection)
     except (PierError, ConnectionError, OSError) as problem:
         found.running = False
         found.exit_code = problem.exit_code if isinstance(problem, StartFailed) else 126
@@ -113,8 +114,15 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
         undo.callback(child.discard)
         io = fifos.make(ctx.exec_root, found.id, stdin=wanted.attach_stdin, terminal=terminal)
         undo.callback(io.remove)
+        ends = undo.enter_context(contextlib.closing(io.open()))  # who opens a FIFO waits for the other end
         size = request.console_size or wanted.console_size or [0, 0]
         steps = execspec.build(ctx, container, wanted, found.command, io, size)
+        trace.point("exec.run")
+        found.child = child
+        try:
+            await asyncio.wait_for(child.run(steps.encode(), [container.child.pidfd]), START_PATIENCE_S)
+        except TimeoutError:
+            raise Internal(f"the exec did not start within {START_PATIENCE_S} s") from None
         if connection is not None:
             handle = await ctx.pump.attach(
                 found.id,
@@ -127,18 +135,12 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
                 initial=connection.initial,
             )
             handle.done.add_done_callback(lambda done: _detached(ctx, found, done))
-        if not terminal:
-            await streams.open_fifos(ctx, found.id, io, None, True)
-        undo.push_async_callback(ctx.pump.close, found.id)
-        trace.point("exec.run")
-        found.begun_ns, found.child = time.time_ns(), child
-        try:
-            await asyncio.wait_for(child.run(steps.encode(), [container.child.pidfd]), START_PATIENCE_S)
-        except TimeoutError:
-            raise Internal(f"the exec did not start within {START_PATIENCE_S} s") from None
         if terminal:
             await streams.open_console(ctx, found.id, child.console_fd, None, True)
+        else:
+            await ctx.pump.open(found.id, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, log=None, stdin_once=True)
         undo.pop_all()
+        ends.close()
     found.pid = child.pid
     ctx.publish(container, f"exec_start: {' '.join(found.command)}", execID=found.id)
 
@@ -147,6 +149,8 @@ async def ended(ctx: Containers, exit: Exit) -> None:
     """Record the end of an exec; its client sees the end of its streams after that, so that inspect has the code."""
     found = ctx.execs.get(exit.key)
     if isinstance(found, Exec):
+        async with found.starting:
+            pass
         was_running = found.running and found.pid
         if found.exit_code is None:
             found.exit_code = exit.code

@@ -3,7 +3,7 @@
 from pier.api.models.execs import ExecCreateRequest
 from pier.containers import security
 from pier.containers.record import Container
-from pier.containers.spec import environment
+from pier.containers.spec import environment, rlimits
 from pier.containers.table import Containers
 from pier.logs.fifos import Fifos
 from pier.oci.runtime_spec import Process
@@ -28,6 +28,7 @@ def build(ctx: Containers, container: Container, wanted: ExecCreateRequest, comm
         env=_environment(container, wanted),
         cwd=wanted.working_dir or record.config.working_dir or "/",
         capabilities=defaults.capability_sets(names),
+        rlimits=rlimits(host),
         no_new_privileges=options.no_new_privileges,
         apparmor_profile=ctx.profiles.apparmor(options, privileged),
         oom_score_adj=host.oom_score_adj,

@@ -67,6 +67,7 @@ async def erase(ctx: Containers, container: Container) -> None:
 
 
 async def _clear(ctx: Containers, container: Container) -> None:
+    ctx.networks.forget(container.id)
     if container.child is not None:
         container.let_go(container.child)
     await streams.close(ctx, container.id)

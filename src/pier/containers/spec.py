@@ -254,8 +254,6 @@ def _mounts(record: Record, bound: Bound, kinds: frozenset[str]) -> tuple[Mount,
             continue
         if mount.destination == "/dev/shm":
             found.append(_shm(mount, host))
-        elif mount.destination == "/dev/mqueue" and "ipc" not in kinds:
-            found.append(Mount(destination="/dev/mqueue", type="bind", source="/dev/mqueue", options=("rbind", "nosuid", "noexec", "nodev")))
         else:
             found.append(mount)
     for name, path in (("resolv.conf", bound.resolv_conf), ("hostname", bound.hostname), ("hosts", bound.hosts)):

@@ -24,7 +24,7 @@ async def begin(ctx: Containers, name: str, condition: str) -> Awaitable[WaitRes
     container = ctx.find(name)
     future: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
     if condition == "not-running" and not (container.state.running or container.state.restarting):
-        future.set_result((container.state.exit_code, container.state.error))
+        future.set_result((container.state.exit_code, ""))
     else:
         container.waiters.append((condition, future))
         future.add_done_callback(lambda done: _forget(container, done))
@@ -48,14 +48,14 @@ def tell_removed(container: Container) -> None:
     """Answer every waiter: the container is gone."""
     for _, future in list(container.waiters):
         if not future.done():
-            future.set_result((container.state.exit_code, container.state.error))
+            future.set_result((container.state.exit_code, ""))
 
 
 def tell_failed_start(container: Container) -> None:
-    """Answer waiters of a run that never came to be, with the error."""
+    """Answer waiters of a run that never came to be: with its exit code; the error is the answer of the start."""
     for condition, future in list(container.waiters):
         if not future.done() and condition != "removed":
-            future.set_result((container.state.exit_code, container.state.error))
+            future.set_result((container.state.exit_code, ""))
 
 
 def _forget(container: Container, done: "asyncio.Future[tuple[int, str]]") -> None:

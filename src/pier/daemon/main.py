@@ -44,7 +44,7 @@ from pier.images import schema as images_schema
 from pier.logs.client import Pump
 from pier.networks import NetworkConfig, Networks
 from pier.networks import schema as networks_schema
-from pier.runtime import facts
+from pier.runtime import apparmor, facts
 from pier.runtime.supervisor import Supervisor
 from pier.snapshots import Snapshots
 from pier.store import Store
@@ -202,7 +202,7 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
             init_path=find_init(config.init_path),
         ),
         machine=Machine.read(),
-        profiles=Profiles(host.machine, host.kernel, apparmor_default="", seccomp_available=host.has(facts.SECCOMP)),
+        profiles=Profiles(host.machine, host.kernel, apparmor_default=load_apparmor(host), seccomp_available=host.has(facts.SECCOMP)),
     )
     relay.containers = containers
     engine = Engine(
@@ -293,6 +293,18 @@ def dump_tasks() -> None:
         frames = task.get_stack(limit=4)
         where = " < ".join(f"{Path(f.f_code.co_filename).name}:{f.f_lineno} {f.f_code.co_name}" for f in reversed(frames))
         _log.info("task %s: %s", task.get_name(), where or "done")
+
+
+def load_apparmor(host: facts.HostFacts) -> str:
+    """The name of the profile that containers get; "" where AppArmor is off, or its profile cannot be loaded (which is logged)."""
+    if not host.has(facts.APPARMOR):
+        return ""
+    try:
+        apparmor.load()
+    except PierError as error:
+        _log.warning("%s: containers run without an AppArmor profile", error)
+        return ""
+    return apparmor.NAME
 
 
 def daemon_id(data_root: Path) -> str:

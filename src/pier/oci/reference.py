@@ -2,12 +2,11 @@
 
 The grammar is that of the distribution project's reference package; so are the error texts, which clients show and match.
 A short ("familiar") name means a repository on the default registry: `busybox` is `library/busybox` there, `user/app` is `user/app`.
-In Pier that registry has the empty domain: which host serves it is the registry client's business, not the name's. Spellings of
-it that are to be taken for the empty domain are given once with `fold_domains`.
+In Pier that registry has the empty domain: which host serves it is the registry client's business, not the name's. Clients that
+normalise names themselves spell it out (`docker tag` sends `docker.io/library/x`); both spellings are folded.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pier.errors import Invalid
@@ -28,13 +27,7 @@ _PATH_ONLY = re.compile(rf"({_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?")
 _TAG_ONLY = re.compile(_TAG)
 _HEX64 = re.compile(r"[a-f0-9]{64}")
 
-_folded: set[str] = set()
-
-
-def fold_domains(domains: Iterable[str]) -> None:
-    """Take these domains for the default registry from now on: `<domain>/library/x` and `x` are then one name. Called once, at start."""
-    _folded.clear()
-    _folded.update(domains)
+DEFAULT_DOMAINS = frozenset({"docker.io", "index.docker.io"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +128,7 @@ def _split_domain(text: str) -> tuple[str, str]:
     if not slash:
         return "", OFFICIAL_PREFIX + text
     if first == "localhost" or "." in first or ":" in first or first.lower() != first:
-        if first not in _folded:
+        if first not in DEFAULT_DOMAINS:
             return first, rest
         text = rest
     return "", text if "/" in text else OFFICIAL_PREFIX + text

@@ -74,16 +74,12 @@ def test_ids_and_names_are_told_apart() -> None:
     assert shown(DIGEST) == DIGEST
 
 
-def test_a_spelling_of_the_default_registry_is_folded_once_it_is_known() -> None:
-    assert parse("registry.example/library/busybox").domain == "registry.example"
-    reference.fold_domains(["registry.example"])
-    try:
-        assert parse("registry.example/library/busybox:1") == parse("busybox:1")
-        assert parse("registry.example/busybox") == parse("busybox")
-        assert parse("registry.example/user/app") == parse("user/app")
-        assert parse("other.example/library/busybox").domain == "other.example"
-    finally:
-        reference.fold_domains(())
+@pytest.mark.parametrize("domain", ["docker.io", "index.docker.io"])
+def test_the_default_registry_spelled_out_is_the_short_name(domain: str) -> None:
+    assert parse(f"{domain}/library/busybox:1") == parse("busybox:1")
+    assert parse(f"{domain}/busybox") == parse("busybox")
+    assert parse(f"{domain}/user/app") == parse("user/app")
+    assert parse("other.example/library/busybox").domain == "other.example"
 
 
 def test_with_tag_refuses_what_is_no_tag() -> None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pier.api.models.containers import CreateRequest
+from pier.api.models.containers import CreateRequest, HostConfig
 from pier.containers import create as _create
 from pier.containers import inspect as _inspect
 from pier.containers import kill as _kill
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pier.daemon.engine import Engine
     from pier.daemon.router import Route
 
+READS_JSON_FILE_ONLY = "docker-sdk-python"
+"""docker-py's `containers.run` gives no output unless the log driver is json-file or journald: what it makes gets that by default."""
+
 
 async def list_containers(request: Request, engine: "Engine") -> Answer:
     """GET /containers/json."""
@@ -38,6 +41,9 @@ async def create(request: Request, engine: "Engine") -> Answer:
     """POST /containers/create."""
     body = await request.json(CreateRequest)
     adapt_create(body, request.version)
+    if request.headers.get("user-agent", "").startswith(READS_JSON_FILE_ONLY):
+        body.host_config = body.host_config or HostConfig()
+        body.host_config.log_config.type = body.host_config.log_config.type or "json-file"
     name, platform = request.query.get("name"), request.query.get("platform")
     # the platform parameter came with API 1.41
     return json(await _create.create(engine.containers, body, name or None, (platform or None) if request.version >= (1, 41) else None), 201)
