@@ -146,12 +146,12 @@ def _serve() -> None:
         result["code"] = os.waitstatus_to_exitcode(status)
 
     flags = namespaces.flags_of(tuple(request["namespaces"]))
-    pid, fd, _ = start(request["plan"], flags, request["fds"])
+    pid, fd, pidfd = start(request["plan"], flags, request["fds"])
     if request["execs"] and not result["failed"]:
         spaces = {kind: namespaces.open_namespace(pid, kind) for kind in ("cgroup", "ipc", "uts", "network", "mount", "pid")}
         for encoded in request["execs"]:
             namespaces.setns(spaces["pid"], namespaces.CLONE_NEWPID)
-            exec_pid, exec_fd, _ = start(encoded, 0, [spaces[kind] for kind in ("cgroup", "ipc", "uts", "network", "mount")])
+            exec_pid, exec_fd, _ = start(encoded, 0, [*(spaces[kind] for kind in ("cgroup", "ipc", "uts", "network", "mount")), pidfd])
             drain(exec_fd, exec_pid)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

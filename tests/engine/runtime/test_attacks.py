@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -171,3 +172,34 @@ def test_setuid_files_give_nothing_with_no_new_privileges(run_container: Run, ro
     words = ("/setuid/su", "-c", "id")
     assert "must be suid" not in run_container(*words, user="1000").output  # it works, so the next line says something
     assert "must be suid" in run_container(*words, user="1000", change=lambda spec: process(spec, no_new_privileges=True)).output
+
+
+SWAPPER = """
+import os, sys
+os.chdir(sys.argv[1])
+while True:
+    for old, new in (("target", "aside"), ("link", "target"), ("target", "link"), ("aside", "target")):
+        try:
+            os.rename(old, new)
+        except OSError:
+            pass  # the container made something in between
+"""
+
+
+def test_a_mount_target_that_a_sharing_container_swaps_while_starting(run_container: Run, tmp_path: Path) -> None:
+    shared, canary, source = tmp_path / "shared", tmp_path / "canary", tmp_path / "source"
+    for folder in (shared, canary, source, shared / "target"):
+        folder.mkdir()
+    (shared / "link").symlink_to(f"../../../../../../..{canary}")
+    swapper = subprocess.Popen([sys.executable, "-I", "-c", SWAPPER, str(shared)], stderr=subprocess.DEVNULL)
+    try:
+        mounts = (
+            Mount(destination="/vol", type="bind", source=str(shared), options=("rbind",)),
+            Mount(destination="/vol/target/deep/er", type="bind", source=str(source), options=("bind",)),
+        )
+        outcomes = [run_container("true", mounts=mounts) for _ in range(6)]
+    finally:
+        swapper.kill()
+        swapper.wait()
+    assert list(canary.iterdir()) == []
+    assert all(outcome.failed is None or outcome.failed["step"] == "bind" for outcome in outcomes), outcomes

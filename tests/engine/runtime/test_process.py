@@ -183,13 +183,13 @@ def test_an_init_of_the_host_is_bound_and_gets_the_command(run_container: Run, t
     assert stat.S_IMODE(init.stat().st_mode) == 0o755
 
 
-def exec_of(host: facts.HostFacts, *args: str, user: str = "", cwd: str = "/", terminal: bool = False) -> planning.Plan:
+def exec_of(host: facts.HostFacts, *args: str, user: str = "", cwd: str = "/", terminal: bool = False, by_pidfd: bool = False) -> planning.Plan:
     """An exec's plan with the default capabilities and profile; the launcher hands over the namespaces in this order."""
     spec = defaults.default_spec(host, args)
     kinds = ("cgroup", "ipc", "uts", "network", "mount")
     extras = planning.ExecExtras(
         user=user,
-        join={kind: index for index, kind in enumerate(kinds)},
+        join={kind: 5 if by_pidfd else index for index, kind in enumerate(kinds)},
         seccomp=spec.linux.seccomp,
         stdio=planning.StdioSetup(terminal=terminal, rows=5, cols=6),
     )
@@ -208,10 +208,12 @@ def test_an_exec_is_in_the_container_with_its_locks(run_container: Run, host: fa
             exec_of(host, "sh", "-c", "id -u; pwd; for n in 0 1 2 3 4 5 6 7 8 9; "
                 "do [ -L /proc/$$/fd/$n ] && echo -n $n; done; echo", user="alice", cwd="/tmp"),
             exec_of(host, "sh", "-c", "tty; stty size", terminal=True),
+            exec_of(host, "hostname", by_pidfd=True),
         ),
     )  # fmt: skip
     assert outcome.output.split() == [
-        "inside", "from", "one", "/bin/busybox", "CapEff:", "00000000a80425fb", "Seccomp:", "2", "/", "1000", "/tmp", "012", "/dev/pts/0", "5", "6",
+        "inside", "from", "one", "/bin/busybox", "CapEff:", "00000000a80425fb", "Seccomp:", "2", "/", "1000", "/tmp", "012",
+        "/dev/pts/0", "5", "6", "inside",
     ], outcome  # fmt: skip
 
 
