@@ -51,15 +51,12 @@ def _run(args: list[str], environ: "Any") -> int:
     else:
         from pier.cli.help import GLOBAL_FLAGS, GLOBAL_LATER
 
-        wants_help = False
         try:
             options, rest = flag_parser.parse(args, GLOBAL_FLAGS, interspersed=False, later=GLOBAL_LATER, parsers={"log-level": _log_level})
         except flag_parser.HelpWanted:
-            wants_help, rest = True, []
+            return _top_help(Cli(environ))
         except flag_parser.FlagError as error:
             return fail(f"{error}\n\nUsage:  pier [OPTIONS] COMMAND [ARG...]\n\nRun 'pier --help' for more information", EXIT_USAGE)
-        if wants_help:
-            return _top_help(Cli(environ))
         cli = Cli(environ, options.text("config"), options.text("host"), options.text("context"), options.flag("debug"))
         if options.flag("version") and not rest:
             from pier.cli.session import VERSION

@@ -226,7 +226,7 @@ def _verb(verb: str, flags: str, precision: "int | None", value: "Any") -> str:
         if verb in "xX":
             text = shown.encode().hex()
             return text.upper() if verb == "X" else text
-    if whole and verb in "dboxXcqU":
+    if isinstance(value, int) and whole and verb in "dboxXcqU":
         forms = {"d": "d", "b": "b", "o": "o", "x": "x", "X": "X"}
         if verb in forms:
             return format(value, ("+" if "+" in flags else "") + ("#" if "#" in flags and verb in "xX" else "") + forms[verb])
