@@ -48,14 +48,6 @@ def mask(names: "tuple[str, ...] | list[str] | frozenset[str]") -> int:
     return bits
 
 
-def last_known() -> int:
-    """The highest capability that this kernel knows."""
-    number = len(NAMES) - 1
-    while number > 0 and not bounding_has(number):
-        number -= 1
-    return number
-
-
 def bounding_has(number: int) -> bool:
     """Whether the bounding set has the capability; False also for one that the kernel does not know."""
     try:

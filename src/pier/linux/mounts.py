@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pier.linux.syscalls import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, call, path_bytes
 
 # mount(2) flags
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS, MS_REMOUNT = 1, 2, 4, 8, 16, 32
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_NOATIME, MS_BIND, MS_MOVE, MS_REC = 0x400, 0x1000, 0x2000, 0x4000
 MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
 MS_RELATIME, MS_STRICTATIME = 1 << 21, 1 << 24
@@ -83,7 +83,8 @@ def new_filesystem(kind: str, options: Mapping[str, str | None] | Iterable[tuple
     """A detached mount of a new superblock: options in order, None for a flag. Raises OSError with the kernel's own message as file name."""
     context = fsopen(kind)
     try:
-        for key, value in options.items() if isinstance(options, Mapping) else options:
+        pairs: Iterable[tuple[str, str | None]] = options.items() if isinstance(options, Mapping) else options
+        for key, value in pairs:
             if value is None:
                 set_flag(context, key)
             else:

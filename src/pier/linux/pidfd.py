@@ -1,4 +1,4 @@
-"""pidfd_open(2), pidfd_send_signal(2), pidfd_getfd(2) and the PIDFD_GET_INFO ioctl."""
+"""pidfd_open(2), pidfd_send_signal(2) and the PIDFD_GET_INFO ioctl."""
 
 import ctypes
 import errno
@@ -41,11 +41,6 @@ def pidfd_open(pid: int, flags: int = 0) -> int:
 def send_signal(pidfd: int, signal: int, flags: int = 0) -> None:
     """Send a signal to the process that the descriptor means, and to no other. Raises OSError (ESRCH: it is gone)."""
     call("pidfd_send_signal", pidfd, signal, None, flags)
-
-
-def get_fd(pidfd: int, fd: int) -> int:
-    """A duplicate, close-on-exec, of another process's descriptor. Raises OSError (EPERM, EBADF)."""
-    return call("pidfd_getfd", pidfd, fd, 0)
 
 
 def exit_status(pidfd: int) -> int | None:

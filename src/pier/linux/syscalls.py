@@ -29,23 +29,19 @@ _NUMBERS = {  # name: (x86-64, arm64)
     "umount2": (166, 39),
     "keyctl": (250, 219),
     "unshare": (272, 97),
-    "execveat": (322, 281),
     "setns": (308, 268),
     "seccomp": (317, 277),
     "bpf": (321, 280),
-    "statx": (332, 291),
     "pidfd_send_signal": (424, 424),
     "open_tree": (428, 428),
     "move_mount": (429, 429),
     "fsopen": (430, 430),
     "fsconfig": (431, 431),
     "fsmount": (432, 432),
-    "fspick": (433, 433),
     "pidfd_open": (434, 434),
     "clone3": (435, 435),
     "close_range": (436, 436),
     "openat2": (437, 437),
-    "pidfd_getfd": (438, 438),
     "mount_setattr": (442, 442),
 }
 if MACHINE not in ("x86_64", "aarch64"):
@@ -55,7 +51,6 @@ NR = {name: numbers[MACHINE == "aarch64"] for name, numbers in _NUMBERS.items()}
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
-AT_SYMLINK_NOFOLLOW = 0x100
 
 
 def call(name: str, *arguments: object, path: str | None = None) -> int:

@@ -21,12 +21,6 @@ def set_size(fd: int, rows: int, columns: int) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
-def get_size(fd: int) -> tuple[int, int]:
-    """(rows, columns) of a terminal. Raises OSError(ENOTTY)."""
-    rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
-    return rows, columns
-
-
 def make_controlling(fd: int) -> None:
     """Make it the controlling terminal of this session's leader. Raises OSError."""
     fcntl.ioctl(fd, termios.TIOCSCTTY, 0)

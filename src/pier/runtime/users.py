@@ -46,12 +46,6 @@ def resolve(user: str, extra_groups: "tuple[str, ...] | list[str]", passwd: byte
     return Identity(uid, gid, tuple(dict.fromkeys(groups)), home or "/")
 
 
-def home_of(uid: int, passwd: bytes) -> str:
-    """The home folder of a number, "/" for nobody's."""
-    entry = _user_entry(str(uid), passwd)
-    return (entry[3] if entry else "") or "/"
-
-
 def _group_id(text: str, group: bytes) -> int:
     for name, gid, _ in _groups(group):
         if name == text or str(gid) == text:
