@@ -79,12 +79,20 @@ def messages(context_fd: int) -> list[str]:
             return found
 
 
-def new_filesystem(kind: str, options: Mapping[str, str | None] | Iterable[tuple[str, str | None]] = (), attributes: int = 0) -> int:
+Options = Mapping[str, str | None] | Iterable[tuple[str, str | None]]
+
+
+def _pairs(options: Options) -> list[tuple[str, str | None]]:
+    if isinstance(options, Mapping):
+        return [(str(key), value) for key, value in options.items()]
+    return list(options)
+
+
+def new_filesystem(kind: str, options: Options = (), attributes: int = 0) -> int:
     """A detached mount of a new superblock: options in order, None for a flag. Raises OSError with the kernel's own message as file name."""
     context = fsopen(kind)
     try:
-        pairs: Iterable[tuple[str, str | None]] = options.items() if isinstance(options, Mapping) else options
-        for key, value in pairs:
+        for key, value in _pairs(options):
             if value is None:
                 set_flag(context, key)
             else:
