@@ -65,6 +65,7 @@ def entries(ctx: Containers, container: Container, options: LogsOptions) -> "Asy
         until_ns=options.until_ns,
         tail=options.tail,
         follow=options.follow,
+        lines=options.timestamps,
         running=lambda: (container.state.running or container.state.restarting) and not container.removed,
     )
 

@@ -3,7 +3,7 @@
 import os
 import select
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from pier.errors import PierError
 from pier.ipc.channel import Message
@@ -16,9 +16,13 @@ Handler = Callable[[int], None]
 
 
 class Loop:
-    """Polls for a subclass, which carries out requests (`answer`) and waits for things (`timed`, `tick`)."""
+    """Polls for a subclass, which carries out requests (`answer`) and waits for things (`waiting`, `tick`)."""
 
-    timed: Collection[object] = ()
+    @property
+    def waiting(self) -> bool:
+        """Whether `tick` is to be called."""
+        return False
+
 
     def __init__(self, keeper: PolledChannel) -> None:
         self.keeper = keeper
@@ -38,7 +42,7 @@ class Loop:
         raise NotImplementedError
 
     def tick(self) -> None:
-        """Called every 50 ms or so while `timed` is not empty."""
+        """Called every 50 ms or so while `waiting`."""
         raise NotImplementedError
 
     def finish(self) -> None:
@@ -47,14 +51,14 @@ class Loop:
 
     def run(self) -> None:
         while not self.keeper.closed:
-            events = self.epoll.poll(_TICK_S if self.timed else None, 64)
+            events = self.epoll.poll(_TICK_S if self.waiting else None, 64)
             self.fresh.clear()
             self._control(events)
             for fd, mask in events:
                 handler = self.handlers.get(fd)
                 if handler and fd not in self.fresh:
                     handler(mask)
-            if self.timed:
+            if self.waiting:
                 self.tick()
             self._flush()
         self.finish()

@@ -45,6 +45,11 @@ class Pump(Loop):
         self.buffer = bytearray(READ_BYTES)
         self.view = memoryview(self.buffer)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a session has something to wait for."""
+        return bool(self.timed)
+
     def tick(self) -> None:
         """Every 50 ms while a session has something to wait for."""
         for session in list(self.timed):

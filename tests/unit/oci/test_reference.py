@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pier.errors import Invalid
-from pier.oci import reference
 from pier.oci.reference import Reference, from_key, key_of, parse, parse_any, shown
 
 HEX = "0123456789abcdef" * 4
