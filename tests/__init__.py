@@ -1,1 +1,1 @@
-"""Pier's tests; docs/testing.md says what lies where and what each needs."""
+"""Pier's tests; CONTRIBUTING.md says what lies where and what each needs."""
