@@ -35,11 +35,11 @@ def configure(fail: str = "", trace_file: str = "") -> None:
     active = bool(_armed) or _log_fd >= 0
 
 
-def reopen() -> None:
-    """After closing every descriptor in a new process: the log's number may mean something else by now; $PIER_TRACE is opened again."""
+def reopen(again: bool = True) -> None:
+    """After closing every descriptor in a new process: the log's number may mean something else by now; $PIER_TRACE is opened again or left."""
     global _log_fd
     if _log_fd >= 0:
-        path = os.environ.get("PIER_TRACE", "")
+        path = os.environ.get("PIER_TRACE", "") if again else ""
         _log_fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600) if path else -1
 
 

@@ -116,11 +116,14 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
         undo.callback(io.remove)
         ends = undo.enter_context(contextlib.closing(io.open()))  # who opens a FIFO waits for the other end
         size = request.console_size or wanted.console_size or [0, 0]
-        steps = execspec.build(ctx, container, wanted, found.command, io, size)
+        inside = undo.enter_context(contextlib.closing(io.open_inside()))
+        handed = [fd for fd in inside if fd >= 0]
+        places = [handed.index(fd) if fd >= 0 else None for fd in inside]
+        steps = execspec.build(ctx, container, wanted, found.command, places, size)
         trace.point("exec.run")
         found.child = child
         try:
-            await asyncio.wait_for(child.run(steps.encode(), [container.child.pidfd]), START_PATIENCE_S)
+            await asyncio.wait_for(child.run(steps.encode(), handed), START_PATIENCE_S)
         except TimeoutError:
             raise Internal(f"the exec did not start within {START_PATIENCE_S} s") from None
         if connection is not None:
@@ -141,6 +144,7 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
             await ctx.pump.open(found.id, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, log=None, stdin_once=True)
         undo.pop_all()
         ends.close()
+        inside.close()
     found.pid = child.pid
     ctx.publish(container, f"exec_start: {' '.join(found.command)}", execID=found.id)
 

@@ -5,17 +5,15 @@ from pier.containers import security
 from pier.containers.record import Container
 from pier.containers.spec import environment, rlimits
 from pier.containers.table import Containers
-from pier.logs.fifos import Fifos
 from pier.oci.runtime_spec import Process
 from pier.runtime import defaults
 from pier.runtime.plan import ExecExtras, Plan, StdioSetup, exec_plan
 
-_JOINED = ("cgroup", "ipc", "uts", "network", "mount")
 
+def build(ctx: Containers, container: Container, wanted: ExecCreateRequest, command: list[str], streams: list[int | None], size: list[int]) -> Plan:
+    """The plan of an exec, whose child is born in all of the container's namespaces and sees nothing of the host.
 
-def build(ctx: Containers, container: Container, wanted: ExecCreateRequest, command: list[str], io: Fifos, size: list[int]) -> Plan:
-    """The plan of an exec; descriptor 0 handed over with it is the container's pidfd, by which all namespaces are joined.
-
+    `streams` are the places of stdin, stdout and stderr among the descriptors that are handed over with the plan;
     `size` is rows and columns of its terminal. Raises Invalid.
     """
     record, host = container.record, container.record.host
@@ -35,10 +33,10 @@ def build(ctx: Containers, container: Container, wanted: ExecCreateRequest, comm
     )
     rows, columns = size if len(size) == 2 else (0, 0)
     extras = ExecExtras(
-        stdio=StdioSetup(terminal=wanted.tty, rows=rows, cols=columns, stdin=io.stdin, stdout=io.stdout, stderr=io.stderr),
+        stdio=StdioSetup(terminal=wanted.tty, rows=rows, cols=columns, stdin=streams[0], stdout=streams[1], stderr=streams[2]),
         user=wanted.user or record.config.user,
         groups=tuple(host.group_add or ()) if not wanted.user else (),
-        join=dict.fromkeys(_JOINED, 0),
+        keyring=container.id,
         seccomp=ctx.profiles.seccomp(options, privileged, names),
     )
     return exec_plan(process, extras, ctx.facts)

@@ -126,6 +126,7 @@ def extras(record: Record, root: RootMount, network: NetworkSetup | None, stdio:
         init=init if record.host.init is True else None,
         join=joins,
         create_workdir=True,
+        keyring=record.id,
     )
 
 

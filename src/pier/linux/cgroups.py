@@ -118,6 +118,18 @@ class CgroupLayout(NamedTuple):
         for tree in self.hierarchies:
             _write(f"{tree.folder}/{self.parent}/{_checked(id)}/cgroup.procs", str(pid))
 
+    def open_procs(self, id: str) -> list[int]:
+        """Descriptors of `cgroup.procs` of each cgroup of `id`: a process that writes 0 joins, from wherever it is. Raises OSError."""
+        fds: list[int] = []
+        try:
+            for tree in self.hierarchies:
+                fds.append(os.open(f"{tree.folder}/{self.parent}/{_checked(id)}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+        except OSError:
+            for fd in fds:
+                os.close(fd)
+            raise
+        return fds
+
     def remove(self, id: str) -> bool:
         """Remove the cgroups of `id` and those that the container made below. False where a process is still in one (EBUSY)."""
         gone = True

@@ -47,6 +47,20 @@ class Fifos(NamedTuple):
             raise
         return Ends(*fds)
 
+    def open_inside(self) -> Ends:
+        """Open the ends of a process that cannot see the paths, as its child would: blocking, output O_RDWR. Raises OSError.
+
+        Open Pier's ends first: a reader of stdin is told the end of a FIFO that nobody writes to.
+        """
+        fds: list[int] = []
+        try:
+            for path, mode in ((self.stdin, os.O_RDONLY), (self.stdout, os.O_RDWR), (self.stderr, os.O_RDWR)):
+                fds.append(os.open(path, mode | os.O_CLOEXEC | os.O_NOFOLLOW) if path else -1)
+        except OSError:
+            Ends(*fds, *([-1] * (3 - len(fds)))).close()
+            raise
+        return Ends(*fds)
+
     def remove(self) -> None:
         """Remove the folder; harmless when it is gone."""
         shutil.rmtree(self.folder, ignore_errors=True)

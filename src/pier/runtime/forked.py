@@ -34,12 +34,15 @@ def fork(name: str, entry: Entry, theirs: socket.socket, oom_score_adj: int) -> 
     return pid
 
 
-def keep_only(fd: int) -> int:
-    """Make `fd` descriptor 3 and close every other above stdio; objects that owned one must never be finalised."""
+def keep_only(fd: int, traced: bool = True) -> int:
+    """Make `fd` descriptor 3 and close every other above stdio; objects that owned one must never be finalised.
+
+    `traced` opens the trace log again, where there is one; it is not for a process that is in a container's root already.
+    """
     if fd != _CHANNEL_FD:
         os.dup2(fd, _CHANNEL_FD, inheritable=False)
     os.closerange(_CHANNEL_FD + 1, max(65536, os.sysconf("SC_OPEN_MAX")))
-    trace.reopen()
+    trace.reopen(traced)
     return _CHANNEL_FD
 
 

@@ -4,7 +4,7 @@ Each child is the keeper's from birth (CLONE_PARENT), announced to it before the
 the daemon over a socket of its own. Requests of the daemon:
   reserve {}                        -> {key, pid, start_time} + socket, pidfd, netns: a child of the default shape
   spawn {key, new, cgroup}          -> the same, of any shape; netns only where it is new
-  exec {key, container} + pidfd     -> {key, pid, start_time} + socket, pidfd: born in the container's pid namespace and cgroups
+  exec {key, container} + pidfd     -> {key, pid, start_time} + socket, pidfd: born in the container's namespaces, all of them
   ping; pool {size}; sweep {known}        -> {removed}: remove the cgroups of this instance that are empty and not known
 From the keeper: connect + socket, clean {key} + mntns.
 """
@@ -15,7 +15,7 @@ import secrets
 import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from pier import trace
@@ -25,9 +25,10 @@ from pier.ipc.polled import PolledChannel
 from pier.linux import namespaces, pidfd, processes
 from pier.linux.cgroups import CgroupLayout
 from pier.runtime import exits, forked, janitor
-from pier.runtime.shape import Shape
+from pier.runtime.shape import KINDS, Shape
 
 POOL_SIZE = 4
+_ALL = namespaces.flags_of(KINDS)
 _IDLE_S = 0.010
 _PRESSED_S = 5.0
 _MEMORY_FLOOR_KB = 128 * 1024
@@ -62,7 +63,7 @@ class Launcher:
         self.made: set[str] = set()  # whose cgroups this process made: a child joins its own a moment after its birth
         self.to_clean: list[tuple[str, list[int]]] = []
         self.janitor_pidfd = -1
-        self.own_pidns = namespaces.open_namespace(os.getpid(), "pid")
+        self.own_namespaces = [(namespaces.open_namespace(os.getpid(), kind), namespaces.FLAGS[kind]) for kind in KINDS]
         self.epoll = select.epoll()
         self.epoll.register(keeper.fileno(), select.EPOLLIN)
 
@@ -220,18 +221,30 @@ class Launcher:
             raise
 
     def _make_exec(self, key: str, container: str, container_pidfd: int) -> Newborn:
-        namespaces.setns(container_pidfd, namespaces.CLONE_NEWPID)  # for children only, pid_namespaces(7)
-        try:
-            return self._clone(key, Shape(()), container, False, False)
-        finally:
-            namespaces.setns(self.own_pidns, namespaces.CLONE_NEWPID)
+        """The launcher enters the container for the moment of the clone.
 
-    def _clone(self, key: str, shape: Shape, join: str | None, spare: bool, cgroup: bool) -> Newborn:
+        A child born in the pid namespace alone would show its processes, for a while, one with the host's mounts: with
+        CAP_SYS_PTRACE a way out (/proc/N/root). The launcher itself stays invisible: its own pid namespace does not change.
+        """
+        procs = self.layout.open_procs(container)
+        try:
+            return self._clone(key, Shape(()), None, False, False, procs, container_pidfd)
+        finally:
+            for fd in procs:
+                os.close(fd)
+
+    def _clone(self, key: str, shape: Shape, join: str | None, spare: bool, cgroup: bool, procs: Sequence[int] = (), inside: int = -1) -> Newborn:
         ours, theirs = pair()
         try:
-            pid, fd = processes.clone3(shape.clone_flags() | processes.CLONE_PARENT)
-            if pid == 0:
-                self._be_blank(theirs.fileno(), join, "cgroup" in shape.new)
+            if inside >= 0:
+                namespaces.setns(inside, _ALL)  # the pid namespace is for children only, pid_namespaces(7)
+            try:
+                pid, fd = processes.clone3(shape.clone_flags() | processes.CLONE_PARENT)
+                if pid == 0:
+                    self._be_blank(theirs.fileno(), join, "cgroup" in shape.new, procs)
+            finally:
+                if inside >= 0:
+                    self._come_back()
         except BaseException:
             ours.close()
             raise
@@ -257,12 +270,29 @@ class Launcher:
                 os.close(mntns)
         return child
 
-    def _be_blank(self, fd: int, join: str | None, own_cgroup_namespace: bool) -> NoReturn:
+    def _come_back(self) -> None:
+        """To the launcher's own namespaces; where that fails it ends, and the keeper forks another one."""
+        try:
+            for fd, flag in self.own_namespaces:
+                namespaces.setns(fd, flag)
+        except OSError as error:
+            say(f"cannot leave a container's namespaces: {error}")
+            os._exit(1)
+
+    def _be_blank(self, fd: int, join: str | None, own_cgroup_namespace: bool, procs: Sequence[int]) -> NoReturn:
         """In the child: nothing may return or raise into the launcher's frames, whose objects are not ours to finalise."""
         try:
-            fd = forked.keep_only(fd)
+            problem: OSError | None = None
+            try:
+                for each in procs:
+                    os.write(each, b"0")
+            except OSError as error:
+                problem = error
+            fd = forked.keep_only(fd, traced=not procs)  # $PIER_TRACE is a path of the host, not of a container's root
             processes.set_name("pier-blank")
             try:
+                if problem is not None:
+                    raise problem
                 if join is not None:
                     self.layout.join(join)
                 if own_cgroup_namespace:
