@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pier.api.models.containers import HostConfig
 from pier.containers.table import Containers
-from pier.errors import Conflict, NotFound
+from pier.errors import Conflict, Internal, NotFound
 from pier.linux import pidfd
 
 _KINDS = {"network": "net", "ipc": "ipc", "mount": "mnt"}
@@ -13,7 +13,7 @@ _KINDS = {"network": "net", "ipc": "ipc", "mount": "mnt"}
 
 @dataclass
 class Joins:
-    """Open namespace descriptors; `indexes` maps a kind to its place in `fds`."""
+    """Open namespace descriptors; `indexes` maps a kind to its place in `fds`, "mount" being the one whose /dev/shm is shared."""
 
     fds: list[int] = field(default_factory=list)
     indexes: dict[str, int] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Joins:
 def open_joins(ctx: Containers, host: HostConfig) -> Joins:
     """Open the namespaces that a container joins.
 
-    Raises NotFound (no such container), Conflict (it does not run). The pidfd is asked after the opening, so that a
+    Raises Internal (no such container, as Docker), Conflict (it does not run). The pidfd is asked after the opening, so that a
     reused pid is never joined.
     """
     joins = Joins()
@@ -40,13 +40,13 @@ def open_joins(ctx: Containers, host: HostConfig) -> Joins:
             try:
                 other = ctx.find(name)
             except NotFound as problem:
-                raise NotFound(f"joining {kind} namespace of container: {problem}") from None
+                raise Internal(f"joining {kind} namespace of container: {problem}") from None
             if not other.state.running or other.child is None:
                 raise Conflict(f"cannot join {kind} namespace of a non running container: container {other.name} is {other.state.status}")
             if kind == "ipc" and other.record.host.ipc_mode not in ("shareable", "host") and not other.record.host.ipc_mode.startswith("container:"):
                 raise Conflict(f"non-shareable IPC (hint: use IpcMode:shareable for the donor container): {other.name}")
             for wanted in (kind, "mount") if kind == "ipc" else (kind,):
-                joins.indexes["shm" if wanted == "mount" else wanted] = len(joins.fds)
+                joins.indexes[wanted] = len(joins.fds)
                 joins.fds.append(os.open(f"/proc/{other.state.pid}/ns/{_KINDS[wanted]}", os.O_RDONLY | os.O_CLOEXEC))
             pidfd.send_signal(other.child.pidfd, 0)
     except BaseException:

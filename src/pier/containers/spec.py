@@ -37,6 +37,7 @@ from pier.runtime.plan import Extras, NetworkSetup, RootMount, StdioSetup
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CPU_PERIOD_US = 100_000
+_SHM = "/dev/shm"
 UNLIMITED = 2**64 - 1
 _RLIMITS = {
     "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
@@ -117,6 +118,7 @@ def build(ctx: Containers, container: Container, root: RootMount, bound: Bound, 
 
 def extras(record: Record, root: RootMount, network: NetworkSetup | None, stdio: StdioSetup, joins: dict[str, int], init: str | None) -> Extras:
     """The extras of a container's plan."""
+    donor = joins.get("mount")
     return Extras(
         root=root,
         network=network,
@@ -124,9 +126,10 @@ def extras(record: Record, root: RootMount, network: NetworkSetup | None, stdio:
         user=record.config.user,
         groups=tuple(record.host.group_add or ()),
         init=init if record.host.init is True else None,
-        join=joins,
+        join={kind: index for kind, index in joins.items() if kind != "mount"},
         create_workdir=True,
         keyring=record.id,
+        borrowed={_SHM: donor} if donor is not None and _SHM not in _taken(record) else {},
     )
 
 
@@ -248,12 +251,12 @@ def _device_nodes(path: str, target: str) -> list[Device]:
 def _mounts(record: Record, bound: Bound, kinds: frozenset[str]) -> tuple[Mount, ...]:
     host = record.host
     tmpfs = dict(host.tmpfs) if host.tmpfs is not UNSET else {}
-    taken = {point.destination for point in record.mounts} | {os.path.normpath(target) for target in tmpfs}
+    taken = _taken(record)
     found: list[Mount] = []
     for mount in defaults.default_mounts(host.shm_size, host.privileged):
         if mount.destination in taken:
             continue
-        if mount.destination == "/dev/shm":
+        if mount.destination == _SHM:
             found.append(_shm(mount, host))
         else:
             found.append(mount)
@@ -282,11 +285,17 @@ def _mounts(record: Record, bound: Bound, kinds: frozenset[str]) -> tuple[Mount,
     return (*found, *sorted(wanted, key=lambda mount: mount.destination.count("/")))
 
 
+def _taken(record: Record) -> set[str]:
+    """Where a mount of the request takes the place of a default one."""
+    tmpfs = dict(record.host.tmpfs) if record.host.tmpfs is not UNSET else {}
+    return {point.destination for point in record.mounts} | {os.path.normpath(target) for target in tmpfs}
+
+
 def _shm(mount: Mount, host: HostConfig) -> Mount:
     if host.ipc_mode == "host":
         return Mount(destination="/dev/shm", type="bind", source="/dev/shm", options=("rbind", "nosuid", "nodev", "noexec"))
     if host.ipc_mode.startswith("container:"):
-        return Mount(destination="/dev/shm", type="join", source="shm", options=("nosuid", "nodev", "noexec"))
+        return Mount(destination=_SHM, type="bind", source=_SHM, options=("bind", "nosuid", "nodev", "noexec"))  # `Extras.borrowed`
     return mount
 
 

@@ -76,6 +76,7 @@ class Extras:
 
     `user` as given, resolved inside; `init`: None, "builtin" or "host:PATH"; `join`: namespace kind -> index of a descriptor;
     `sources`: mount destination -> index of a descriptor (a detached mount) that stands for the bind's source path;
+    `borrowed`: mount destination -> index of the descriptor of another container's mount namespace: its mount at the bind's source is shared;
     `keyring`: name of the session keyring that execs share ("" for a nameless one).
     """
 
@@ -88,6 +89,7 @@ class Extras:
     join: Mapping[str, int] = field(default_factory=dict)
     create_workdir: bool = True
     sources: Mapping[str, int] = field(default_factory=dict)
+    borrowed: Mapping[str, int] = field(default_factory=dict)
     keyring: str = ""
 
 
@@ -138,9 +140,12 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
         steps.append(Step("network", asdict(extras.network)))
     if linux.sysctl:
         steps.append(Step("sysctls", {"values": dict(linux.sysctl)}))
-    sources = bind_sources(spec, extras.sources, extras.init)
+    sources = bind_sources(spec, extras.sources, extras.borrowed, extras.init)
     if sources:
         steps.append(Step("open_sources", {"sources": sources}))
+    for mount in spec.mounts:
+        if mount.destination in extras.borrowed:
+            steps.append(Step("borrow", {"slot": mount.destination, "space": extras.borrowed[mount.destination], "path": mount.source}))
     steps += _root(extras.root, facts)
     steps += mount_steps(spec, extras.init, extras.stdio.terminal, facts)
     if extras.stdio.terminal:

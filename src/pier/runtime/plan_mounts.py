@@ -17,6 +17,7 @@ _DEV_LINKS = (
     ("/proc/self/fd/1", "stdout"),
     ("/proc/self/fd/2", "stderr"),
     ("pts/ptmx", "ptmx"),
+    ("/proc/kcore", "core"),
 )
 _NO_LINK = frozenset({"proc", "sysfs"})  # runc refuses links there since CVE-2019-19921
 
@@ -26,11 +27,14 @@ def is_bind(mount: Mount) -> bool:
     return mount.type == "bind" or "bind" in mount.options or "rbind" in mount.options
 
 
-def bind_sources(spec: Spec, handed: Mapping[str, int], init: str | None) -> list[list[Any]]:
-    """What to open before the host is left: [slot, path or index of a descriptor, with what is mounted below]. Raises Invalid."""
+def bind_sources(spec: Spec, handed: Mapping[str, int], borrowed: Mapping[str, int], init: str | None) -> list[list[Any]]:
+    """What to open before the host is left: [slot, path or index of a descriptor, with what is mounted below]. Raises Invalid.
+
+    What is `borrowed` comes from another container, by a step of its own.
+    """
     found: list[list[Any]] = []
     for mount in spec.mounts:
-        if is_bind(mount):
+        if is_bind(mount) and mount.destination not in borrowed:
             if mount.destination not in handed and not mount.source.startswith("/"):
                 raise Invalid(f"mount {mount.destination}: the source {mount.source!r} is not an absolute path")
             recursive = parse(mount.options, mount.destination).recursive_bind

@@ -197,12 +197,16 @@ def stay_as_init(state: State) -> None:
 
 
 def execute(state: State) -> None:
-    """Success is that nothing comes back."""
+    """Success is that nothing comes back. A file that the kernel cannot run has been started, as with runc: its own output tells why."""
     assert state.program is not None
     try:
         state.program.execute(state.path)
     except OSError as error:
-        raise program.explain(os.fsdecode(state.path), error) from None
+        why = program.explain(os.fsdecode(state.path), error)
+        if error.errno != errno.ENOEXEC:
+            raise why from None
+        os.write(2, f"{why}\n".encode())
+        os._exit(why.exit_code)
 
 
 _FIRST = (rlimits, apparmor, find_user, make_workdir, streams, bounding, become, enter_workdir, find_program)

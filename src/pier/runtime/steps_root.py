@@ -81,7 +81,10 @@ def oom_score_adj(state: State, value: int) -> None:
 
 def hostname(state: State, name: str, domain: str) -> None:
     """While CAP_SYS_ADMIN is ours."""
-    namespaces.set_hostname(name)
+    try:
+        namespaces.set_hostname(name)
+    except OSError as error:
+        raise StepFailed(f"sethostname: {(error.strerror or '').lower()}", error) from None
     if domain:
         namespaces.set_domainname(domain)
 
@@ -119,6 +122,33 @@ def open_sources(state: State, sources: list[list[Any]]) -> None:
                     error,
                 ) from None
         state.sources[slot] = (fd, stat.S_ISDIR(os.fstat(fd).st_mode))
+
+
+def borrow(state: State, slot: str, space: int, path: str) -> None:
+    """A mount of another container, cloned where it is attached: only who is in a mount namespace may. No link of its image is followed."""
+    home_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        namespaces.setns(state.fds[space], namespaces.CLONE_NEWNS)
+        try:
+            other_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                place_fd = paths.look_up(other_fd, path, no_links=True)
+            finally:
+                os.close(other_fd)
+            try:
+                state.sources[slot] = (mounts.clone_tree("", place_fd), stat.S_ISDIR(os.fstat(place_fd).st_mode))
+            finally:
+                os.close(place_fd)
+        finally:
+            namespaces.setns(home_fd, namespaces.CLONE_NEWNS)
+            os.fchdir(root_fd)  # setns moved us to the root of the namespace, which need not be the one we had
+            os.chroot(".")
+    except OSError as error:
+        raise StepFailed(f"share {path} of the other container: {error.strerror}", error, path=path) from None
+    finally:
+        os.close(home_fd)
+        os.close(root_fd)
 
 
 def overlay(state: State, lowers: list[str | int], upper: str, work: str) -> None:
@@ -243,5 +273,5 @@ def enter_root(state: State) -> None:
 
 
 _NAMESPACES = (open_streams, join, leave_host_propagation, keyring, private_proc, oom_score_adj, hostname, network, sysctls)
-_ROOT = (open_sources, overlay, overlay_by_scratch, overlay_by_options, attach_root, pivot, root_readonly, host_null, enter_root)
+_ROOT = (open_sources, borrow, overlay, overlay_by_scratch, overlay_by_options, attach_root, pivot, root_readonly, host_null, enter_root)
 STEPS: dict[str, Callable[..., None]] = {function.__name__: function for function in (*_NAMESPACES, *_ROOT)}

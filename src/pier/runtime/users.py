@@ -1,6 +1,7 @@
 """Who `--user` means, from the text of a container's own /etc/passwd and /etc/group: pure, and harmless on any bytes.
 
-The rules are Docker's: `user`, `uid`, `user:group`, `uid:gid`; a number need not be in the files, a name must.
+The rules are Docker's: `user`, `uid`, `user:group`, `uid:gid`; a number need not be in the files, a name must. The primary group
+is among the supplementary ones (CVE-2022-36109: what is denied to a group is denied to who left it for another).
 """
 
 from typing import NamedTuple
@@ -13,7 +14,7 @@ class UserError(Exception):
 
 
 class Identity(NamedTuple):
-    """What a process becomes. `home` is "/" for who is not in the file."""
+    """What a process becomes; `groups` begins with `gid`. `home` is "/" for who is not in the file."""
 
     uid: int
     gid: int
@@ -43,7 +44,7 @@ def resolve(user: str, extra_groups: "tuple[str, ...] | list[str]", passwd: byte
         groups = [entry_gid for _, entry_gid, members in _groups(group) if matched in members]
     for extra in extra_groups:
         groups.append(_group_id(extra, group))
-    return Identity(uid, gid, tuple(dict.fromkeys(groups)), home or "/")
+    return Identity(uid, gid, tuple(dict.fromkeys((gid, *groups))), home or "/")
 
 
 def _group_id(text: str, group: bytes) -> int:

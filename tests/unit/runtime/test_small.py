@@ -22,9 +22,9 @@ def test_no_bytes_of_a_container_break_the_lookup(user: str, groups: list[str], 
 
 
 def test_users() -> None:
-    assert users.resolve("web", ("adm",), PASSWD, GROUP) == (33, 33, (4,), "/var/www")
-    assert users.resolve("web:root", (), PASSWD, GROUP) == (33, 0, (), "/var/www")
-    assert users.resolve("", (), PASSWD, GROUP, (7, 8)) == (7, 8, (), "/")
+    assert users.resolve("web", ("adm",), PASSWD, GROUP) == (33, 33, (33, 4), "/var/www")
+    assert users.resolve("web:root", (), PASSWD, GROUP) == (33, 0, (0,), "/var/www")
+    assert users.resolve("", (), PASSWD, GROUP, (7, 8)) == (7, 8, (8,), "/")
     for user in ("bad", "broken", "٣", "-1", "web:alice"):
         with pytest.raises(users.UserError):
             users.resolve(user, (), PASSWD, GROUP)
