@@ -60,9 +60,16 @@ class LogFile:
         if self._size < size:
             os.ftruncate(self._fd, self._size)
 
-    def write(self, buffers: Sequence[bytes | memoryview], length: int, payload_bytes: int) -> bool:
-        """Append one record of `length` bytes, which carries `payload_bytes` of output; False where the disk did not take it."""
-        if self.limits.max_bytes > 0 and self._size and self._size + length > self.limits.max_bytes:
+    def is_full_for(self, length: int) -> bool:
+        """Whether a record of `length` bytes goes into a new file."""
+        return self.limits.max_bytes > 0 and self._size > 0 and self._size + length > self.limits.max_bytes
+
+    def write(self, buffers: Sequence[bytes | memoryview], length: int, payload_bytes: int, rotate: bool = True) -> bool:
+        """Append one record of `length` bytes, which carries `payload_bytes` of output; False where the disk did not take it.
+
+        Without `rotate` it goes into the file that is there, however full.
+        """
+        if rotate and self.is_full_for(length):
             self._rotate()
         try:
             written = os.writev(self._fd, buffers)

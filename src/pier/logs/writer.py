@@ -63,10 +63,11 @@ class CountingWriter:
 
 
 class LocalWriter:
-    """The driver `local`: a frame for each read."""
+    """The driver `local`: a frame for each read. A line that has begun in a file ends in it, so that rotation cuts none in two."""
 
     def __init__(self, file: LogFile) -> None:
         self._file = file
+        self._inside_line = {framing.STDOUT: False, framing.STDERR: False}
 
     @property
     def lost_bytes(self) -> int:
@@ -80,8 +81,19 @@ class LocalWriter:
         now = time.time_ns()
         if self._file.unnoted_bytes:
             self._note(now)
+        if not len(data):
+            return
+        if self._inside_line[stream] and self._file.is_full_for(len(data) + framing.OVERHEAD):
+            end = bytes(data[:PARTIAL_BYTES]).find(b"\n") + 1
+            if 0 < end < len(data):
+                self._frame(now, stream, data[:end], rotate=False)
+                data = data[end:]
+        self._frame(now, stream, data)
+        self._inside_line[stream] = data[-1] != 10
+
+    def _frame(self, now: int, stream: int, data: bytes | memoryview, rotate: bool = True) -> None:
         length = len(data)
-        self._file.write((framing.head(stream, now, length), data, framing.tail(stream, length)), length + framing.OVERHEAD, length)
+        self._file.write((framing.head(stream, now, length), data, framing.tail(stream, length)), length + framing.OVERHEAD, length, rotate)
 
     def flush(self) -> None:
         if self._file.unnoted_bytes:
