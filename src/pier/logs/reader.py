@@ -150,8 +150,8 @@ class _Cursor:
     def _following(self) -> tuple[str, int] | None:
         """The name and inode of the file after ours, of the oldest before the first; None where ours is the newest.
 
-        Ours is known by its inode; where it was compressed or removed since, the next one is the oldest with a later change,
-        since a compressed file keeps the time of the one it was made from.
+        Ours is known by its inode; where it was compressed or removed since, the next one is the oldest without an earlier change
+        but for its own compressed copy, which keeps the time.
         """
         if self._fd >= 0 and not self._packed:
             self._mtime = os.fstat(self._fd).st_mtime_ns
@@ -165,7 +165,10 @@ class _Cursor:
         for number, (_, inode, _) in enumerate(there):
             if inode == self._inode:
                 return there[number + 1][:2] if number + 1 < len(there) else None
-        return next(((name, inode) for name, inode, mtime in there if mtime > self._mtime), None)
+        later = [(name, inode) for name, inode, mtime in there if mtime >= self._mtime]
+        if later and later[0][0].endswith(".gz") and any(name == later[0][0] and mtime == self._mtime for name, _, mtime in there):
+            del later[0]  # ours itself, compressed; what follows it may have been written within the same tick of the clock
+        return later[0] if later else None
 
     async def _enter(self, name: str, inode: int = -1) -> None:
         """Go to the beginning of a file. Raises FileNotFoundError, also where the name means another file than `inode` by now."""
