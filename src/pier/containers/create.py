@@ -1,6 +1,7 @@
 """Creating a container: everything is checked before anything is touched; the row is the last thing to come."""
 
 import asyncio
+import ipaddress
 import os
 import secrets
 import shutil
@@ -17,13 +18,14 @@ from pier.containers import merge, mounts, names, unsupported, validate
 from pier.containers.record import Container, Record, State, encode
 from pier.containers.shapes import is_pooled
 from pier.containers.table import Containers
-from pier.errors import Invalid, NotFound
+from pier.errors import Invalid, NotFound, NotImplementedByPier
 from pier.images import Image
 from pier.oci import platform as platforms
 from pier.runtime import defaults
 from pier.runtime.supervisor import Child
 
 KEEP_CHILD_S = 10
+PREDEFINED = ("bridge", "host", "none")
 
 
 async def create(ctx: Containers, request: CreateRequest, name: str | None, platform: str | None) -> CreateResponse:
@@ -182,13 +184,28 @@ def _endpoints(request: CreateRequest, host: HostConfig) -> dict[str, EndpointSe
         raise Invalid(f"invalid config for network {host.network_mode}: invalid MAC address {mac}")
     if settings.ipam_config and host.network_mode in ("bridge", "host", "none"):
         config = settings.ipam_config
-        bad = [a for a in (getattr(config, "ipv4_address", ""), getattr(config, "ipv6_address", "")) if isinstance(a, str) and a]
-        if bad:
-            raise Invalid(
-                f"invalid config for network {host.network_mode}: invalid endpoint settings:\n"
-                "user specified IP address is supported on user defined networks only"
-            )
-    return {host.network_mode: msgspec.structs.replace(settings, mac_address=mac)}
+        asked = [("IPv4", getattr(config, "ipv4_address", "")), ("IPv6", getattr(config, "ipv6_address", ""))]
+        problems = ["user specified IP address is supported on user defined networks only"]
+        for family, address in asked:
+            if isinstance(address, str) and address and not _is_address(address):
+                problems += [f"invalid {family} address: {address}", f"no configured subnet or ip-range contain the IP address {address}"]
+        if any(isinstance(address, str) and address for _, address in asked):
+            told = problems[0] if len(problems) == 1 else "\n".join(f"* {problem}" for problem in problems)
+            raise Invalid(f"invalid config for network {host.network_mode}: invalid endpoint settings:\n{told}")
+    others = {name: further for name, further in given.items() if name not in (host.network_mode, "default")}
+    for name in others:
+        if name in PREDEFINED:  # any other name is looked for at the start, as in Docker
+            raise NotImplementedByPier(f"a container in two networks (NetworkingConfig.EndpointsConfig {name!r} beside {host.network_mode!r})")
+    first = {host.network_mode: msgspec.structs.replace(settings, mac_address=mac)}
+    return first | {name: further or EndpointSettings() for name, further in others.items()}
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_mac(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -17,7 +18,10 @@ from pier.containers.record import Container
 from pier.containers.table import Containers
 from pier.errors import Conflict, Internal, Invalid, NotFound, PierError
 from pier.http.message import Hijacked
+from pier.linux import paths, pidfd
 from pier.logs import fifos
+from pier.runtime import users
+from pier.runtime.child_state import READ_LIMIT_BYTES
 from pier.runtime.supervisor import Child, Exit, StartFailed
 
 KEEP_S = 300
@@ -62,11 +66,40 @@ async def create(ctx: Containers, name: str, request: ExecCreateRequest) -> str:
     detach.parse(request.detach_keys)
     if request.working_dir and not request.working_dir.startswith("/"):
         raise Invalid(f"the working directory '{request.working_dir}' is invalid, it needs to be an absolute path")
+    await _check_user(container, request.user)
     exec_id = secrets.token_hex(32)
     ctx.execs[exec_id] = Exec(exec_id, container, request, command)
     container.execs.add(exec_id)
     ctx.publish(container, f"exec_create: {' '.join(command)}", execID=exec_id)
     return exec_id
+
+
+async def _check_user(container: Container, user: str) -> None:
+    """Raise Invalid for names that the container's files do not have, as Docker does at create; the child looks them up again."""
+    if container.child is None or not any(part and not part.isdigit() for part in user.split(":")):
+        return
+
+    def look(pid: int, pidfd_: int) -> None:
+        root_fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            pidfd.send_signal(pidfd_, 0)  # no other process has that pid by now
+            users.resolve(user, (), _read(root_fd, "/etc/passwd"), _read(root_fd, "/etc/group"))
+        finally:
+            os.close(root_fd)
+
+    try:
+        await asyncio.to_thread(look, container.state.pid, container.child.pidfd)
+    except users.UserError as problem:
+        raise Invalid(str(problem)) from None
+    except OSError:
+        pass  # it ended, or has no such files: the start of the exec says so
+
+
+def _read(root_fd: int, path: str) -> bytes:
+    try:
+        return paths.read_bounded(root_fd, path, READ_LIMIT_BYTES)
+    except FileNotFoundError:
+        return b""
 
 
 async def start(ctx: Containers, exec_id: str, request: ExecStartRequest, hijack: Callable[[], Awaitable[Hijacked]] | None) -> None:

@@ -15,6 +15,8 @@ from pier.containers.table import Containers, log
 from pier.errors import PierError
 from pier.runtime.supervisor import Exit
 
+_TRIES, _PAUSE_S, _LATE_S = 3, 0.1, 5.0
+
 
 def on_exit(ctx: Containers, exit: Exit) -> None:
     """The supervisor's callback, for containers and execs."""
@@ -27,18 +29,19 @@ def on_exit(ctx: Containers, exit: Exit) -> None:
 async def ended(ctx: Containers, exit: Exit) -> None:
     """Record the end of a container's run and do what follows from it."""
     container = ctx.table.get(exit.key)
-    if container is None:
-        await ctx.supervisor.acknowledge(exit.key)
+    if container is None:  # an exec of an earlier daemon, or a blank child of a create that was never acknowledged
+        await streams.close(ctx, exit.key)
+        await ctx.supervisor.acknowledge(exit.key, exit.pid)
         return
     if exit.pid in container.discarded:
-        await ctx.supervisor.acknowledge(exit.key)
+        await ctx.supervisor.acknowledge(exit.key, exit.pid)
         container.discarded.pop(exit.pid).set()
         return
     async with container.lock:
         state = container.state
         if not state.running or (exit.pid and state.pid != exit.pid):
             if not state.running:
-                await ctx.supervisor.acknowledge(exit.key)
+                await ctx.supervisor.acknowledge(exit.key, exit.pid)
             return
         await streams.close(ctx, container.id)
         oom = exit.oom or ctx.facts.cgroups.oom_kills(container.id) > 0
@@ -55,10 +58,9 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         )
         endpoint, container.endpoint, child, container.child = container.endpoint, None, container.child, None
         remove = record.host.auto_remove and not container.keep and not ctx.stopping
-        trace.point("exit.record")
+        recorded = True
         if not remove or any(condition != "removed" for condition, _ in container.waiters):
-            await ctx.save_state(container)
-        trace.point("exit.acknowledge")
+            recorded = await _record(ctx, container)
         if oom:
             ctx.publish(container, "oom")
         lived_s = max(0, container.state.finished_ns - state.started_ns) // 1_000_000_000
@@ -69,19 +71,76 @@ async def ended(ctx: Containers, exit: Exit) -> None:
             await ctx.networks.detach(container.id)
         wait.tell_exit(container)
         if remove:
-            await erase(ctx, container)
-        await ctx.supervisor.acknowledge(exit.key)
+            recorded = await _erase(ctx, container)
+        if recorded:
+            await ctx.supervisor.acknowledge(exit.key, exit.pid)
+            ctx.forget_running(container.id)
+        else:
+            ctx.spawn(_record_late(ctx, container, exit), f"record the exit of {record.short_id}")
         if child is not None:
             child.close()
-        ctx.forget_running(container.id)
         if again:
             container.restart_task = asyncio.create_task(_restart(ctx, container, (container.state.finished_ns - state.started_ns) / 1e9))
 
 
-async def _restart(ctx: Containers, container: Container, up_s: float) -> None:
-    container.backoff_s = policy.next_backoff_s(container.backoff_s, up_s)
+async def _record(ctx: Containers, container: Container) -> bool:
+    """Write an exit; False, with the reason in the log, where the disk refuses it again and again."""
+    for tries in range(_TRIES, -1, -1):
+        try:
+            trace.point("exit.record")
+            await ctx.save_state(container)
+            trace.point("exit.acknowledge")
+            return True
+        except (OSError, RuntimeError, PierError) as problem:
+            if not tries:
+                log.error("container %s: its exit cannot be recorded yet: %s; the keeper keeps it", container.record.short_id, problem)
+                return False
+            await asyncio.sleep(_PAUSE_S)
+    return False
+
+
+async def _erase(ctx: Containers, container: Container) -> bool:
+    """Remove a container with --rm; False, with the reason in the log, where that fails: the next daemon tries again."""
     try:
-        await asyncio.sleep(container.backoff_s)
+        trace.point("exit.record")
+        await erase(ctx, container)
+        trace.point("exit.acknowledge")
+    except (OSError, RuntimeError, PierError) as problem:
+        log.error("container %s has ended and cannot be removed yet: %s", container.record.short_id, problem)
+        return container.removed
+    return True
+
+
+async def _record_late(ctx: Containers, container: Container, exit: Exit) -> None:
+    """An exit that could not be recorded, a full disk for one: tried until it can, or somebody started or removed the container."""
+    number = container.run_number
+    while not ctx.stopping and not container.removed and container.run_number == number:
+        await asyncio.sleep(_LATE_S)
+        async with container.lock:
+            if container.removed or container.state.running:
+                break
+            if container.record.host.auto_remove and not container.keep:
+                recorded = await _erase(ctx, container)
+            else:
+                recorded = await _record(ctx, container)
+            if recorded:
+                ctx.forget_running(container.id)
+                break
+    if not ctx.stopping:
+        await ctx.supervisor.acknowledge(exit.key, exit.pid)
+
+
+def go_on(ctx: Containers, container: Container) -> None:
+    """Go on with the restarts of a container that the last daemon was about to start again."""
+    container.restart_task = asyncio.create_task(_restart(ctx, container, -1.0))
+
+
+async def _restart(ctx: Containers, container: Container, up_s: float) -> None:
+    """Start a container again after its pause. `up_s`: how long it ran; negative: the pause is the one that it had."""
+    if up_s >= 0 or not container.state.backoff_s:
+        ctx.set_state(container, backoff_s=policy.next_backoff_s(container.state.backoff_s, max(up_s, 0.0)))
+    try:
+        await asyncio.sleep(container.state.backoff_s)
         async with container.lock:
             if container.removed or not container.state.restarting:
                 return
@@ -93,6 +152,7 @@ async def _restart(ctx: Containers, container: Container, up_s: float) -> None:
                 log.warning("container %s: restart failed: %s", container.record.short_id, problem)
                 if policy.wants_restart(container.record.host.restart_policy, container.state, container.state.exit_code):
                     ctx.set_state(container, status="restarting")
+                    await _record(ctx, container)
                     container.restart_task = asyncio.create_task(_restart(ctx, container, 0.0))
     except asyncio.CancelledError:
         if not ctx.stopping and container.state.restarting:

@@ -32,6 +32,8 @@ async def kill(ctx: Containers, name: str, signal_name: str | None) -> None:
     stop_signal = container.record.config.stop_signal
     if number in (signal.SIGKILL, signals.parse_signal(stop_signal) if isinstance(stop_signal, str) and stop_signal else signal.SIGTERM):
         ctx.set_state(container, stopped_by_user=True)
+        if container.record.host.restart_policy.name != "no":
+            await ctx.save_state(container)
     send(ctx, container, int(number))
     ctx.publish(container, "kill", signal=str(int(number)))
 

@@ -22,7 +22,7 @@ def wants_restart(policy: RestartPolicy, state: State, exit_code: int) -> bool:
 def wants_start_at_boot(policy: RestartPolicy, state: State) -> bool:
     """Whether a daemon that has just come up is to start a container that does not run.
 
-    `always` starts also what a user stopped; `on-failure` goes on where a failure or the reboot ended it.
+    `always` starts also what a user stopped; `on-failure` goes on where a failure or the reboot ended it, unless that was its last try.
     """
     if not state.ever_started:
         return False
@@ -30,7 +30,7 @@ def wants_start_at_boot(policy: RestartPolicy, state: State) -> bool:
         return True
     if policy.name == "unless-stopped":
         return not state.stopped_by_user
-    return policy.name == "on-failure" and not state.stopped_by_user and (state.restarting or state.running)
+    return policy.name == "on-failure" and (state.restarting or wants_restart(policy, state, state.exit_code))
 
 
 def next_backoff_s(previous_s: float, up_s: float) -> float:

@@ -56,6 +56,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     restart_count: int = 0
     stopped_by_user: bool = False
     ever_started: bool = False
+    backoff_s: float = 0.0
 
     @property
     def running(self) -> bool:
@@ -80,8 +81,8 @@ class Container:
     waiters: list[tuple[str, "asyncio.Future[tuple[int, str]]"]] = field(default_factory=list)
     exited: asyncio.Event = field(default_factory=asyncio.Event)
     restart_task: "asyncio.Task[None] | None" = None
-    backoff_s: float = 0.0
-    keep: bool = False  # a restart is under way: --rm must not take it
+    keep: int = 0  # how many restarts and removals are under way: neither --rm nor a restart policy has a say then
+    doomed: bool = False  # a removal is under way: nothing starts it any more
     removed: bool = False
     run_number: int = 0
     discarded: dict[int, asyncio.Event] = field(default_factory=dict)  # blank children let go of, until they are acknowledged

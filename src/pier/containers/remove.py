@@ -24,20 +24,28 @@ async def remove(ctx: Containers, name: str, force: bool = False, volumes: bool 
     if (state.running or state.restarting) and not force:
         kind = "running" if state.running else "restarting"
         raise Conflict(f'cannot remove container "{name}": container is {kind}: stop the container before removing or force remove')
-    await _down(ctx, container)
-    async with container.lock:
-        if not container.removed:
-            await erase(ctx, container)
+    if container.doomed:
+        raise Conflict(f"removal of container {name} is already in progress")
+    container.doomed = True
+    container.keep += 1
+    try:
+        await _down_and_out(ctx, container, force, name)
+    finally:
+        container.doomed = False
+        container.keep -= 1
 
 
-async def _down(ctx: Containers, container: Container) -> None:
-    """KILL what runs, and wait until its exit is recorded; a start that is under way is waited for."""
-    for _ in range(3):
+async def _down_and_out(ctx: Containers, container: Container, force: bool, name: str) -> None:
+    """KILL what runs, wait until its exit is recorded, and erase it; a start that is under way is waited for, no other one begins."""
+    while True:
         async with container.lock:
-            pass
-        if not (container.state.running or container.state.restarting):
-            return
-        container.keep = True
+            if container.removed:
+                return
+            if not (container.state.running or container.state.restarting):
+                await erase(ctx, container)
+                return
+        if not force:
+            raise Conflict(f'cannot remove container "{name}": container is running: stop the container before removing or force remove')
         await stop.halt(ctx, container, "SIGKILL", 0)
 
 

@@ -8,19 +8,30 @@ the log for each repair.
 import asyncio
 import os
 import shutil
+import time
 from dataclasses import dataclass
 
 from pier.containers import policy, start
-from pier.containers.exits import ended
+from pier.containers.exits import ended, go_on
 from pier.containers.record import Container, State, decode_record, decode_state
 from pier.containers.remove import erase
 from pier.containers.streams import reopen
 from pier.containers.table import Containers, log
 from pier.errors import PierError
 from pier.logs import fifos
+from pier.runtime import exits
 from pier.runtime.supervisor import Child, Exit, Kept, Record
 
 GRACE_S = 8
+
+
+@dataclass(frozen=True)
+class Note:
+    """A run as volatile.db, or what is left of it in the kernel, tells it."""
+
+    pid: int
+    start_time: int
+    started_ns: int
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,8 @@ def decide(state: State, kept: Kept | None, volatile: bool, auto_remove: bool) -
     if kept is not None and kept.exit is None:
         return Decision("adopt")
     if kept is not None:
-        ran = volatile or state.running
-        return Decision("finish", kept.exit) if ran else Decision("rest", kept.exit)
+        ran = volatile or state.running or kept.started
+        return Decision("finish", kept.exit) if ran else Decision("rest", kept.exit, erase=auto_remove and state.ever_started, boot=True)
     if volatile:
         return Decision("search")
     if state.running:
@@ -54,26 +65,35 @@ def decide(state: State, kept: Kept | None, volatile: bool, auto_remove: bool) -
 
 async def restore(ctx: Containers) -> None:
     """Load all containers and repair; containers that are to run again are started in the background."""
-    running = {row["key"]: row for row in ctx.volatile.read("SELECT * FROM running") if row["boot_id"] == ctx.boot_id}
+    rows = ctx.volatile.read("SELECT * FROM running")
+    running = {row["key"]: Note(row["pid"], row["start_time"], row["started_ns"]) for row in rows if row["boot_id"] == ctx.boot_id}
     kept = {child.key: child for child in ctx.supervisor.kept()}
-    decisions: list[tuple[Container, Decision]] = []
+    decisions: list[tuple[Container, Kept | None, Note | None, Decision]] = []
     for row in ctx.store.read("SELECT id, record, state FROM containers ORDER BY created_ns"):
         container = Container(decode_record(row["record"]), decode_state(row["state"]))
         ctx.table[container.id] = container
         ctx.names[container.name] = container.id
-        decision = decide(container.state, kept.get(container.id), container.id in running, container.record.host.auto_remove)
-        decisions.append((container, decision))
+        child, note = kept.get(container.id), _note(ctx, container, kept.get(container.id), running)
+        if child is not None and child.exit is None and _is_blank(container, child, note):
+            # The child of a create, or of a start that was not acknowledged, whose daemon died: it has no plan and ends by itself.
+            container.discarded[child.pid] = asyncio.Event()
+            child = None
+        decision = decide(container.state, child, note is not None, container.record.host.auto_remove)
+        decisions.append((container, child, note, decision))
     _leftovers(ctx, kept)
-    for container, decision in decisions:
-        await _act(ctx, container, decision, kept.get(container.id), running.get(container.id))
+    for container, child, note, decision in decisions:
+        await _act(ctx, container, decision, child, note)
     for key in kept.keys() - ctx.table.keys():
         await _end_stranger(ctx, kept[key])
     for folder in _strange_folders(ctx):
         log.warning("repair: removed the folder of container %s, which was never acknowledged or is gone", folder.name[:12])
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     ctx.forget_strangers()
-    for container, decision in decisions:
-        if decision.boot and not container.removed and policy.wants_start_at_boot(container.record.host.restart_policy, container.state):
+    for container, _, _, decision in decisions:
+        if decision.boot and container.state.restarting and not container.state.stopped_by_user:
+            log.info("container %s is started again by its restart policy, which the last daemon had begun", container.record.short_id)
+            go_on(ctx, container)
+        elif decision.boot and not container.removed and policy.wants_start_at_boot(container.record.host.restart_policy, container.state):
             ctx.spawn(_boot(ctx, container), f"start {container.record.short_id} at boot")
 
 
@@ -84,21 +104,52 @@ def _leftovers(ctx: Containers, kept: dict[str, Kept]) -> None:
             fifos.find(ctx.exec_root, key).remove()
 
 
-async def _act(ctx: Containers, container: Container, decision: Decision, kept: Kept | None, row: "object | None") -> None:
+def _note(ctx: Containers, container: Container, child: Kept | None, running: dict[str, Note]) -> Note | None:
+    """What is known of a container's run but by the keeper: volatile.db, and where that has nothing, and no keeper, its cgroup."""
+    state, note = container.state, running.get(container.id)
+    over = note is not None and note.started_ns == state.started_ns and state.status in ("exited", "restarting")  # its end is recorded
+    if note is not None and not over and (child is None or child.pid == note.pid):
+        return note
+    if child is not None:
+        return None
+    try:
+        found = [(not _is_first(pid), exits.start_time(pid), pid) for pid in ctx.facts.cgroups.pids(container.id) if _has_plan(pid)]
+    except OSError:
+        return None  # they are just ending
+    return Note(min(found)[2], min(found)[1], state.started_ns or time.time_ns()) if found else None
+
+
+def _is_first(pid: int) -> bool:
+    """Whether a process is PID 1 of a pid namespace of its own (`NSpid` of proc(5))."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            numbers = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
+    except OSError:
+        return False
+    return len(numbers) > 1 and numbers[-1] == "1"
+
+
+def _is_blank(container: Container, child: Kept, note: Note | None) -> bool:
+    return not child.started and note is None and not container.state.running and not _has_plan(child.pid)
+
+
+async def _act(ctx: Containers, container: Container, decision: Decision, kept: Kept | None, note: Note | None) -> None:
     if decision.action == "adopt" and kept is not None:
-        await _adopt(ctx, container, kept.pid, kept.start_time, row)
+        if not kept.started and note is None and not container.state.running:
+            log.warning("repair: container %s runs, though its start was never recorded: it is taken as started", container.record.short_id)
+            ctx.supervisor.started(container.id)
+        await _adopt(ctx, container, kept.pid, kept.start_time, note)
     elif decision.action == "finish" and decision.exit is not None:
         ctx.set_state(container, status="running" if not decision.erase else container.state.status, pid=decision.exit.pid)
         container.endpoint = ctx.networks.endpoint(container.id)
         await _reopen_quietly(ctx, container)
         await ended(ctx, decision.exit)
-    elif decision.action == "search" and row is not None:
-        pid, begun = int(row["pid"]), int(row["started_ns"])  # type: ignore[index]
-        ctx.set_state(container, status="running", pid=pid, started_ns=begun, ever_started=True)
-        log.warning("repair: the keeper of container %s was lost; its process %d is looked for", container.record.short_id, pid)
-        await ctx.supervisor.adopt([Record(container.id, pid, int(row["start_time"]))])  # type: ignore[index]
-        if os.path.exists(f"/proc/{pid}"):
-            await _adopt(ctx, container, pid, int(row["start_time"]), row)  # type: ignore[index]
+    elif decision.action == "search" and note is not None:
+        ctx.set_state(container, status="running", pid=note.pid, started_ns=note.started_ns, ever_started=True)
+        log.warning("repair: the keeper of container %s was lost; its process %d is looked for", container.record.short_id, note.pid)
+        await ctx.supervisor.adopt([Record(container.id, note.pid, note.start_time)])
+        if os.path.exists(f"/proc/{note.pid}"):
+            await _adopt(ctx, container, note.pid, note.start_time, note)
     elif decision.action == "lost":
         log.warning("repair: container %s ran when the host went down; it is exited now", container.record.short_id)
         ctx.set_state(container, status="exited", pid=0, exit_code=255, error="", finished_ns=container.state.started_ns)
@@ -110,16 +161,14 @@ async def _act(ctx: Containers, container: Container, decision: Decision, kept: 
             await erase(ctx, container)
 
 
-async def _adopt(ctx: Containers, container: Container, pid: int, start_time: int, row: "object | None") -> None:
+async def _adopt(ctx: Containers, container: Container, pid: int, start_time: int, note: Note | None) -> None:
     state = container.state
-    if state.status == "created" and row is None and not state.ever_started:
-        if not _has_plan(pid):
-            # A blank child of a create that was acknowledged, whose daemon died: it has no plan and ends by itself.
-            return
-        log.warning("repair: container %s runs, though its start was never recorded: it is taken as started", container.record.short_id)
-    begun = int(row["started_ns"]) if row is not None else state.started_ns or container.record.created_ns  # type: ignore[index]
+    begun = note.started_ns if note is not None else state.started_ns or container.record.created_ns
     ctx.set_state(container, status="running", pid=pid, started_ns=begun, ever_started=True, error="", exit_code=0)
-    container.child = Child.adopted(container.id, pid, start_time, await ctx.supervisor.fetch(container.id, "pidfd"))
+    try:
+        container.child = Child.adopted(container.id, pid, start_time, await ctx.supervisor.fetch(container.id, "pidfd"))
+    except KeyError:
+        return  # it has ended since: its exit is reported as soon as everything is restored
     container.endpoint = ctx.networks.endpoint(container.id)
     await _reopen_quietly(ctx, container)
     ctx.remember_running(container.id, pid, start_time, begun)

@@ -5,7 +5,6 @@ and becomes the container.
 """
 
 import asyncio
-import os
 import time
 from contextlib import AsyncExitStack
 
@@ -15,14 +14,14 @@ from pier.containers.joins import open_joins
 from pier.containers.record import Container
 from pier.containers.shapes import shape
 from pier.containers.spec import build
-from pier.containers.table import Containers
+from pier.containers.table import Containers, log
 from pier.errors import Conflict, Internal, Invalid, NotFound, NotModified, PierError
 from pier.logs import fifos
 from pier.runtime.limits import apply, limits
 from pier.runtime.plan import RootMount, plan
 from pier.runtime.supervisor import Child, StartFailed
 
-START_PATIENCE_S = 60
+START_PATIENCE_S = 10
 LAZY_SAVE_S = 0.5
 _PREFIX = "failed to create task for container: "
 
@@ -35,15 +34,15 @@ async def start(ctx: Containers, name: str, detach_keys: str = "") -> None:
     """
     container = ctx.find(name)
     async with container.lock:
-        if container.removed or container.state.status in ("removing", "dead"):
+        if container.removed or container.doomed or container.state.status in ("removing", "dead"):
             raise Conflict("container is marked for removal and cannot be started")
         if container.state.running:
             raise NotModified("container is already running")
         if container.restart_task:
             container.restart_task.cancel()
             container.restart_task = None
-        container.backoff_s = 0.0
-        ctx.set_state(container, restart_count=0, stopped_by_user=False)
+            ctx.set_state(container, status="exited")  # the restart that will not be has nothing more to say
+        ctx.set_state(container, restart_count=0, stopped_by_user=False, backoff_s=0.0)
         await run(ctx, container)
 
 
@@ -60,7 +59,7 @@ async def run(ctx: Containers, container: Container) -> None:
         raise
     except OSError as problem:
         where = f" {problem.filename}" if problem.filename else ""
-        text = f"{_PREFIX}{os.strerror(problem.errno or 0)}{where}"
+        text = f"{_PREFIX}{problem.strerror or problem}{where}"
         await _failed(ctx, container, 128, text)
         raise Internal(text) from problem
 
@@ -123,6 +122,9 @@ async def _run(ctx: Containers, container: Container) -> None:
             await streams.open_console(ctx, container.id, child.console_fd, streams.log_config(ctx, container), record.config.stdin_once)
             if any(host.console_size):
                 await ctx.pump.resize(container.id, *host.console_size)
+        ctx.supervisor.started(container.id)
+        for warning in child.warnings:
+            log.warning("container %s: %s", record.short_id, warning)
         trace.point("start.record")
         undo.pop_all()
         joins.close()
@@ -158,7 +160,10 @@ async def _take_child(ctx: Containers, container: Container) -> Child:
     child, container.child = container.child, None
     if child is None:
         for gone in list(container.discarded.values()):  # the keeper knows one child of a key at a time
-            await asyncio.wait_for(gone.wait(), START_PATIENCE_S)
+            try:
+                await asyncio.wait_for(gone.wait(), START_PATIENCE_S)
+            except TimeoutError:
+                raise Internal(f"{_PREFIX}the process of its last start does not end: it is stuck in the kernel") from None
         child = await ctx.supervisor.spawn(container.id, shape(container.record.host))
     container.child = child
     return child

@@ -5,7 +5,7 @@ import signal
 
 from msgspec import UNSET
 
-from pier.containers import kill
+from pier.containers import kill, wait
 from pier.containers.record import Container
 from pier.containers.table import Containers
 from pier.errors import Internal, NotModified
@@ -37,6 +37,14 @@ async def halt(ctx: Containers, container: Container, signal_name: str | None = 
     if container.restart_task:
         container.restart_task.cancel()
         await asyncio.gather(container.restart_task, return_exceptions=True)
+    async with container.lock:  # a start of the restart policy may be under way
+        if container.state.restarting and not ctx.stopping:
+            container.restart_task = None
+            ctx.set_state(container, status="exited")
+            wait.tell_exit(container)
+            await ctx.save_state(container)
+        elif container.state.running and container.record.host.restart_policy.name != "no" and not ctx.stopping:
+            await ctx.save_state(container)  # who kills the daemon now does not undo what the user wanted
     config = container.record.config
     if not container.state.running:
         return

@@ -5,11 +5,14 @@ Pure. Texts and statuses are Docker's (Engine 28.5), since clients match on them
 
 import os
 import re
-from dataclasses import dataclass
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
 from pier.api.models.containers import ContainerConfig, HostConfig
+from pier.containers import security
 from pier.errors import Invalid
 from pier.linux import capabilities
 from pier.runtime.signals import parse_signal
@@ -27,11 +30,15 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\Z", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Machine:
-    """What of the host decides about a request: online CPUs and memory nodes, whether swap is accounted."""
+    """What of the host decides about a request: online CPUs and memory nodes, whether swap is accounted.
+
+    `fixed_limits` are the hard limits (setrlimit(2)) that this process may not raise, by the names of ulimits; empty where it may.
+    """
 
     cpus: frozenset[int]
     memory_nodes: frozenset[int]
     swap_accounting: bool = True
+    fixed_limits: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls) -> "Machine":
@@ -39,7 +46,17 @@ class Machine:
         return cls(
             frozenset(_sysfs_list("/sys/devices/system/cpu/online") or os.sched_getaffinity(0)),
             frozenset(_sysfs_list("/sys/devices/system/node/online") or {0}),
+            fixed_limits=_fixed_limits(),
         )
+
+
+def _fixed_limits() -> dict[str, int]:
+    effective, _, _ = capabilities.get()
+    if effective >> capabilities.NUMBERS["CAP_SYS_RESOURCE"] & 1:
+        return {}
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    limits = {name.removeprefix("RLIMIT_").lower(): resource.getrlimit(getattr(resource, name))[1] for name in names}
+    return {name: hard for name, hard in limits.items() if hard != resource.RLIM_INFINITY}
 
 
 def _sysfs_list(path: str) -> set[int]:
@@ -78,7 +95,7 @@ def check_name(name: str) -> None:
 
 
 def check(config: ContainerConfig, host: HostConfig, machine: Machine) -> list[str]:
-    """Check a request whose image has been merged in. Returns warnings; raises Invalid with Docker's text."""
+    """Check a request whose image has been merged in. Returns warnings; raises Invalid, or Internal where Docker answers 500, with Docker's text."""
     _check_config(config)
     _check_modes(host)
     _check_restart(host)
@@ -162,6 +179,12 @@ def _check_log(host: HostConfig) -> None:
 
 
 def _check_security(host: HostConfig) -> None:
+    security.parse(host.security_opt or [], host.privileged)
+    for rule in host.device_cgroup_rules or []:
+        security.device_rule(rule)
+    for device in host.devices or []:
+        if not set(device.cgroup_permissions) <= set("rwm"):
+            raise Invalid(f"invalid CgroupPermissions {device.cgroup_permissions!r} of device {device.path_on_host}: of r, w and m")
     for field, names in (("CapAdd", host.cap_add), ("CapDrop", host.cap_drop)):
         for name in names or []:
             if name.upper() in ("ALL", "CAP_ALL"):
@@ -211,6 +234,12 @@ def _check_resources(host: HostConfig, machine: Machine) -> list[str]:
             low, high = min(there), max(there)
             available = f"{low}-{high}" if high > low else str(low)
             raise Invalid(f"Requested {noun} are not available - requested {text}, available: {available}")
+    for limit in host.ulimits or []:
+        fixed = machine.fixed_limits.get(limit.name)
+        if fixed is not None and (limit.hard < 0 or limit.hard > fixed):
+            warnings.append(
+                f"ulimit {limit.name}: this host's hard limit of {fixed} cannot be raised: the container gets {fixed} instead of {limit.hard}."
+            )
     if host.shm_size < 0:
         raise Invalid("SHM size can not be less than 0")
     if not -1000 <= host.oom_score_adj <= 1000:

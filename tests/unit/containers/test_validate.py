@@ -1,6 +1,6 @@
 import pytest
 
-from pier.api.models.containers import ContainerConfig, HostConfig, LogConfig, RestartPolicy
+from pier.api.models.containers import ContainerConfig, HostConfig, LogConfig, RestartPolicy, Ulimit
 from pier.containers import validate
 from pier.errors import Invalid
 
@@ -74,6 +74,15 @@ def test_a_bad_configuration_is_refused(config: ContainerConfig, text: str) -> N
 def test_a_usual_request_passes_without_a_warning() -> None:
     host = HostConfig(memory=64 << 20, nano_cpus=500_000_000, cpuset_cpus="0-1", cap_add=["net_admin"], cap_drop=["ALL"])
     assert validate.check(ContainerConfig(cmd=["true"], env=["A=b", "C"]), host, MACHINE) == []
+
+
+def test_a_hard_limit_that_cannot_be_raised_is_a_warning() -> None:
+    fixed = validate.Machine(frozenset({0}), frozenset({0}), fixed_limits={"nofile": 20000})
+    host = HostConfig(ulimits=[Ulimit(name="nofile", soft=10, hard=30000), Ulimit(name="nofile", soft=10, hard=100)])
+    assert validate.check(ContainerConfig(cmd=["true"]), host, fixed) == [
+        "ulimit nofile: this host's hard limit of 20000 cannot be raised: the container gets 20000 instead of 30000."
+    ]
+    assert validate.check(ContainerConfig(cmd=["true"]), host, MACHINE) == []
 
 
 @pytest.mark.parametrize("name", ["a", "a b", "-x", "x/y", ""])
