@@ -185,14 +185,14 @@ def _check_security(host: HostConfig) -> None:
     for device in host.devices or []:
         if not set(device.cgroup_permissions) <= set("rwm"):
             raise Invalid(f"invalid CgroupPermissions {device.cgroup_permissions!r} of device {device.path_on_host}: of r, w and m")
-    for field, names in (("CapAdd", host.cap_add), ("CapDrop", host.cap_drop)):
+    for what, names in (("CapAdd", host.cap_add), ("CapDrop", host.cap_drop)):
         for name in names or []:
             if name.upper() in ("ALL", "CAP_ALL"):
                 continue
             try:
                 capabilities.parse(name)
             except ValueError:
-                raise Invalid(f'invalid {field}: unknown capability: "CAP_{name.upper().removeprefix("CAP_")}"') from None
+                raise Invalid(f'invalid {what}: unknown capability: "CAP_{name.upper().removeprefix("CAP_")}"') from None
 
 
 def _check_resources(host: HostConfig, machine: Machine) -> list[str]:
