@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 from pier import trace
 from pier.containers import files, streams, wait
+from pier.containers.create import PREDEFINED
 from pier.containers.joins import open_joins
 from pier.containers.record import Container
 from pier.containers.shapes import shape
@@ -51,7 +52,8 @@ async def run(ctx: Containers, container: Container) -> None:
     try:
         await _run(ctx, container)
     except StartFailed as failure:
-        text = _PREFIX + failure.message
+        # who runs is found out before a task is made, says Docker
+        text = failure.message if failure.step == "find_user" else _PREFIX + failure.message
         await _failed(ctx, container, failure.exit_code, text)
         raise (Invalid if failure.exit_code in (126, 127) else Internal)(text) from None
     except PierError as problem:
@@ -87,14 +89,15 @@ async def _run(ctx: Containers, container: Container) -> None:
         joins = open_joins(ctx, host)
         undo.callback(joins.close)
         trace.point("start.network")
-        if host.network_mode in ("bridge", "none", "host"):
+        for name in record.endpoints:
+            if name not in PREDEFINED:
+                raise NotFound(f"failed to set up container networking: network {name} not found")
+        if host.network_mode in PREDEFINED:
             endpoint = record.endpoints.get(host.network_mode)
             container.endpoint = await ctx.networks.attach(
                 container.id, host.network_mode, child.netns_fd, hostname=record.config.hostname, mac=endpoint.mac_address if endpoint else ""
             )
             undo.push_async_callback(_detach, ctx, container)
-        elif not host.network_mode.startswith("container:"):
-            raise NotFound(f"failed to set up container networking: network {host.network_mode} not found")
         bound = files.write(ctx, container)
         trace.point("start.streams")
         io = fifos.make(ctx.exec_root, container.id, stdin=record.config.open_stdin, terminal=record.terminal)

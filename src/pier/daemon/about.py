@@ -143,7 +143,7 @@ def info(engine: "Engine", version: tuple[int, int]) -> dict[str, Any]:
         security_options=security_options(mode),
         firewall_backend=FirewallInfo(driver="nftables"),
         cdi_spec_dirs=[],
-        containerd=Containerd(),
+        containerd=Containerd(namespaces={"Containers": "", "Plugins": ""}),
         warnings=[*warnings(mode, controllers, swap), *(f"WARNING: {text}" for text in engine.networks.warnings)] or None,
     )
     return info_at(answer, version)

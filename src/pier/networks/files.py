@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Sequence
 
-from pier.errors import Invalid
+from pier.errors import Internal, Invalid
 
 HOSTS_HEAD = """127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
@@ -112,13 +112,13 @@ def resolv_conf(
 
     host_text, path: the host's file and its name. dns, search, options: replace the host's, each where given; search "." means none.
     Name servers on loopback are left out unless the container shares the host's network, and where none is left public ones stand in.
-    Raises Invalid for a name server that is no address.
+    Raises Internal for a name server that is no address, as Docker.
     """
     for server in dns:
         try:
             ipaddress.ip_address(server.partition("%")[0])
         except ValueError:
-            raise Invalid(f"invalid --dns {server}: it is an IP address") from None
+            raise Internal(f'bad nameserver address {server}: ParseAddr("{server}"): unable to parse IP') from None
     found = _lines(host_text)
     servers, note = list(dns) or name_servers(host_text), ""
     if not host_network and not dns:

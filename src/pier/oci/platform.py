@@ -125,7 +125,7 @@ def parse(text: str) -> Platform:
     if "*" in text:
         raise Invalid(f'"{text}": wildcards not yet supported: invalid argument')
     if len(parts) > 3:
-        raise Invalid(f'"{text}": unknown operating system or architecture: invalid argument')
+        raise Invalid(f'"{text}": cannot parse platform specifier: invalid argument')
     for part in parts:
         if not _COMPONENT.fullmatch(part):
             raise Invalid(

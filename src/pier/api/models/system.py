@@ -79,7 +79,7 @@ class FirewallInfo(Model, kw_only=True):
 
 
 class Containerd(Model, kw_only=True):
-    """Where other engines keep theirs; Pier has none, so both are empty."""
+    """Where other engines keep theirs; Pier has none, so all is empty."""
 
     address: str = ""
     namespaces: dict[str, str] = msgspec.field(default_factory=dict)
