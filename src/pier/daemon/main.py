@@ -216,6 +216,7 @@ async def restore_all(engine: Engine) -> None:
     """Compare records with what the kernel holds and repair both; each repair is a line in the log."""
     ctx = engine.containers
     await restore.restore(ctx)
+    engine.relay.go()
     live = {container.id for container in ctx.table.values() if container.state.running}
     await engine.networks.reconcile(live)
     await engine.snapshots.repair(set(ctx.table))

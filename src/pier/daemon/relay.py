@@ -1,7 +1,7 @@
 """What the supervisor reports, passed on to those whom it concerns: from when they are there until the daemon ends."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pier.containers import exits, restore
 from pier.containers.table import Containers
@@ -13,14 +13,26 @@ _log = logging.getLogger("pier.daemon")
 
 @dataclass(eq=False)
 class Relay:
-    """The supervisor's callbacks. Without `containers` an exit is not acknowledged: the keeper tells the next who asks."""
+    """The supervisor's callbacks. Without `containers` an exit is not acknowledged: the keeper tells the next who asks.
+
+    Exits that are reported while the containers are being restored wait in `early` until `go` is called.
+    """
 
     containers: Containers | None = None
     pump: Pump | None = None
+    early: list[Exit] | None = field(default_factory=list)
+
+    def go(self) -> None:
+        """The containers are restored: hear of what ended meanwhile, and of everything from now on at once."""
+        early, self.early = self.early or [], None
+        for ended in early:
+            self.on_exit(ended)
 
     def on_exit(self, ended: Exit) -> None:
         """A container's or exec's process ended."""
-        if self.containers is not None:
+        if self.early is not None:
+            self.early.append(ended)
+        elif self.containers is not None:
             exits.on_exit(self.containers, ended)
 
     def on_helper_lost(self, name: str) -> None:

@@ -22,13 +22,17 @@ class Exit:
 
 @dataclass(frozen=True)
 class Kept:
-    """A child as the keeper holds it; `exit` is None while it runs. `names` are those that `fetch(key, name)` gives."""
+    """A child as the keeper holds it; `exit` is None while it runs. `names` are those that `fetch(key, name)` gives.
+
+    `started`: a daemon said that it runs the user's program; without it may be a blank child still, or again.
+    """
 
     key: str
     pid: int
     start_time: int
     exit: Exit | None
     names: tuple[str, ...]
+    started: bool = False
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ def restore(keeper: "Keeper", state: dict[str, Any]) -> None:
             fields["key"], fields["pid"], fields["start_time"], *fields["fds"],
             spare=fields["spare"], cgroup=fields["cgroup"], adopted=fields["adopted"],
         )  # fmt: skip
+        child.started = bool(fields.get("started"))
         keeper.table.add(child)
         if fields["code"] is not None:
             keeper.table.finish(child, fields["code"], fields["signal"], fields["finished_ns"], fields["known"])

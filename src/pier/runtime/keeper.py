@@ -5,7 +5,7 @@ own helpers. It holds each child until the daemon has the exit in its database a
   hello {}                                -> {version, kept: [...]}: and from now on events `exit`
   helper {name}                           -> fd of a new connection to the helper ("worker": to a new worker)
   hold {key, name} + fd, fetch {key, name} -> fd, release {key, name?}
-  acknowledge {key}, adopt {key, pid, start_time, cgroup} + pidfd, mntns?
+  started {key} (no answer: it runs its program), acknowledge {key, pid?}, adopt {key, pid, start_time, cgroup, started} + pidfd, mntns?
   restart {name}, upgrade {}, shutdown {}
 From the launcher: announce {key, pid, start_time, spare, cgroup} + pidfd, mntns?; taken {key}. From the pump: hold {key, names,
 note} + fds, release {key, names}; the next pump gets all of that as resume {key, names, note} + fds. To the launcher: clean {key}.
@@ -25,6 +25,7 @@ from pier import trace
 from pier.ipc import PROTOCOL_VERSION, pair
 from pier.ipc.channel import Message
 from pier.ipc.polled import PolledChannel
+from pier.linux import pidfd
 from pier.runtime import exits, forked, handover
 from pier.runtime.kept import KeptChild, KeptTable
 
@@ -186,16 +187,31 @@ class Keeper:
     # --- children
 
     def _keep(self, message: Message, fds: list[int], adopted: bool) -> None:
+        stale = self.table.children.get(str(message["key"]))
+        if stale is not None and not stale.started and not stale.spare:
+            self._drop_blank(stale)  # of a launcher that died before the daemon heard of it
         child = KeptChild(
             str(message["key"]), int(message["pid"]), int(message["start_time"]), fds[0], fds[1] if len(fds) > 1 else -1,
             spare=bool(message.get("spare")), cgroup=bool(message.get("cgroup")), adopted=adopted,
         )  # fmt: skip
+        child.started = bool(message.get("started"))
         try:
             self.table.add(child)
         except ValueError:
             child.close()
             raise
         self.watch(child)
+
+    def _drop_blank(self, child: KeptChild) -> None:
+        """Forget a child that never got a plan, for another of its key; it is reaped as an orphan."""
+        if child.pidfd in self.exit_fds:
+            self.epoll.unregister(child.pidfd)
+            del self.exit_fds[child.pidfd]
+        self.table.forget(child.key)
+        if child.pidfd >= 0:
+            pidfd.send_signal(child.pidfd, signal.SIGKILL)
+        child.close()
+        self.sweep_until = time.monotonic() + _SWEEP_S
 
     def watch(self, child: KeptChild) -> None:
         """Poll the pidfd of a running child."""
@@ -314,16 +330,22 @@ class Keeper:
             return
         elif op == "release":
             self.table.release(key, name)
+        elif op == "started":
+            if key in self.table.children:
+                self.table.children[key].started = True
+            return
         elif op == "acknowledge":
             trace.point("keeper.acknowledge")
-            self._forget(key)
+            kept = self.table.children.get(key)
+            if kept is None or message.get("pid") in (0, None, kept.pid):
+                self._forget(key)
         elif op == "adopt":
             self._keep(message, fds, adopted=True)
             fds = []
         elif op == "hello":
             self.greeted.add(fd)
-            kept = [{**c.describe(), "names": self.table.names(c.key)} for c in self.table.children.values() if not c.spare]
-            channel.answer(message, version=PROTOCOL_VERSION, pid=os.getpid(), kept=kept, held={k: sorted(v) for k, v in self.table.held.items()})
+            every = [{**c.describe(), "names": self.table.names(c.key)} for c in self.table.children.values() if not c.spare]
+            channel.answer(message, version=PROTOCOL_VERSION, pid=os.getpid(), kept=every, held={k: sorted(v) for k, v in self.table.held.items()})
             return
         elif op == "helper":
             self._connect_helper(channel, message, str(name))

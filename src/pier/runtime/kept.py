@@ -11,21 +11,23 @@ from typing import Any
 class KeptChild:
     """A process that the keeper reaps, or watches where it was adopted and has another parent.
 
-    `pidfd` is -1 once the exit is known and the descriptor was closed; `code` is None while the process runs.
+    `pidfd` is -1 once the exit is known and the descriptor was closed; `code` is None while the process runs; `started`: the daemon
+    said that it runs the user's program, it is no blank child any more.
     """
 
-    __slots__ = ("adopted", "cgroup", "code", "finished_ns", "key", "known", "mntns", "pid", "pidfd", "signal", "spare", "start_time")
+    __slots__ = ("adopted", "cgroup", "code", "finished_ns", "key", "known", "mntns", "pid", "pidfd", "signal", "spare", "start_time", "started")
 
     def __init__(self, key: str, pid: int, start_time: int, pidfd: int, mntns: int, *, spare: bool, cgroup: bool, adopted: bool) -> None:
         self.key, self.pid, self.start_time, self.pidfd, self.mntns = key, pid, start_time, pidfd, mntns
         self.spare, self.cgroup, self.adopted = spare, cgroup, adopted
         self.code: int | None = None
-        self.signal, self.finished_ns, self.known = 0, 0, True
+        self.signal, self.finished_ns, self.known, self.started = 0, 0, True, False
 
     def describe(self) -> dict[str, Any]:
         """The child as the daemon, and the keeper after an execve of itself, get to know it."""
         return {
-            name: getattr(self, name) for name in ("key", "pid", "start_time", "code", "signal", "finished_ns", "known", "spare", "cgroup", "adopted")
+            name: getattr(self, name)
+            for name in ("key", "pid", "start_time", "code", "signal", "finished_ns", "known", "spare", "cgroup", "adopted", "started")
         }
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ from pier.runtime.shape import Shape
 
 PERMANENT_HELPERS = ("launcher", "pump")
 _HELPER_TRIES = 5
+_CGROUP_TRIES, _CGROUP_PAUSE_S = 50, 0.04
 _log = logging.getLogger("pier.runtime")
 
 HelperEvent = Callable[[dict[str, Any], list[int]], None]
@@ -37,6 +38,7 @@ HelperEvent = Callable[[dict[str, Any], list[int]], None]
 class _Live:
     record: Record
     pidfd: int
+    started: bool = False
 
 
 class Supervisor:
@@ -93,11 +95,23 @@ class Supervisor:
         """A blank child born in the container's pid namespace and cgroups. Raises Unavailable (the container may be gone)."""
         return await self._child("exec", [container_pidfd], key=exec_id, container=container_id)
 
-    async def acknowledge(self, key: str) -> None:
-        """The exit is in the database: the keeper forgets the child, the launcher's janitor closes and removes what is left."""
-        self._forget_live(key)
-        self._kept.pop(key, None)
-        await self._ask("acknowledge", key=key)
+    def started(self, key: str) -> None:
+        """The child of a key runs the user's program now: the keeper knows it when this returns, whoever dies then."""
+        if key in self._live:
+            self._live[key].started = True
+        if self._keeper is not None and not self._keeper.closed:
+            self._keeper.post("started", key=key)
+
+    async def acknowledge(self, key: str, pid: int = 0) -> None:
+        """The exit is in the database: the keeper forgets the child, the launcher's janitor closes and removes what is left.
+
+        With `pid` nothing happens where the key has another child by now.
+        """
+        live = self._live.get(key)
+        if not pid or live is None or live.record.pid == pid:
+            self._forget_live(key)
+            self._kept.pop(key, None)
+        await self._ask("acknowledge", key=key, pid=pid)
 
     def kept(self) -> list[Kept]:
         """What the keeper held when this daemon connected, less what was acknowledged since."""
@@ -119,7 +133,7 @@ class Supervisor:
             if fd < 0:
                 self._on_exit(Exit(record.key, record.pid, exits.UNKNOWN_CODE, 0, self._oom(record.key), time.time_ns(), known=False))
                 continue
-            self._live[record.key] = _Live(record, fd)
+            self._live[record.key] = _Live(record, fd, started=True)
             await self._adopt(self._live[record.key])
 
     async def sweep(self, known: set[str]) -> list[str]:
@@ -187,7 +201,7 @@ class Supervisor:
         await self._ask("upgrade")
 
     async def stop_helpers(self) -> None:
-        """End keeper and helpers: for `make stop`, after the containers. Children that still run lose their parent."""
+        """End keeper and helpers and remove the empty cgroups: for `make stop`, after the containers. Children that still run lose their parent."""
         self._stopping = True
         for name in ("launcher",):
             if name in self._helpers and not self._helpers[name].closed:
@@ -201,6 +215,11 @@ class Supervisor:
             pass
         await self._door.closed()
         self.close()
+        for _ in range(_CGROUP_TRIES):
+            if not [id for id in self._layout.ids() if not self._layout.remove(id)]:
+                break
+            await asyncio.sleep(_CGROUP_PAUSE_S)
+        self._layout.remove_parent()
 
     def close(self) -> None:
         """End the connections; keeper, helpers and containers go on."""
@@ -229,7 +248,8 @@ class Supervisor:
         self._kept = {}
         for fields in message["kept"]:
             ended = None if fields["code"] is None else self._exit(fields)
-            self._kept[fields["key"]] = Kept(fields["key"], fields["pid"], fields["start_time"], ended, tuple(fields["names"]))
+            names, started = tuple(fields["names"]), bool(fields.get("started"))
+            self._kept[fields["key"]] = Kept(fields["key"], fields["pid"], fields["start_time"], ended, names, started)
 
     def _open_keeper(self, sock: socket.socket) -> AsyncChannel:
         channel = AsyncChannel(sock, self._keeper_event, lambda: self._keeper_closed(channel))
@@ -307,7 +327,10 @@ class Supervisor:
         except OSError:
             pass  # it ended meanwhile: its namespace is gone with it
         try:
-            await self._ask("adopt", fds, key=live.record.key, pid=live.record.pid, start_time=live.record.start_time, cgroup=live.record.cgroup)
+            record = live.record
+            await self._ask(
+                "adopt", fds, key=record.key, pid=record.pid, start_time=record.start_time, cgroup=record.cgroup, started=live.started
+            )  # fmt: skip
         finally:
             for fd in fds[1:]:
                 os.close(fd)
@@ -327,6 +350,8 @@ class Supervisor:
             return await self.helper(name).call(op, fds, **fields)
         except RemoteError as error:
             raise Unavailable(str(error)) from error
+        except PeerGone as error:
+            raise Unavailable(f"{name} was killed and is being started again: try again") from error
 
     async def _child(self, op: str, fds: Sequence[int] = (), **fields: Any) -> Child:
         message, got = await self._call("launcher", op, fds, **fields)
