@@ -12,9 +12,9 @@ import msgspec
 from msgspec import UNSET
 
 from pier import trace
-from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
+from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig, MountPoint
 from pier.api.models.networks import EndpointSettings
-from pier.containers import merge, mounts, names, unsupported, validate
+from pier.containers import merge, mounts, names, sources, unsupported, validate
 from pier.containers.record import Container, Record, State, encode
 from pier.containers.shapes import is_pooled
 from pier.containers.table import Containers
@@ -22,7 +22,7 @@ from pier.errors import Invalid, NotFound, NotImplementedByPier
 from pier.images import Image
 from pier.oci import platform as platforms
 from pier.runtime import defaults
-from pier.runtime.supervisor import Child
+from pier.runtime.supervisor import Child, PeerGone
 
 KEEP_CHILD_S = 10
 PREDEFINED = ("bridge", "host", "none")
@@ -45,14 +45,11 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     _check_platform(request.image, image, platform)
     config = merge.merge(request, image.config.config)
     warnings = unsupported.image_warnings(config) + validate.check(config, host, ctx.machine)
-    points, folders = mounts.points(host)
+    points = await _mount_points(host)
     _resolve_modes(ctx, host)
     _fill_defaults(ctx, config, host)
     endpoints = _endpoints(request, host)
     path, args = merge.command(config)
-    for source in folders:
-        if not os.path.lexists(source):
-            os.makedirs(source)
     draft = Record(
         id="",
         name="",
@@ -77,11 +74,34 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     return CreateResponse(id=container.id, warnings=warnings)
 
 
+async def _mount_points(host: HostConfig) -> list[MountPoint]:
+    """The mount points, with the folders made that a bind asks for. Raises Invalid, Internal; waits for no mount that hangs."""
+    if not host.binds and not (host.mounts if host.mounts is not UNSET else []):
+        return mounts.points(host)[0]
+
+    def look() -> list[MountPoint]:
+        points, folders = mounts.points(host)
+        for source in folders:
+            if not os.path.lexists(source):
+                os.makedirs(source)
+        return points
+
+    wanted = [bind.partition(":")[0] for bind in host.binds or []] + [mount.source or "" for mount in host.mounts or []]
+    return await sources.in_time(look, f"bind source {', '.join(wanted)}")
+
+
+async def _reserve(ctx: Containers) -> Child | None:
+    try:
+        return await ctx.supervisor.reserve()
+    except PeerGone:
+        return None  # the launcher is being started again: the start makes a child
+
+
 async def _make(ctx: Containers, draft: Record, name: str | None) -> tuple[Container, Child | None]:
     """Give a draft its ID and name, and make what belongs to it; the child that waits for its start, where the pool had one."""
     host, config = draft.host, draft.config
     async with AsyncExitStack() as undo:
-        child = await ctx.supervisor.reserve() if is_pooled(host, ctx.facts) else None
+        child = await _reserve(ctx) if is_pooled(host, ctx.facts) else None
         if child is not None:
             undo.callback(child.discard)
         container_id = child.id if child else secrets.token_hex(32)
@@ -170,6 +190,9 @@ def _fill_defaults(ctx: Containers, config: ContainerConfig, host: HostConfig) -
         host.masked_paths = [] if host.privileged else list(defaults.masked_paths(ctx.facts.cpus))
     if host.readonly_paths is None:
         host.readonly_paths = [] if host.privileged else list(defaults.READONLY_PATHS)
+    labelled = any(option.startswith(("label=", "label:")) for option in host.security_opt or [])
+    if not labelled and (host.privileged or "host" in (host.ipc_mode, host.pid_mode)):
+        host.security_opt = [*(host.security_opt or []), "label=disable"]  # inspect shows it, as in Docker
     if host.init is UNSET or host.init is None:
         host.init = True if ctx.defaults.init else UNSET
 

@@ -27,8 +27,6 @@ def parse(options: list[str], privileged: bool) -> Options:
         if option == "no-new-privileges":
             no_new_privileges = True
             continue
-        if option == "disable":
-            raise Invalid("HostConfig.SecurityOpt 'disable' (SELinux) is not supported by Pier yet")
         key, equals, value = option.partition("=")
         if not equals:
             key, equals, value = option.partition(":")
@@ -44,6 +42,8 @@ def parse(options: list[str], privileged: bool) -> Options:
             apparmor = value
         elif key == "systempaths" and value == "unconfined":
             systempaths = True
+        elif key == "label" and value == "disable":
+            pass  # Pier sets no SELinux label: this asks for what is so
         elif key in ("label", "writable-cgroups"):
             raise Invalid(f"HostConfig.SecurityOpt {option!r} is not supported by Pier yet")
         else:

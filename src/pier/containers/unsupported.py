@@ -50,7 +50,8 @@ def refuse(request: CreateRequest, host: HostConfig) -> None:
             raise NotImplementedByPier(f"volume {source!r} (HostConfig.Binds)" if ":" in bind else f"anonymous volume {bind!r} (HostConfig.Binds)")
     for mount in host.mounts if host.mounts is not UNSET else []:
         if mount.type in _MOUNT_KINDS:
-            raise NotImplementedByPier(f"mount type {mount.type!r} of {mount.target!r} (HostConfig.Mounts)")
+            target = "" if mount.target is UNSET else mount.target
+            raise NotImplementedByPier(f"mount type {mount.type!r} of {target!r} (HostConfig.Mounts)")
     if request.volumes:
         raise NotImplementedByPier(f"volume at {sorted(request.volumes)[0]!r} (Config.Volumes)")
     if request.healthcheck and request.healthcheck.test and request.healthcheck.test != ["NONE"]:

@@ -68,8 +68,8 @@ def test_platforms_are_normalised(given_text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("bad", "why"),
-    [("foobar", '"foobar": unknown operating system or architecture: invalid argument'), ("a/b/c/d", "cannot parse platform specifier"), ("linux/", "component"),
-     ("linux/a b", "component"), ("*", "wildcards")],
+    [("foobar", '"foobar": unknown operating system or architecture: invalid argument'), ("a/b/c/d", "cannot parse platform specifier"),
+     ("linux/", "component"), ("linux/a b", "component"), ("*", "wildcards")],
 )  # fmt: skip
 def test_bad_platforms_are_refused(bad: str, why: str) -> None:
     with pytest.raises(Invalid) as caught:
