@@ -351,7 +351,7 @@ class Supervisor:
         except RemoteError as error:
             raise Unavailable(str(error)) from error
         except PeerGone as error:
-            raise Unavailable(f"{name} was killed and is being started again: try again") from error
+            raise PeerGone(f"{name} was killed and is being started again: try again") from error
 
     async def _child(self, op: str, fds: Sequence[int] = (), **fields: Any) -> Child:
         message, got = await self._call("launcher", op, fds, **fields)
