@@ -24,6 +24,7 @@ test: ## everything, as CI runs it (root, 25 minutes at most)
 	@scripts/setup test
 	@scripts/peers
 	$(PYTEST) tests
+	$(PYTEST) tests/compat --docker $(CURDIR)/$(VENV)/pier
 
 check: ## what needs no root, under a minute
 	@scripts/setup check
