@@ -4,6 +4,7 @@ Used by keeper, launcher and pump. The owner polls `fileno()` for reading, and f
 """
 
 import array
+import errno
 import os
 import socket
 from collections import deque
@@ -32,7 +33,7 @@ class PolledChannel:
         return bool(self._queue)
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Send or queue a message and duplicates of `fds`; the caller keeps its own."""
+        """Send or queue a message and duplicates of `fds`; the caller keeps its own. Raises OSError(EBADF) where one of `fds` is closed."""
         if self.closed:
             return
         packets, memfd = pack(message, fds)
@@ -40,7 +41,9 @@ class PolledChannel:
             for data, part in packets:
                 if self._queue or not self._transmit(data, part):
                     self._queue.append((data, [os.dup(fd) for fd in part]))
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise  # a fault of the caller: the connection is sound
             self.close()
         finally:
             if memfd >= 0:

@@ -73,9 +73,10 @@ class Pump(Loop):
         trace.point("pump." + op)
         if op == "open":
             names = dict(zip(message["names"], fds, strict=True))
-            warning = self._open(key, names, message["log"], bool(message["stdin_once"]))
             note = {"log": message["log"], "stdin_once": bool(message["stdin_once"])}
+            # before the opening, which closes a stdin whose client had nothing to say
             self.keeper.send({"op": "hold", "key": key, "names": list(names), "note": note}, list(names.values()))
+            warning = self._open(key, names, message["log"], bool(message["stdin_once"]))
             trace.point("pump.opened")
             fds.clear()
             channel.answer(message, warning=warning)

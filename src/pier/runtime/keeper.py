@@ -173,9 +173,10 @@ class Keeper:
                 self.table.release(key, each)
         _close(fds)
 
-    def _helper_ended(self, name: str, helper: Helper) -> None:
-        lived_s = time.monotonic() - helper.started
-        say(f"helper {name} (pid {helper.pid}) ended after {lived_s:.1f} s; starting another")
+    def _helper_ended(self, name: str, helper: Helper, ended: exits.Ended | None) -> None:
+        lived_s, (code, number) = time.monotonic() - helper.started, ended or (exits.UNKNOWN_CODE, 0)
+        how = f"by signal {number}" if number else f"with {code}"
+        say(f"helper {name} (pid {helper.pid}) ended {how} after {lived_s:.1f} s; starting another")
         if helper.channel:
             while got := helper.channel.recv():
                 self._heard(name, *got)
@@ -284,10 +285,10 @@ class Keeper:
             if child and child.pidfd in self.exit_fds and not child.adopted:
                 self._ended(child)
                 continue
-            exits.reap(pid)
+            ended = exits.reap(pid)
             for name, helper in self.helpers.items():
                 if helper.pid == pid:
-                    self._helper_ended(name, helper)
+                    self._helper_ended(name, helper, ended)
 
     # --- the daemon
 

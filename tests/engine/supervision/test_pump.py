@@ -147,6 +147,31 @@ def test_a_client_that_came_before_the_start_types_into_stdin_which_ends_with_it
     asyncio.run(body())
 
 
+def test_a_client_that_says_nothing_ends_stdin_at_once_and_harms_nobody(place: Place) -> None:
+    """`docker exec -i c tr a b </dev/null`: its input has ended before the start, and stdin is closed while it is opened."""
+
+    async def body() -> None:
+        async with pumping(place) as (supervisor, pump):
+            ours, theirs = socket.socketpair()
+            handle = await pump.attach(KEY, theirs.fileno(), stdin=True, stdout=True, stderr=False, multiplexed=False)
+            theirs.close()
+            ours.shutdown(socket.SHUT_WR)
+            before = place.pid_of("pier-pump")
+            streams = await begin(place, pump, None, stdin=True, stdin_once=True)
+            await place.until(lambda: os.read(streams.stdin, 100) == b"")
+            with pytest.raises(KeyError):
+                await supervisor.fetch(KEY, "stdin")  # nobody keeps it open
+            os.write(streams.out, b"answer")
+            streams.close()
+            await pump.drain(KEY)
+            assert await read_all(ours) == b"answer"
+            assert await handle.done == "eof"
+            assert (place.pid_of("pier-pump"), place.lost) == (before, [])
+            ours.close()
+
+    asyncio.run(body())
+
+
 def test_stdin_stays_open_where_it_is_not_once(place: Place) -> None:
     async def body() -> None:
         async with pumping(place) as (_, pump):
