@@ -6,8 +6,10 @@ import shutil
 from pier import trace
 from pier.containers import stop, streams, wait
 from pier.containers.record import Container
-from pier.containers.table import Containers
-from pier.errors import Conflict, Internal
+from pier.containers.table import Containers, log
+from pier.errors import Conflict, Internal, PierError
+
+_TRIES, _PAUSE_S = 2, 0.2
 
 
 async def remove(ctx: Containers, name: str, force: bool = False, volumes: bool = False, link: bool = False) -> None:
@@ -68,19 +70,39 @@ async def erase(ctx: Containers, container: Container) -> None:
         del ctx.names[container.name]
     for exec_id in container.execs:
         ctx.execs.pop(exec_id, None)
-    trace.point("remove.files")
     ctx.publish(container, "destroy")
     wait.tell_removed(container)
     ctx.spawn(_clear(ctx, container), f"remove {container.record.short_id}")
 
 
 async def _clear(ctx: Containers, container: Container) -> None:
-    ctx.networks.forget(container.id)
-    if container.child is not None:
-        container.let_go(container.child)
-    await streams.close(ctx, container.id)
-    ctx.snapshots.remove(container.id)
-    trace.point("remove.snapshot")
-    await asyncio.to_thread(shutil.rmtree, ctx.folder(container.id), ignore_errors=True)
-    # An image that was removed by force stays for its containers: this may have been the last.
-    await ctx.images.release(container.record.image_id, ctx.users_of)
+    """What a container leaves; a step that fails is tried again, and does not keep the others from being done."""
+
+    async def files() -> None:
+        trace.point("remove.files")
+        ctx.networks.forget(container.id)
+        if container.child is not None:
+            container.let_go(container.child)
+        await streams.close(ctx, container.id)
+
+    async def snapshot() -> None:
+        trace.point("remove.snapshot")
+        ctx.snapshots.remove(container.id)
+
+    async def folder() -> None:
+        await asyncio.to_thread(shutil.rmtree, ctx.folder(container.id), ignore_errors=True)
+
+    async def image() -> None:
+        # An image that was removed by force stays for its containers: this may have been the last.
+        await ctx.images.release(container.record.image_id, ctx.users_of)
+
+    for step in (files, snapshot, folder, image):
+        for tries in range(_TRIES, -1, -1):
+            try:
+                await step()
+                break
+            except (OSError, RuntimeError, PierError) as problem:
+                if not tries:
+                    log.error("container %s is removed, but: %s (the daemon's next start repairs that)", container.record.short_id, problem)
+                else:
+                    await asyncio.sleep(_PAUSE_S)

@@ -5,7 +5,7 @@ import msgspec
 from pier import trace
 from pier.containers import validate
 from pier.containers.table import Containers
-from pier.errors import Conflict, Invalid
+from pier.errors import Conflict, Invalid, NotFound
 
 
 async def rename(ctx: Containers, name: str, new: str) -> None:
@@ -15,6 +15,8 @@ async def rename(ctx: Containers, name: str, new: str) -> None:
         raise Invalid("Neither old nor new names may be empty")
     new = new.removeprefix("/")
     async with container.lock:
+        if container.removed:
+            raise NotFound(f"No such container: {name}")
         old = container.name
         if old == new:
             raise Invalid("Renaming a container with the same name as its current name")
