@@ -41,6 +41,9 @@ def points(host: HostConfig) -> tuple[list[MountPoint], list[str]]:
             raise Invalid(f'invalid mount config for type "bind": bind source path does not exist: {point.source}')
     seen: set[str] = set()
     tmpfs = host.tmpfs if host.tmpfs is not UNSET else {}
+    for target in tmpfs:
+        if problem := _bad_target(target):
+            raise Invalid(problem)
     for target in [p.destination for p in found] + [posixpath.normpath(t) for t in tmpfs]:
         if target in seen:
             raise Invalid(f"Duplicate mount point: {target}")

@@ -254,7 +254,7 @@ def _mounts(record: Record, bound: Bound, kinds: frozenset[str]) -> tuple[Mount,
     taken = _taken(record)
     found: list[Mount] = []
     for mount in defaults.default_mounts(host.shm_size, host.privileged):
-        if mount.destination in taken:
+        if mount.destination in taken or (mount.destination == _SHM and host.ipc_mode == "none"):
             continue
         if mount.destination == _SHM:
             found.append(_shm(mount, host))
@@ -293,7 +293,7 @@ def _taken(record: Record) -> set[str]:
 
 def _shm(mount: Mount, host: HostConfig) -> Mount:
     if host.ipc_mode == "host":
-        return Mount(destination="/dev/shm", type="bind", source="/dev/shm", options=("rbind", "nosuid", "nodev", "noexec"))
+        return Mount(destination="/dev/shm", type="bind", source="/dev/shm", options=("rbind", "rprivate"))
     if host.ipc_mode.startswith("container:"):
         return Mount(destination=_SHM, type="bind", source=_SHM, options=("bind", "nosuid", "nodev", "noexec"))  # `Extras.borrowed`
     return mount

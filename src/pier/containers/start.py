@@ -25,6 +25,7 @@ from pier.runtime.supervisor import Child, StartFailed
 START_PATIENCE_S = 10
 LAZY_SAVE_S = 0.5
 _PREFIX = "failed to create task for container: "
+_BEFORE_THE_TASK = ("find_user", "make_workdir")  # Docker's daemon does these itself
 
 
 async def start(ctx: Containers, name: str, detach_keys: str = "") -> None:
@@ -52,8 +53,7 @@ async def run(ctx: Containers, container: Container) -> None:
     try:
         await _run(ctx, container)
     except StartFailed as failure:
-        # who runs is found out before a task is made, says Docker
-        text = failure.message if failure.step == "find_user" else _PREFIX + failure.message
+        text = failure.message if failure.step in _BEFORE_THE_TASK else _PREFIX + failure.message
         await _failed(ctx, container, failure.exit_code, text)
         raise (Invalid if failure.exit_code in (126, 127) else Internal)(text) from None
     except PierError as problem:

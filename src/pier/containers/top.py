@@ -37,7 +37,8 @@ async def top(ctx: Containers, name: str, ps_args: str) -> TopResponse:
         await process.wait()
         raise Internal(f"ps {' '.join(options)} did not answer within {PATIENCE_S} s") from None
     if process.returncode:
-        raise Internal(f"ps: {err.decode(errors='replace').strip() or f'exit status {process.returncode}'}")
+        said = err.decode(errors="replace").strip().partition("\n")[0]
+        raise Internal(f"ps: {said or f'exit status {process.returncode}'}")
     return select(out.decode(errors="replace"), pids)
 
 

@@ -155,10 +155,12 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
     if linux.readonly_paths:
         steps.append(Step("protect", {"kept": list(linux.readonly_paths)}))
     steps.append(Step("pivot", {"propagation": _propagation(linux.rootfs_propagation)}))
+    if extras.create_workdir and process.cwd != "/":
+        steps.append(Step("make_workdir", {"path": process.cwd}))
     if extras.root.readonly or spec.root.readonly:
         steps.append(Step("root_readonly", {}))
     steps += _process(process, extras.user, extras.groups, facts, linux.seccomp)
-    return Plan(tuple(steps + _launch(process, extras.create_workdir, extras.init, facts, linux.seccomp)))
+    return Plan(tuple(steps + _launch(process, extras.init, facts, linux.seccomp)))
 
 
 def exec_plan(process: Process, extras: ExecExtras, facts: HostFacts) -> Plan:
@@ -176,7 +178,7 @@ def exec_plan(process: Process, extras: ExecExtras, facts: HostFacts) -> Plan:
     if extras.stdio.terminal:
         steps.append(Step("console", {"rows": extras.stdio.rows, "cols": extras.stdio.cols, "bind": False}))
     steps += _process(process, extras.user, extras.groups, facts, extras.seccomp)
-    return Plan(tuple(steps + _launch(process, False, None, facts, extras.seccomp)))
+    return Plan(tuple(steps + _launch(process, None, facts, extras.seccomp)))
 
 
 def _check(spec: Spec, extras: Extras, own: set[str]) -> None:
@@ -276,7 +278,7 @@ def _process(process: Process, user: str, groups: tuple[str, ...], facts: HostFa
     return steps
 
 
-def _launch(process: Process, create_workdir: bool, init: str | None, facts: HostFacts, profile: Any) -> list[Step]:
+def _launch(process: Process, init: str | None, facts: HostFacts, profile: Any) -> list[Step]:
     sets = process.capabilities
     caps = {
         "bounding": capabilities.mask(_known(sets.bounding)) if sets else 0,
@@ -294,10 +296,7 @@ def _launch(process: Process, create_workdir: bool, init: str | None, facts: Hos
             raise Invalid("a seccomp profile was asked for, but this kernel has no seccomp filters: use --security-opt seccomp=unconfined")
         code, flags = filter_of(profile, facts.machine)
     umask = 0o022 if process.user.umask is None else process.user.umask
-    steps = []
-    if create_workdir and process.cwd != "/":
-        steps.append(Step("make_workdir", {"path": process.cwd}))
-    steps.append(Step("streams", {"terminal": process.terminal}))
+    steps = [Step("streams", {"terminal": process.terminal})]
     steps.append(Step("bounding", {"mask": caps.pop("bounding")}))
     steps.append(Step("become", {"umask": umask, "extra_groups": list(process.user.additional_gids)}))
     steps.append(Step("enter_workdir", {"path": process.cwd}))

@@ -61,7 +61,7 @@ def mount_steps(spec: Spec, init: str | None, terminal: bool, facts: HostFacts) 
             steps.append(_cgroup(mount, options, spec, facts))
         elif mount.destination == "/dev" and mount.type == "tmpfs":
             dev_made = True
-            steps.append(_dev(mount, options, spec.linux.devices, terminal))
+            steps.append(_dev(mount, options, spec, terminal))
         else:
             steps.append(_filesystem(mount, options))
     outside = [device for device in spec.linux.devices if not (dev_made and device.path.startswith("/dev/"))]
@@ -107,8 +107,9 @@ def _filesystem(mount: Mount, options: Parsed) -> Step:
     return Step("filesystem", arguments)
 
 
-def _dev(mount: Mount, options: Parsed, devices: tuple[Device, ...], terminal: bool) -> Step:
-    nodes = [_node(device, device.path[len("/dev/") :]) for device in devices if device.path.startswith("/dev/")]
+def _dev(mount: Mount, options: Parsed, spec: Spec, terminal: bool) -> Step:
+    nodes = [_node(device, device.path[len("/dev/") :]) for device in spec.linux.devices if device.path.startswith("/dev/")]
+    folders = [name for name in ("pts", "shm", "mqueue") if any(further.destination == f"/dev/{name}" for further in spec.mounts)]
     return Step(
         "dev",
         {
@@ -116,7 +117,7 @@ def _dev(mount: Mount, options: Parsed, devices: tuple[Device, ...], terminal: b
             "data": [["source", mount.source or "tmpfs"], *(list(pair) for pair in options.data)],
             "nodes": nodes,
             "links": [list(link) for link in _DEV_LINKS],
-            "folders": ["pts", "shm", "mqueue"],
+            "folders": folders,
             "files": ["console"] if terminal else [],
         },
     )

@@ -55,10 +55,16 @@ def bind(
 ) -> None:
     """A detached copy of what the host has there, restricted before anybody can see it."""
     mount_fd, folder = state.sources.pop(slot)
-    target_fd = _target(state, target, folder)
+    mismatch = f"mount onto {target}: not a directory: Are you trying to mount a directory onto a file (or vice-versa)?"
+    try:
+        target_fd = _target(state, target, folder)
+    except StepFailed as error:
+        if error.errno != errno.ENOTDIR:
+            raise
+        raise StepFailed(mismatch, path=target) from None
     try:
         if stat.S_ISDIR(os.fstat(target_fd).st_mode) != folder:
-            raise StepFailed(f"mount onto {target}: not a directory: are you trying to mount a directory onto a file (or vice-versa)?", path=target)
+            raise StepFailed(mismatch, path=target)
         if by_remount:  # before 5.12: attached first, then changed by its name in the host's /proc
             mounts.attach(mount_fd, target_fd)
             mounts.set_propagation(f"/proc/self/fd/{mount_fd}", propagation | (mounts.MS_REC if recursive_propagation else 0))

@@ -77,12 +77,14 @@ def _read(state: State, path: str) -> bytes:
 
 
 def make_workdir(state: State, path: str) -> None:
-    """As root, as Docker makes it; links stay inside, and /proc/self/fd/N is nobody's folder (CVE-2024-21626)."""
+    """As root and while the root is writable, as Docker makes it; links stay inside, and /proc/self/fd/N is nobody's folder (CVE-2024-21626)."""
     try:
         os.close(paths.make_folders(state.root_fd, path))
     except OSError as error:
         if error.errno in (errno.EROFS, errno.ELOOP, errno.ENOENT, errno.EACCES):
             return  # `enter_workdir` says what is the matter
+        if error.errno == errno.ENOTDIR:
+            raise StepFailed(f"Cannot mkdir: {path} is not a directory", error, path=path) from None
         raise StepFailed(f"mkdir {path}: {(error.strerror or '').lower()}", error, path=path) from None
 
 
@@ -150,7 +152,8 @@ def enter_workdir(state: State, path: str) -> None:
             raise OSError(errno.ENOENT, "it is outside of the container's root")
     except OSError as error:
         reason = (error.strerror or "").lower()
-        raise StepFailed(f'chdir to cwd ("{path}") set in config.json failed: {reason}', error, exit_code=126, path=path) from None
+        code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
+        raise StepFailed(f'chdir to cwd ("{path}") set in config.json failed: {reason}', error, code, path) from None
 
 
 def find_program(state: State, args: list[str], env: list[str]) -> None:
