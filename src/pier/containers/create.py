@@ -15,6 +15,7 @@ from pier import trace
 from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig, MountPoint
 from pier.api.models.networks import EndpointSettings
 from pier.containers import merge, mounts, names, sources, unsupported, validate
+from pier.containers.degrade import degrade
 from pier.containers.record import Container, Record, State, encode
 from pier.containers.shapes import is_pooled
 from pier.containers.table import Containers
@@ -41,10 +42,12 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
         raise Invalid("no image specified: Config.Image is empty")
     host = request.host_config or HostConfig()
     unsupported.refuse(request, host)
+    validate.check_conflicts(request, host)
     image = ctx.images.resolve(request.image)
     _check_platform(request.image, image, platform)
     config = merge.merge(request, image.config.config)
     warnings = unsupported.image_warnings(config) + validate.check(config, host, ctx.machine)
+    warnings += degrade(host, ctx.machine)
     points = await _mount_points(host)
     _resolve_modes(ctx, host)
     _fill_defaults(ctx, config, host)
@@ -116,8 +119,8 @@ async def _make(ctx: Containers, draft: Record, name: str | None) -> tuple[Conta
             ctx.networks.prepare(container_id, child.netns_fd)
             undo.callback(ctx.networks.forget, container_id)
         trace.point("create.snapshot")
-        ctx.snapshots.create(container_id, record.diff_ids)
         undo.callback(ctx.snapshots.remove, container_id)
+        ctx.snapshots.create(container_id, record.diff_ids)
         trace.point("create.folder")
         folder = ctx.folder(container_id)
         os.mkdir(folder, 0o710)
@@ -170,7 +173,7 @@ def _resolve_modes(ctx: Containers, host: HostConfig) -> None:
 def _fill_defaults(ctx: Containers, config: ContainerConfig, host: HostConfig) -> None:
     host.network_mode = host.network_mode if host.network_mode not in ("", "default") else "bridge"
     host.ipc_mode = host.ipc_mode or "private"
-    host.cgroupns_mode = host.cgroupns_mode or ("host" if host.privileged or ctx.facts.cgroups.mode != "v2" else "private")
+    host.cgroupns_mode = host.cgroupns_mode or ("private" if ctx.facts.cgroups.mode == "v2" else "host")
     host.shm_size = host.shm_size or ctx.defaults.shm_size_bytes
     host.restart_policy.name = host.restart_policy.name or "no"
     host.runtime = host.runtime or "pier"
@@ -178,13 +181,13 @@ def _fill_defaults(ctx: Containers, config: ContainerConfig, host: HostConfig) -
         host.log_config.type = ctx.defaults.log_driver
         host.log_config.config = {**ctx.defaults.log_options, **(host.log_config.config or {})}
     host.log_config.config = host.log_config.config or {}
-    if host.oom_kill_disable is None:
+    if host.oom_kill_disable is None and not ctx.machine.unified:
         host.oom_kill_disable = False
     if host.pids_limit is not None and host.pids_limit <= 0:
         host.pids_limit = None
     if len(host.console_size) != 2:
         host.console_size = [0, 0]
-    if host.memory and not host.memory_swap and ctx.machine.swap_accounting:
+    if host.memory and not host.memory_swap:
         host.memory_swap = host.memory * 2
     if host.masked_paths is None:
         host.masked_paths = [] if host.privileged else list(defaults.masked_paths(ctx.facts.cpus))

@@ -45,8 +45,15 @@ class Snapshots:
         spread(self.root / ".pool")
         self._trash = Trash(self.root)
         self._chains: dict[str, tuple[str, ...]] = {}
-        self._pool: deque[str] = deque(name for name in os.listdir(self.root / ".pool") if name.isdigit())
-        self._pool_numbers = itertools.count(1 + max(map(int, self._pool), default=0))
+        self._pool: deque[str] = deque()
+        numbers = [0]
+        for name in filter(str.isdigit, os.listdir(self.root / ".pool")):
+            numbers.append(int(name))
+            if set(os.listdir(self.root / ".pool" / name)) == {"upper", "work"}:
+                self._pool.append(name)
+            else:  # a daemon was killed while it made or took this one
+                self._trash.discard(self.root / ".pool" / name)
+        self._pool_numbers = itertools.count(1 + max(numbers))
         self._filling = threading.Lock()
         self._filler: threading.Thread | None = None
         self._fill()
@@ -90,9 +97,9 @@ class Snapshots:
         chain = self._chain(tuple(diff_ids))
         name = self._take()
         folder = self.root / ".pool" / name
-        os.symlink(f"../.chains/{chain}", folder / "layers")
-        trace.point("snapshots.create")
         try:
+            os.symlink(f"../.chains/{chain}", folder / "layers")
+            trace.point("snapshots.create")
             os.rename(folder, target)
         except OSError as error:
             self._trash.discard(folder)
