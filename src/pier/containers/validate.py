@@ -15,6 +15,7 @@ from pier.api.models.containers import ContainerConfig, HostConfig
 from pier.containers import security
 from pier.errors import Invalid
 from pier.linux import capabilities
+from pier.linux.cgroups import CgroupLayout
 from pier.runtime.signals import parse_signal
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
@@ -30,22 +31,28 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\Z", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Machine:
-    """What of the host decides about a request: online CPUs and memory nodes, whether swap is accounted.
+    """What of the host decides about a request: online CPUs and memory nodes, the cgroup controllers that containers can have.
 
+    `unified` is cgroup v2.
     `fixed_limits` are the hard limits (setrlimit(2)) that this process may not raise, by the names of ulimits; empty where it may.
     """
 
     cpus: frozenset[int]
     memory_nodes: frozenset[int]
+    controllers: frozenset[str] = frozenset({"memory", "cpu", "cpuset", "pids"})
+    unified: bool = False
     swap_accounting: bool = True
     fixed_limits: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def read(cls) -> "Machine":
-        """The machine this process runs on (sysfs; sched_getaffinity where sysfs has nothing)."""
+    def read(cls, cgroups: CgroupLayout) -> "Machine":
+        """The machine this process runs on (sysfs; sched_getaffinity where sysfs has nothing); `cgroups` are prepared."""
         return cls(
             frozenset(_sysfs_list("/sys/devices/system/cpu/online") or os.sched_getaffinity(0)),
             frozenset(_sysfs_list("/sys/devices/system/node/online") or {0}),
+            controllers=cgroups.controllers(),
+            unified=cgroups.mode == "v2",
+            swap_accounting=cgroups.accounts_swap(),
             fixed_limits=_fixed_limits(),
         )
 
@@ -102,6 +109,21 @@ def check(config: ContainerConfig, host: HostConfig, machine: Machine) -> list[s
     _check_log(host)
     _check_security(host)
     return _check_resources(host, machine)
+
+
+def check_conflicts(request: ContainerConfig, host: HostConfig) -> None:
+    """Raise Invalid for what a mode leaves no room for; only what was asked for counts, not what the image brings."""
+    if host.network_mode.startswith("container:"):
+        for there, what in (
+            (request.hostname, "hostname and the network mode"),
+            (host.dns, "dns and the network mode"),
+            (host.extra_hosts, "custom host-to-IP mapping and the network mode"),
+            (request.exposed_ports is not UNSET and request.exposed_ports, "port exposing and the container type network mode"),
+        ):
+            if there:
+                raise Invalid(f"conflicting options: {what}")
+    if host.uts_mode == "host" and request.hostname:
+        raise Invalid("conflicting options: hostname and the UTS mode")
 
 
 def _check_config(config: ContainerConfig) -> None:

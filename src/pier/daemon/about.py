@@ -83,8 +83,8 @@ def info(engine: "Engine", version: tuple[int, int]) -> dict[str, Any]:
     """The state of this daemon and its host, in the words of an API version."""
     states = [container.state.status for container in engine.containers.table.values()]
     mode = engine.facts.cgroups.mode
-    controllers = {name for hierarchy in engine.facts.cgroups.hierarchies for name in hierarchy.controllers}
-    swap = "memory" in controllers and host.swap_accounted(mode)
+    controllers = engine.containers.machine.controllers
+    swap = engine.containers.machine.swap_accounting
     config = engine.config
     answer = SystemInfo(
         id=engine.id,
@@ -171,7 +171,7 @@ def security_options(cgroup_mode: str) -> list[str]:
     return [*options, "name=cgroupns"] if cgroup_mode == "v2" else options
 
 
-def warnings(cgroup_mode: str, controllers: set[str], swap: bool) -> list[str]:
+def warnings(cgroup_mode: str, controllers: frozenset[str], swap: bool) -> list[str]:
     """What this host cannot limit, in Docker's words."""
     lines = []
     if "memory" not in controllers:

@@ -49,10 +49,3 @@ def open_fds() -> int:
 def apparmor_enabled() -> bool:
     """Whether AppArmor confines here."""
     return read("/sys/module/apparmor/parameters/enabled") == "Y"
-
-
-def swap_accounted(cgroup_mode: str) -> bool:
-    """Whether a limit on swap can be set."""
-    if cgroup_mode == "v2":
-        return any(Path("/sys/fs/cgroup", *rest).exists() for rest in (("memory.swap.max",), ("init.scope", "memory.swap.max")))
-    return Path("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists()

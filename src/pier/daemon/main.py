@@ -166,6 +166,7 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
     journal = Journal()
     undo.callback(journal.close)
     host = facts.probe(instance, str(config.data_root))
+    host.cgroups.prepare()
 
     relay = Relay()
     command = keeper.command(str(config.exec_root), instance)
@@ -201,7 +202,7 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
             init=config.init,
             init_path=find_init(config.init_path),
         ),
-        machine=Machine.read(),
+        machine=Machine.read(host.cgroups),
         profiles=Profiles(host.machine, host.kernel, apparmor_default=load_apparmor(host), seccomp_available=host.has(facts.SECCOMP)),
     )
     relay.containers = containers

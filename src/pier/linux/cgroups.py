@@ -95,6 +95,24 @@ class CgroupLayout(NamedTuple):
             elif "cpuset" in tree.controllers and not tree.v2:
                 _inherit_cpuset(parent, tree.folder)
 
+    def controllers(self) -> frozenset[str]:
+        """What containers can be limited by, after `prepare`: on v2 a controller may be there but not ours to turn on."""
+        found: set[str] = set()
+        for tree in self.hierarchies:
+            if tree.v2 and self.mode == "v2":
+                try:
+                    found.update(_read(f"{tree.folder}/{self.parent}/cgroup.subtree_control").split())
+                except FileNotFoundError:
+                    pass
+            else:
+                found.update(tree.controllers)
+        return frozenset(found)
+
+    def accounts_swap(self) -> bool:
+        """Whether swap can be limited, after `prepare`."""
+        tree = self.hierarchy("memory")
+        return tree is not None and os.path.exists(f"{tree.folder}/{self.parent}/memory.{'swap.max' if tree.v2 else 'memsw.limit_in_bytes'}")
+
     def create(self, id: str) -> None:
         """Make the cgroups of `id` in every tree. Raises OSError; what was made then is removed again."""
         try:

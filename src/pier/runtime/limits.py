@@ -14,6 +14,8 @@ from pier.linux.device_filter import DeviceRule
 from pier.oci.runtime_spec import BlockIo, Cpu, Memory, Resources, ThrottleDevice
 
 DEVICES = "bpf:device"  # not a file: the rules of v2, a program
+_NO_SWAP = {("memory.swap.max", "max"), ("memory.swap.max", "0"), ("memory.memsw.limit_in_bytes", "-1")}
+"""Writes that say nothing where swap is not accounted: the file is missing then."""
 
 
 class Write(NamedTuple):
@@ -56,7 +58,12 @@ def apply(id: str, writes: list[Write], cgroup: CgroupLayout) -> None:
         if write.file == DEVICES:
             device_filter.apply(folder, write.rules)
             continue
-        fd = os.open(f"{folder}/{write.file}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            fd = os.open(f"{folder}/{write.file}", os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if (write.file, write.text) in _NO_SWAP:
+                continue
+            raise
         try:
             os.write(fd, write.text.encode())
         except OSError as error:
