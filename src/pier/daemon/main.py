@@ -18,6 +18,9 @@ import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from pier.api.fields import DEFAULT_EXEC_ROOT, VERSION
 from pier.archive.workers import Workers
@@ -44,7 +47,7 @@ from pier.images import schema as images_schema
 from pier.logs.client import Pump
 from pier.networks import NetworkConfig, Networks
 from pier.networks import schema as networks_schema
-from pier.runtime import apparmor, facts
+from pier.runtime import ahead, apparmor, defaults, facts, plan
 from pier.runtime.supervisor import Supervisor
 from pier.snapshots import Snapshots
 from pier.store import Store
@@ -223,6 +226,14 @@ async def restore_all(engine: Engine) -> None:
     await engine.snapshots.repair(set(ctx.table))
     await engine.images.repair(ctx.users_of)
     await engine.supervisor.sweep(set(ctx.table))
+    await engine.supervisor.make_ahead(default_steps(engine.facts, ctx.defaults.shm_size_bytes))
+
+
+def default_steps(host: facts.HostFacts, shm_bytes: int) -> list[list[Any]]:
+    """What most containers of this host begin with, for the children that are made ahead."""
+    spec = defaults.default_spec(host, cgroups_path="any")
+    spec = msgspec.structs.replace(spec, mounts=defaults.default_mounts(shm_bytes))
+    return ahead.likely(plan.plan(spec, plan.Extras(root=plan.RootMount(lowers=("/",), upper="/", work="/")), host))
 
 
 async def open_sockets(engine: Engine, undo: AsyncExitStack) -> list[Path]:

@@ -9,19 +9,20 @@ import gc
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from pier import trace
 from pier.ipc import Channel
 from pier.linux import fds, processes
-from pier.runtime import steps_mounts, steps_process, steps_root
+from pier.runtime import ahead, steps_mounts, steps_process, steps_root
 from pier.runtime.child_state import State, StepFailed
 
 STEPS = {**steps_root.STEPS, **steps_mounts.STEPS, **steps_process.STEPS}
 
 
-def main(sock_fd: int) -> NoReturn:
-    """Serve one plan on `sock_fd`, in the freshly cloned process. Never returns, never raises."""
+def main(sock_fd: int, steps_ahead: Sequence[Sequence[Any]] = ()) -> NoReturn:
+    """Serve one plan on `sock_fd`, in the freshly cloned process; what is likely to be in it is made ahead. Never returns, never raises."""
     code = 125
     try:
         gc.disable()
@@ -32,11 +33,14 @@ def main(sock_fd: int) -> NoReturn:
         trace.reopen()
         _reset_signals()
         channel = Channel(socket.socket(fileno=sock_fd))
+        state = State([], channel)
+        if steps_ahead:
+            ahead.make(state, steps_ahead)
         got = channel.recv()
         if got is None:
             os._exit(0)
-        message, handed = got
-        code = _run(message["plan"], handed, channel)
+        message, state.fds = got
+        code = _run(message["plan"], state)
     finally:
         os._exit(code)
 
@@ -52,8 +56,8 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _run(plan: dict[str, Any], handed: list[int], channel: Channel) -> int:
-    state = State(handed, channel)
+def _run(plan: dict[str, Any], state: State) -> int:
+    channel = state.channel
     name = "plan"
     try:
         os.umask(0)  # modes of what the steps make are exact; the container's own is set by `become`

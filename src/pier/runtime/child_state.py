@@ -1,7 +1,9 @@
 """What a blank child holds between its steps, and how a step says that it failed."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from pier.linux import mounts
 from pier.linux.processes import Program
 
 READ_LIMIT_BYTES = 4 << 20  # of a container's /etc/passwd and /etc/group
@@ -15,6 +17,15 @@ class StepFailed(Exception):
         self.errno = error.errno if error is not None else 0
         self.path = path or (str(error.filename) if error is not None and error.filename else "")
         self.exit_code = exit_code
+
+
+Filesystem = tuple[str, int, tuple[tuple[str, str | None], ...]]
+"""(type, attributes, options in order): two of a key are alike."""
+
+
+def filesystem_key(kind: str, options: mounts.Options, attributes: int) -> Filesystem:
+    """What tells file systems made ahead apart."""
+    return kind, attributes, tuple((key, value) for key, value in (options.items() if isinstance(options, Mapping) else options))
 
 
 class State:
@@ -37,6 +48,16 @@ class State:
         self.home = "/"
         self.program: Program | None = None
         self.path = b""
+
+        self.ahead: dict[Filesystem, list[int]] = {}  # detached file systems that were made before the plan was there
+        self.dev_ahead: tuple[list[Any], int] | None = None  # the same of /dev: what is in it, and its mount
+        self.left_host_propagation = False
+
+    def new_filesystem(self, kind: str, options: mounts.Options, attributes: int) -> int:
+        """A detached mount of a file system of our own: one made ahead where there is such a one, else a new one. Raises OSError."""
+        if made := self.ahead.get(filesystem_key(kind, options, attributes)):
+            return made.pop()
+        return mounts.new_filesystem(kind, options, attributes)
 
     def warn(self, text: str) -> None:
         """Tell the daemon of something that degrades and does not fail."""

@@ -5,7 +5,8 @@ the daemon over a socket of its own. Requests of the daemon:
   reserve {}                        -> {key, pid, start_time} + socket, pidfd, netns: a child of the default shape
   spawn {key, new, cgroup}          -> the same, of any shape; netns only where it is new
   exec {key, container} + pidfd     -> {key, pid, start_time} + socket, pidfd: born in the container's namespaces, all of them
-  ping; pool {size}; sweep {known}        -> {removed}: remove the cgroups of this instance that are empty and not known
+  ping; pool {size}; ahead {steps}: what children of the pool make while they wait (pier.runtime.ahead)
+  sweep {known}        -> {removed}: remove the cgroups of this instance that are empty and not known
 From the keeper: connect + socket, clean {key} + mntns.
 """
 
@@ -16,7 +17,7 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pier import trace
 from pier.ipc import Channel, pair
@@ -30,6 +31,7 @@ from pier.runtime.shape import KINDS, Shape
 POOL_SIZE = 4
 _ALL = namespaces.flags_of(KINDS)
 _IDLE_S = 0.010
+_UNHURRIED_S = 0.060  # while half of the pool is left: a clone in the middle of a start costs that start 2 to 4 ms
 _PRESSED_S = 5.0
 _MEMORY_FLOOR_KB = 128 * 1024
 
@@ -55,9 +57,10 @@ class Newborn:
 class Launcher:
     """The state and the loop; `run` returns when the keeper is gone."""
 
-    def __init__(self, keeper: PolledChannel, layout: CgroupLayout, child_main: Callable[[int], NoReturn], pool_size: int) -> None:
+    def __init__(self, keeper: PolledChannel, layout: CgroupLayout, child_main: Callable[..., NoReturn], pool_size: int) -> None:
         self.keeper, self.layout, self.child_main, self.pool_size = keeper, layout, child_main, pool_size
         self.shape = Shape.default(layout.mode == "v2")
+        self.ahead: list[Any] = []
         self.pool: deque[Newborn] = deque()
         self.daemons: dict[int, PolledChannel] = {}
         self.made: set[str] = set()  # whose cgroups this process made: a child joins its own a moment after its birth
@@ -87,10 +90,13 @@ class Launcher:
             self._flush()
 
     def _timeout(self) -> float | None:
-        if self.to_clean and self.janitor_pidfd < 0:
+        wanting = len(self.pool) < self.pool_size
+        if wanting and 2 * len(self.pool) < self.pool_size and not memory_is_short():
             return _IDLE_S
-        if len(self.pool) < self.pool_size:
-            return _PRESSED_S if memory_is_short() else _IDLE_S
+        if self.to_clean and self.janitor_pidfd < 0:
+            return _UNHURRIED_S
+        if wanting:
+            return _PRESSED_S if memory_is_short() else _UNHURRIED_S
         return None
 
     def _idle(self) -> None:
@@ -176,6 +182,11 @@ class Launcher:
             while len(self.pool) > self.pool_size:
                 self._give_up(self.pool.pop())
             channel.answer(message)
+        elif op == "ahead":
+            self.ahead = message["steps"]
+            while self.pool:
+                self._give_up(self.pool.pop())  # they were made without
+            channel.answer(message)
         elif op == "sweep":
             busy = {*message["known"], *self.made, *(key for key, _ in self.to_clean)}
             stray = [key for key in self.layout.ids() if key not in busy and not self.layout.pids(key)]
@@ -241,7 +252,7 @@ class Launcher:
             try:
                 pid, fd = processes.clone3(shape.clone_flags() | processes.CLONE_PARENT)
                 if pid == 0:
-                    self._be_blank(theirs.fileno(), join, "cgroup" in shape.new, procs)
+                    self._be_blank(theirs.fileno(), join, "cgroup" in shape.new, procs, self.ahead if spare else [])
             finally:
                 if inside >= 0:
                     self._come_back()
@@ -279,7 +290,7 @@ class Launcher:
             say(f"cannot leave a container's namespaces: {error}")
             os._exit(1)
 
-    def _be_blank(self, fd: int, join: str | None, own_cgroup_namespace: bool, procs: Sequence[int]) -> NoReturn:
+    def _be_blank(self, fd: int, join: str | None, own_cgroup_namespace: bool, procs: Sequence[int], ahead: list[Any]) -> NoReturn:
         """In the child: nothing may return or raise into the launcher's frames, whose objects are not ours to finalise."""
         try:
             problem: OSError | None = None
@@ -301,7 +312,7 @@ class Launcher:
                 failed = {"op": "failed", "step": "join the cgroups", "errno": error.errno, "path": error.filename}
                 Channel(socket.socket(fileno=fd)).send({**failed, "message": str(error), "exit_code": 128})
                 os._exit(1)
-            self.child_main(fd)
+            self.child_main(fd, *([ahead] if ahead else []))
         finally:
             os._exit(1)
 
@@ -330,7 +341,7 @@ def say(text: str) -> None:
     os.write(2, f"pier-launcher[{os.getpid()}]: {text}\n".encode())
 
 
-def main(channel: Channel, instance: str, child_main: Callable[[int], NoReturn], pool_size: int = POOL_SIZE) -> None:
+def main(channel: Channel, instance: str, child_main: Callable[..., NoReturn], pool_size: int = POOL_SIZE) -> None:
     """Be a launcher until the keeper's channel ends. `child_main(sock_fd)` is what each child runs (pier.runtime.child.main)."""
     processes.prctl(processes.PR_SET_DUMPABLE, 0)  # inherited: nobody in a container looks into a blank child (CVE-2016-9962)
     gc.collect()

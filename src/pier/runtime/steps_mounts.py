@@ -11,6 +11,8 @@ from pier.runtime.child_state import State, StepFailed
 
 _PRIVATE = mounts.MS_PRIVATE
 _NULL_DEVICE = os.makedev(1, 3)
+CGROUP_TMPFS = {"source": "tmpfs", "mode": "755"}
+NOTHING = {"source": "tmpfs", "ro": None, "size": "4k", "nr_inodes": "2"}
 _PTMX_DEVICE = os.makedev(5, 2)
 
 
@@ -38,7 +40,7 @@ def filesystem(
         if mode_of_target:  # as runc: a tmpfs over /tmp keeps its 1777
             options.insert(0, ("mode", f"{stat.S_IMODE(os.fstat(target_fd).st_mode):04o}"))
         try:
-            mount_fd = mounts.new_filesystem(kind, options, attributes)
+            mount_fd = state.new_filesystem(kind, options, attributes)
         except OSError as error:
             raise StepFailed(f"mount {kind} at {target}: {error.strerror} ({error.filename})", error, path=target) from None
         mounts.attach(mount_fd, target_fd)
@@ -96,12 +98,8 @@ def dev(
     files: list[str],
 ) -> None:
     """/dev, filled while it is detached: nothing of the image is in it, and nobody can race with the nodes."""
-    mount_fd = mounts.new_filesystem("tmpfs", [(key, value) for key, value in data], attributes & ~mounts.MOUNT_ATTR_RDONLY)
-    for name in folders:
-        os.mkdir(name, 0o755, dir_fd=mount_fd)
-    _make_nodes(mount_fd, nodes)
-    for source, name in links:
-        os.symlink(source, name, dir_fd=mount_fd)
+    ahead = state.dev_ahead is not None and state.dev_ahead[0] == [attributes, data, nodes, links, folders]
+    mount_fd = state.dev_ahead[1] if ahead and state.dev_ahead else new_dev(attributes, data, nodes, links, folders)
     for name in files:
         os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o620, dir_fd=mount_fd))
     target_fd = _target(state, "/dev", True)
@@ -110,6 +108,17 @@ def dev(
     finally:
         os.close(target_fd)
     state.dev_fd = mount_fd
+
+
+def new_dev(attributes: int, data: list[tuple[str, str | None]], nodes: list[list[Any]], links: list[list[str]], folders: list[str]) -> int:
+    """A detached /dev with what every container has in it."""
+    mount_fd = mounts.new_filesystem("tmpfs", [(key, value) for key, value in data], attributes & ~mounts.MOUNT_ATTR_RDONLY)
+    for name in folders:
+        os.mkdir(name, 0o755, dir_fd=mount_fd)
+    _make_nodes(mount_fd, nodes)
+    for source, name in links:
+        os.symlink(source, name, dir_fd=mount_fd)
+    return mount_fd
 
 
 def devices(state: State, nodes: list[list[Any]]) -> None:
@@ -141,7 +150,8 @@ def _make_nodes(root_fd: int, nodes: list[list[Any]]) -> None:
 def cgroup_v1(state: State, target: str, attributes: int, trees: list[list[str]], links: list[list[str]]) -> None:
     """A tmpfs with the container's own folder of each tree: read-only from the start, else release_agent is the host's root."""
     target_fd = _target(state, target, True, no_links=True)
-    mount_fd = mounts.new_filesystem("tmpfs", {"source": "tmpfs", "mode": "755"}, attributes & ~mounts.MOUNT_ATTR_RDONLY)
+    mount_fd = state.new_filesystem("tmpfs", CGROUP_TMPFS, attributes & ~mounts.MOUNT_ATTR_RDONLY)
+    tree_fds: list[int] = []
     try:
         mounts.attach(mount_fd, target_fd)
         for name, folder, controllers in trees:
@@ -157,18 +167,23 @@ def cgroup_v1(state: State, target: str, attributes: int, trees: list[list[str]]
             os.mkdir(name, 0o755, dir_fd=mount_fd)
             place_fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=mount_fd)
             mounts.attach(tree_fd, place_fd)
-            restrict(tree_fd, attributes)
             os.close(place_fd)
-            os.close(tree_fd)
+            tree_fds.append(tree_fd)
         for link, name in links:
             try:
                 os.symlink(name, link, dir_fd=mount_fd)
             except FileExistsError:
                 pass
-        restrict(mount_fd, attributes)
+        try:
+            mounts.set_attributes(mount_fd, attributes, 0, _PRIVATE, recursive=True)  # all of them at once: 0.1 ms less than one by one
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            for fd in (*tree_fds, mount_fd):
+                restrict(fd, attributes)
     finally:
-        os.close(mount_fd)
-        os.close(target_fd)
+        for fd in (*tree_fds, mount_fd, target_fd):
+            os.close(fd)
 
 
 def restrict(mount_fd: int, attributes: int) -> None:
@@ -218,9 +233,7 @@ def mask(state: State, hidden: list[str]) -> None:
             continue
         if stat.S_ISDIR(os.fstat(target_fd).st_mode):
             if empty_fd < 0:
-                empty_fd = cover_fd = mounts.new_filesystem(
-                    "tmpfs", {"source": "tmpfs", "ro": None, "size": "4k", "nr_inodes": "2"}, mounts.MOUNT_ATTR_RDONLY
-                )
+                empty_fd = cover_fd = state.new_filesystem("tmpfs", NOTHING, mounts.MOUNT_ATTR_RDONLY)
             else:
                 cover_fd = mounts.clone_tree("", empty_fd)  # one superblock for all of them
         else:

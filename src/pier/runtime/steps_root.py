@@ -10,6 +10,8 @@ from pier.linux import fds, mounts, namespaces, paths, processes
 from pier.linux.netlink import configure_inside
 from pier.runtime.child_state import State, StepFailed
 
+PRIVATE_PROC = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
+
 
 def open_streams(state: State, stdin: str | int | None, stdout: str | int | None, stderr: str | int | None) -> None:
     """The FIFOs are paths of the host: opened while the host's mounts are still ours."""
@@ -38,7 +40,9 @@ def join(state: State, spaces: list[list[Any]]) -> None:
 
 def leave_host_propagation(state: State) -> None:
     """Before the first mount: nothing that is mounted here may reach the host, while what the host unmounts may still leave us."""
-    mounts.set_propagation("/", mounts.MS_REC | mounts.MS_SLAVE)
+    if not state.left_host_propagation:
+        mounts.set_propagation("/", mounts.MS_REC | mounts.MS_SLAVE)
+        state.left_host_propagation = True
 
 
 def keyring(state: State, name: str) -> None:
@@ -53,7 +57,8 @@ def keyring(state: State, name: str) -> None:
 
 def private_proc(state: State) -> None:
     """A procfs of the new pid namespace that is mounted nowhere: links and mounts of the image cannot redirect our writes."""
-    state.proc_fd = mounts.new_filesystem("proc", {}, mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC)
+    if state.proc_fd < 0:
+        state.proc_fd = state.new_filesystem("proc", {}, PRIVATE_PROC)
 
 
 def write_proc(state: State, path: str, text: str) -> None:

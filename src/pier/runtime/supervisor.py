@@ -56,6 +56,7 @@ class Supervisor:
         self._kept: dict[str, Kept] = {}
         self._held: dict[str, list[str]] = {}
         self._live: dict[str, _Live] = {}
+        self._ahead: list[list[Any]] = []
         self._discarded: set[str] = set()
         self._idle_workers: list[AsyncChannel] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,6 +145,11 @@ class Supervisor:
     async def set_pool_size(self, size: int) -> None:
         """How many blank children wait ready."""
         await self._call("launcher", "pool", size=size)
+
+    async def make_ahead(self, steps: list[list[Any]]) -> None:
+        """Tell the launcher, and each that comes after it, what the children of the pool make while they wait (pier.runtime.ahead)."""
+        self._ahead = steps
+        await self._call("launcher", "ahead", steps=steps)
 
     # --- descriptors in the keeper
 
@@ -268,6 +274,8 @@ class Supervisor:
             except PeerGone:
                 continue
             self._helpers[name] = channel
+            if name == "launcher" and self._ahead:
+                await channel.call("ahead", steps=self._ahead)
             return
         raise Unavailable(f"{name} ends as soon as it is started; {self._door.log} says why")
 
