@@ -136,17 +136,29 @@ class CgroupLayout(NamedTuple):
         for tree in self.hierarchies:
             _write(f"{tree.folder}/{self.parent}/{_checked(id)}/cgroup.procs", str(pid))
 
-    def open_procs(self, id: str) -> list[int]:
-        """Descriptors of `cgroup.procs` of each cgroup of `id`: a process that writes 0 joins, from wherever it is. Raises OSError."""
+    def open_procs(self, id: str, pid: int = 0) -> list[int]:
+        """Descriptors of `cgroup.procs` of each cgroup of `id`: a process that writes 0 joins, from wherever it is. Raises OSError.
+
+        A v2 cgroup that has controllers on for its children takes no process itself (a Docker or systemd inside does that):
+        then it is the one below it in which `pid`, the first of the container, is.
+        """
         fds: list[int] = []
         try:
             for tree in self.hierarchies:
-                fds.append(os.open(f"{tree.folder}/{self.parent}/{_checked(id)}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+                folder = f"{tree.folder}/{self.parent}/{_checked(id)}"
+                if pid and tree.v2 and self.mode == "v2" and _read(f"{folder}/cgroup.subtree_control").strip():
+                    folder = self._below(tree, id, pid)
+                fds.append(os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
         except OSError:
             for fd in fds:
                 os.close(fd)
             raise
         return fds
+
+    def _below(self, tree: Hierarchy, id: str, pid: int) -> str:
+        own = f"/{self.parent}/{id}"
+        path = next((line[3:] for line in _read(f"/proc/{pid}/cgroup").splitlines() if line.startswith("0::")), own)
+        return tree.folder + (path if path.startswith(f"{own}/") and ".." not in path.split("/") else own)
 
     def remove(self, id: str) -> bool:
         """Remove the cgroups of `id` and those that the container made below. False where a process is still in one (EBUSY)."""

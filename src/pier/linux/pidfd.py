@@ -43,6 +43,12 @@ def send_signal(pidfd: int, signal: int, flags: int = 0) -> None:
     call("pidfd_send_signal", pidfd, signal, None, flags)
 
 
+def pid_of(pidfd: int) -> int:
+    """The process's pid in the reader's pid namespace; -1 once it has been reaped. Raises OSError (no such descriptor)."""
+    with open(f"/proc/self/fdinfo/{pidfd}") as file:
+        return next(int(line[4:]) for line in file if line.startswith("Pid:"))
+
+
 def exit_status(pidfd: int) -> int | None:
     """The wait status of a process that has been reaped, also for one who is not its parent; None where the kernel does not tell.
 

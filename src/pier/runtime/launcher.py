@@ -237,7 +237,7 @@ class Launcher:
         A child born in the pid namespace alone would show its processes, for a while, one with the host's mounts: with
         CAP_SYS_PTRACE a way out (/proc/N/root). The launcher itself stays invisible: its own pid namespace does not change.
         """
-        procs = self.layout.open_procs(container)
+        procs = self.layout.open_procs(container, pidfd.pid_of(container_pidfd) if self.layout.mode == "v2" else 0)
         try:
             return self._clone(key, Shape(()), None, False, False, procs, container_pidfd)
         finally:

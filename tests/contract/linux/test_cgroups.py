@@ -9,6 +9,7 @@ import pytest
 from pier.linux import device_filter
 from pier.linux.cgroups import CgroupLayout
 from pier.linux.device_filter import DeviceRule
+from tests.harness.commands import eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -25,19 +26,35 @@ def layout() -> Iterator[CgroupLayout]:
     assert not any(os.path.exists(f"{tree.folder}/{found.parent}") for tree in found.hierarchies)
 
 
-def sleeper() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(["sh", "-c", "sleep 60 & sleep 60 & wait"])
+class Sleeper:
+    """A shell in the cgroups of `id`, which forks two more only when it is in all of them."""
+
+    def __init__(self, layout: CgroupLayout, id: str) -> None:
+        self.layout, self.id = layout, id
+        self.process = subprocess.Popen(["sh", "-c", "read x; sleep 60 & sleep 60 & wait"], stdin=subprocess.PIPE)
+        self.pid = self.process.pid
+        layout.join(id, self.pid)
+
+    def fork(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        eventually(lambda: len(self.layout.pids(self.id)) == 3, says="three processes")
+
+    def dies(self) -> None:
+        """It was killed, and all that it had forked are gone, too."""
+        assert self.process.wait() == -9
+        eventually(lambda: not self.layout.pids(self.id), says="everything in the cgroup is dead")
 
 
 def test_a_cgroup_is_made_joined_and_removed(layout: CgroupLayout) -> None:
     layout.create("a")
     assert layout.ids() == {"a"} and layout.exists("a") and layout.pids("a") == [] and layout.oom_kills("a") == 0
-    process = sleeper()
-    layout.join("a", process.pid)
+    process = Sleeper(layout, "a")
+    process.fork()
     assert process.pid in layout.pids("a")
     assert layout.remove("a") is False  # not while somebody lives in it
     layout.kill("a")
-    assert process.wait() == -9
+    process.dies()
     assert layout.remove("a") is True and not layout.exists("a")
 
 
@@ -51,8 +68,7 @@ def test_making_it_twice_and_removing_what_is_gone_do_nothing(layout: CgroupLayo
 
 def test_kill_reaches_frozen_processes_and_those_below(layout: CgroupLayout) -> None:
     layout.create("a")
-    process = sleeper()
-    layout.join("a", process.pid)
+    process = Sleeper(layout, "a")
     for tree in layout.hierarchies:
         if "freezer" in tree.controllers or tree.v2:
             below = f"{tree.folder}/{layout.parent}/a/below"
@@ -60,10 +76,11 @@ def test_kill_reaches_frozen_processes_and_those_below(layout: CgroupLayout) -> 
             if layout.mode != "v2" or tree.v2:
                 with open(f"{below}/cgroup.procs", "w") as file:
                     file.write(str(process.pid))
+    process.fork()
     assert process.pid in layout.pids("a")
     layout.freeze("a")
     layout.kill("a")
-    assert process.wait() == -9
+    process.dies()
     assert layout.remove("a")
 
 
