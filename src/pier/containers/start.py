@@ -98,6 +98,9 @@ async def _run(ctx: Containers, container: Container) -> None:
                 container.id, host.network_mode, child.netns_fd, hostname=record.config.hostname, mac=endpoint.mac_address if endpoint else ""
             )
             undo.push_async_callback(_detach, ctx, container)
+        else:
+            donor = ctx.find(host.network_mode.partition(":")[2]).record.config
+            record.config.hostname, record.config.domainname = donor.hostname, donor.domainname
         bound = files.write(ctx, container)
         trace.point("start.streams")
         io = fifos.make(ctx.exec_root, container.id, stdin=record.config.open_stdin, terminal=record.terminal)

@@ -109,7 +109,9 @@ def _filesystem(mount: Mount, options: Parsed) -> Step:
 
 def _dev(mount: Mount, options: Parsed, spec: Spec, terminal: bool) -> Step:
     nodes = [_node(device, device.path[len("/dev/") :]) for device in spec.linux.devices if device.path.startswith("/dev/")]
-    folders = [name for name in ("pts", "shm", "mqueue") if any(further.destination == f"/dev/{name}" for further in spec.mounts)]
+    # not for a tmpfs that would take its mode from the folder
+    places = {further.destination for further in spec.mounts if further.type != "tmpfs" or any(word.startswith("mode=") for word in further.options)}
+    folders = [name for name in ("pts", "shm", "mqueue") if f"/dev/{name}" in places]
     return Step(
         "dev",
         {

@@ -34,10 +34,11 @@ def filesystem(
     state: State, kind: str, target: str, attributes: int, data: list[tuple[str, str | None]], no_links: bool = False, mode_of_target: bool = False
 ) -> None:
     """A new file system: made detached, put in place whole."""
+    mode_of_target = mode_of_target and _is_there(state, target)
     target_fd = _target(state, target, True, no_links)
     try:
         options = [(key, value) for key, value in data]
-        if mode_of_target:  # as runc: a tmpfs over /tmp keeps its 1777
+        if mode_of_target:  # as runc: a tmpfs over /root keeps its 0700, a new one has 1777
             options.insert(0, ("mode", f"{stat.S_IMODE(os.fstat(target_fd).st_mode):04o}"))
         try:
             mount_fd = state.new_filesystem(kind, options, attributes)
@@ -50,6 +51,14 @@ def filesystem(
             os.close(mount_fd)
     finally:
         os.close(target_fd)
+
+
+def _is_there(state: State, path: str) -> bool:
+    try:
+        os.close(paths.look_up(state.root_fd, path))
+    except OSError:
+        return False
+    return True
 
 
 def bind(
