@@ -47,6 +47,13 @@ def client(name: str = "docker") -> str:
     return str(path) if os.access(path, os.X_OK) else ""
 
 
+@cache
+def compose() -> str:
+    """The path of the reference's docker-compose, which runs on this machine as it is; "" where there is none."""
+    path = ROOT / "usr/libexec/docker/cli-plugins/docker-compose"
+    return str(path) if os.access(path, os.X_OK) else client("docker-compose")
+
+
 class Reference:
     """Namespaces with the reference's root and, on demand, its dockerd. Use as a context; at its end nothing is left."""
 

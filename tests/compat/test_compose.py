@@ -1,0 +1,76 @@
+"""Docker Compose, unchanged: an application without networks of its own and without ports goes up, is seen, and goes down."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.harness import reference
+from tests.harness.commands import Done, run
+
+from .conftest import Target
+
+COMPOSE = """
+services:
+  web:
+    image: {image}
+    command: ["sh", "-c", "echo hi from $$A; trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+    network_mode: bridge
+    restart: unless-stopped
+    environment: {{A: compose}}
+    ulimits: {{nofile: {{soft: 100, hard: 200}}}}
+    mem_limit: 64m
+    cpus: 0.5
+    tmpfs: ["/scratch"]
+    read_only: true
+    init: true
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
+    labels: {{pier.test: {token}}}
+    stop_grace_period: 5s
+  job:
+    image: {image}
+    command: ["sh", "-c", "exit 3"]
+    network_mode: none
+    labels: {{pier.test: {token}}}
+"""
+
+
+@pytest.fixture
+def compose(docker: Target, tmp_path: Path) -> "Compose":
+    command = reference.compose()
+    if not command:
+        pytest.skip("no docker-compose: ../shared/tools/peers makes one")
+    (tmp_path / "compose.yaml").write_text(COMPOSE.format(image=docker.image, token=docker.token))
+    return Compose(command, docker, tmp_path)
+
+
+class Compose:
+    """The command in a project of this test's own."""
+
+    def __init__(self, command: str, docker: Target, folder: Path) -> None:
+        self._argv = [command, "--project-directory", str(folder), "--project-name", docker.name(), "--ansi", "never"]
+        self._env = docker.env
+
+    def __call__(self, *words: str) -> Done:
+        return run([*self._argv, *words], self._env, limit_s=60)
+
+
+def test_up_ps_logs_exec_down(docker: Target, compose: "Compose") -> None:
+    compose("up", "-d").ok()
+    rows = [json.loads(line) for line in compose("ps", "-a", "--format", "json").ok().out.splitlines()]
+    assert sorted((row["Service"], row["State"], row["ExitCode"]) for row in rows) == [("job", "exited", 3), ("web", "running", 0)]
+    assert "hi from compose" in compose("logs", "web").ok().out
+    assert compose("exec", "-T", "web", "sh", "-c", "ulimit -n; touch /scratch/x && touch /x").fails(1, "Read-only file system").out.startswith("100\n")
+    compose("up", "-d").ok()  # nothing changed: nothing is made anew
+    again = [json.loads(line) for line in compose("ps", "-a", "--format", "json").ok().out.splitlines()]
+    assert {row["ID"] for row in again if row["Service"] == "web"} == {row["ID"] for row in rows if row["Service"] == "web"}
+    compose("down").ok()
+    assert docker("ps", "-aq", "--filter", f"label=pier.test={docker.token}").ok().line == ""
+
+
+def test_what_comes_later_is_refused_by_name(docker: Target, compose: "Compose", tmp_path: Path) -> None:
+    if docker.kind == "reference":
+        pytest.skip("Docker has it")
+    (tmp_path / "compose.yaml").write_text(f"services: {{web: {{image: {docker.image}, network_mode: bridge, ports: ['8080:80']}}}}\n")
+    compose("up", "-d").fails(1, "HostConfig.PortBindings is not supported by Pier yet")
