@@ -11,6 +11,7 @@ from tests.harness.commands import Done, run
 from .conftest import Target
 
 COMPOSE = """
+name: {name}
 services:
   web:
     image: {image}
@@ -41,7 +42,7 @@ def compose(docker: Target, tmp_path: Path) -> "Compose":
     command = reference.compose()
     if not command:
         pytest.skip("no docker-compose: ../shared/tools/peers makes one")
-    (tmp_path / "compose.yaml").write_text(COMPOSE.format(image=docker.image, token=docker.token))
+    (tmp_path / "compose.yaml").write_text(COMPOSE.format(name=docker.name(), image=docker.image, token=docker.token))
     return Compose(command, docker, tmp_path)
 
 
@@ -49,7 +50,7 @@ class Compose:
     """The command in a project of this test's own."""
 
     def __init__(self, command: str, docker: Target, folder: Path) -> None:
-        self._argv = [command, "--project-directory", str(folder), "--project-name", docker.name(), "--ansi", "never"]
+        self._argv = [command, "--project-directory", str(folder), "--ansi", "never"]
         self._env = docker.env
 
     def __call__(self, *words: str) -> Done:
