@@ -78,6 +78,17 @@ class Session:
                 params.append((name, "1"))
         self.use(*self.client.hijack(f"{self.path}/attach", params))
 
+    def attach_and_wait(self, condition: str) -> None:
+        """`attach` and `wait` in the time of one: the wait is on its way before the attach is answered. Raises ApiError."""
+        self.client.meanwhile = lambda: self.wait(condition)
+        try:
+            self.attach()
+        except BaseException:
+            if self.waiting is not None:
+                self.waiting.close()
+                self.waiting = None
+            raise
+
     def use(self, response: "Response", first: bytes) -> None:
         """Stream over this hijacked connection."""
         self._stream, self._first = response, first

@@ -39,6 +39,8 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         from pier.cli.terminal import size
 
         body["HostConfig"]["ConsoleSize"] = list(size())
+    if attached:
+        cli.client().meanwhile = _load
     try:
         container_id = create(cli, options, body)
         if not attached:
@@ -53,6 +55,12 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         cli.out(container_id + "\n")
         return 0
     return _attached(cli, options, container_id, body)
+
+
+def _load() -> None:
+    """Import what comes next, while the daemon makes the container."""
+    import pier.cli.attach_session
+    import pier.cli.signals  # noqa: F401
 
 
 def _attached(cli: Cli, options: "Options", container_id: str, body: "dict[str, Any]") -> int:
@@ -72,8 +80,7 @@ def _attached(cli: Cli, options: "Options", container_id: str, body: "dict[str, 
     )
     with session:
         try:
-            session.attach()
-            session.wait("removed" if options.flag("rm") else "next-exit")
+            session.attach_and_wait("removed" if options.flag("rm") else "next-exit")
             session.start()
         except ApiError as error:
             if session.waiting and options.flag("rm"):

@@ -7,7 +7,7 @@ from pier.client.wire import ProtocolError, ResponseReader, request_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 READ_BYTES = 64 * 1024
 _CLOEXEC = getattr(_socket, "SOCK_CLOEXEC", 0)
@@ -113,9 +113,15 @@ class Response:
 
 
 def send(
-    sock: "_socket.socket", method: str, target: str, host: str, headers: "list[tuple[str, str]]", body: "bytes | Iterable[bytes] | None"
+    sock: "_socket.socket",
+    method: str,
+    target: str,
+    host: str,
+    headers: "list[tuple[str, str]]",
+    body: "bytes | Iterable[bytes] | None",
+    meanwhile: "Callable[[], None] | None" = None,
 ) -> Response:
-    """Send one request and wait for the head of its response.
+    """Send one request and wait for the head of its response; `meanwhile` is called while the daemon works on it.
 
     A body of bytes is sent with its length, an iterable as chunks; where the daemon answers before it took all of
     that (it refuses the archive), the answer is returned and the rest is not sent.
@@ -129,6 +135,8 @@ def send(
     else:
         sock.sendall(request_head(method, target, host, [*headers, ("Transfer-Encoding", "chunked")]))
         _send_chunks(sock, body)
+    if meanwhile is not None:
+        meanwhile()
     reader = ResponseReader(method)
     while not reader.status:
         try:

@@ -56,6 +56,7 @@ class Client:
         self._negotiated = bool(version)
         self._idle: _socket.socket | None = None
         self._on_refused = on_refused
+        self.meanwhile: Callable[[], None] | None = None  # called once, after the next request was sent and before its answer is read
 
     # Connections
 
@@ -98,10 +99,13 @@ class Client:
         if target != "/_ping":
             target = f"/v{self.version or API_VERSION}{target}"
         everything = [("User-Agent", "Pier-Client/0.1 (linux)"), *self.headers, *headers]
+        meanwhile = None
+        if target != "/_ping":
+            meanwhile, self.meanwhile = self.meanwhile, None
         sock, self._idle = self._idle, None
         if sock is not None and (body is None or isinstance(body, bytes)):
             try:
-                return send(sock, method, target, "api.pier.localhost", everything, body)
+                return send(sock, method, target, "api.pier.localhost", everything, body, meanwhile)
             except (OSError, ProtocolError):
                 # The daemon may close an idle connection at any time; what was sent on it was not read.
                 sock.close()
@@ -109,7 +113,7 @@ class Client:
                     raise
         sock = self._connect()
         try:
-            return send(sock, method, target, "api.pier.localhost", everything, body)
+            return send(sock, method, target, "api.pier.localhost", everything, body, meanwhile)
         except (OSError, ProtocolError) as error:
             sock.close()
             reason = getattr(error, "strerror", None) or str(error)

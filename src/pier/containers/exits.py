@@ -43,7 +43,8 @@ async def ended(ctx: Containers, exit: Exit) -> None:
             if not state.running:
                 await ctx.supervisor.acknowledge(exit.key, exit.pid)
             return
-        await streams.close(ctx, container.id)
+        await streams.drain(ctx, container.id)
+        forgetting = asyncio.ensure_future(streams.forget(ctx, container.id))  # beside the commit, which nobody hears of before
         oom = exit.oom or ctx.facts.cgroups.oom_kills(container.id) > 0
         record = container.record
         again = not ctx.stopping and not container.keep and policy.wants_restart(record.host.restart_policy, state, exit.code)
@@ -72,6 +73,7 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         wait.tell_exit(container)
         if remove:
             recorded = await _erase(ctx, container)
+        await forgetting
         if recorded:
             await ctx.supervisor.acknowledge(exit.key, exit.pid)
             ctx.forget_running(container.id)

@@ -92,16 +92,11 @@ async def _run(ctx: Containers, container: Container) -> None:
         for name in record.endpoints:
             if name not in PREDEFINED:
                 raise NotFound(f"failed to set up container networking: network {name} not found")
-        if host.network_mode in PREDEFINED:
-            endpoint = record.endpoints.get(host.network_mode)
-            container.endpoint = await ctx.networks.attach(
-                container.id, host.network_mode, child.netns_fd, hostname=record.config.hostname, mac=endpoint.mac_address if endpoint else ""
-            )
-            undo.push_async_callback(_detach, ctx, container)
-        else:
+        if host.network_mode not in PREDEFINED:
             donor = ctx.find(host.network_mode.partition(":")[2]).record.config
             record.config.hostname, record.config.domainname = donor.hostname, donor.domainname
-        bound = files.write(ctx, container)
+        attaching = asyncio.ensure_future(_attach(ctx, container, child))  # the kernel's part of it goes on beside the next steps
+        undo.push_async_callback(_detach, ctx, container, attaching)
         trace.point("start.streams")
         io = fifos.make(ctx.exec_root, container.id, stdin=record.config.open_stdin, terminal=record.terminal)
         undo.callback(io.remove)
@@ -111,11 +106,13 @@ async def _run(ctx: Containers, container: Container) -> None:
         fds = [lower for lower in root.lowers if isinstance(lower, int)]
         lowers = tuple(fds.index(lower) if isinstance(lower, int) else lower for lower in root.lowers)
         mount = RootMount(lowers=lowers, upper=root.upper, work=root.work, readonly=host.readonly_rootfs)
-        spec, extras = build(ctx, container, mount, bound, io, {kind: len(fds) + index for kind, index in joins.indexes.items()})
-        steps = plan(spec, extras, ctx.facts)
         if not record.terminal:
             await streams.open_fifos(ctx, container.id, io, streams.log_config(ctx, container), record.config.stdin_once)
             undo.push_async_callback(ctx.pump.close, container.id)
+        await attaching
+        bound = files.write(ctx, container)
+        spec, extras = build(ctx, container, mount, bound, io, {kind: len(fds) + index for kind, index in joins.indexes.items()})
+        steps = plan(spec, extras, ctx.facts)
         trace.point("start.limits")
         apply(container.id, limits(spec.linux.resources, ctx.facts.cgroups), ctx.facts.cgroups)
         trace.point("start.run")
@@ -175,6 +172,19 @@ async def _take_child(ctx: Containers, container: Container) -> Child:
     return child
 
 
-async def _detach(ctx: Containers, container: Container) -> None:
+async def _attach(ctx: Containers, container: Container, child: Child) -> None:
+    """Give a container its place in its network, where that is one of ours."""
+    mode, record = container.record.host.network_mode, container.record
+    if mode in PREDEFINED:
+        endpoint = record.endpoints.get(mode)
+        mac = endpoint.mac_address if endpoint else ""
+        container.endpoint = await ctx.networks.attach(container.id, mode, child.netns_fd, hostname=record.config.hostname, mac=mac)
+
+
+async def _detach(ctx: Containers, container: Container, attaching: "asyncio.Future[None]") -> None:
+    """Take `_attach` back, once it is through."""
+    await asyncio.wait([attaching])
+    if attaching.cancelled() or attaching.exception() is not None or container.endpoint is None:
+        return
     container.endpoint = None
     await ctx.networks.detach(container.id)

@@ -49,10 +49,23 @@ async def reopen(ctx: Containers, container: Container) -> None:
 
 
 async def close(ctx: Containers, key: str) -> None:
-    """Everything that was written is in the log and with the clients; then the pump forgets the key and the FIFOs go."""
+    """`drain`, then `forget`."""
+    await drain(ctx, key)
+    await forget(ctx, key)
+
+
+async def drain(ctx: Containers, key: str) -> None:
+    """Everything that was written is in the log and with the clients."""
     try:
         await ctx.pump.drain(key)
-        await ctx.pump.close(key)
     except ConnectionError:
         _log.warning("%s: the pump died while it drained the output; what it had not written is lost", key[:12])
+
+
+async def forget(ctx: Containers, key: str) -> None:
+    """The pump forgets the key, and the FIFOs go."""
+    try:
+        await ctx.pump.close(key)
+    except ConnectionError:
+        _log.warning("%s: the pump died and did not come back: its next one forgets these streams", key[:12])
     fifos.find(ctx.exec_root, key).remove()

@@ -29,7 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _log = logging.getLogger("pier.networks")
 _DEFAULT_MTU = 1500
-_SWEEP_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # how often to look whether a veth is gone, before it is deleted
+_SWEEP_S = (0.06, 0.15, 0.4, 0.9)  # how often to look whether a veth is gone, before it is deleted
 
 
 def names(instance: str) -> tuple[str, str]:
