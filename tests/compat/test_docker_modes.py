@@ -62,6 +62,18 @@ def test_a_folder_is_not_mounted_onto_a_file(docker: Target) -> None:
     docker("run", "--rm", "-v", "/tmp:/etc/passwd", docker.image, "true").fails(125, "not a directory: Are you trying to mount a directory onto a file")
 
 
+def test_a_read_only_bind_is_so_all_the_way_down(docker: Target) -> None:
+    script = "grep -c ' /x[ /].* ro,' /proc/mounts; grep -c ' /x[ /].* rw,' /proc/mounts"
+    below, writable = map(int, sh(docker, script + "; true", "-v", "/sys:/x:ro").split())  # grep -c fails where it counts none
+    assert below > 1 and writable == 0
+
+
+def test_a_read_only_bind_that_is_not_recursive(docker: Target) -> None:
+    script = "grep -c ' /x .* ro,' /proc/mounts; grep -c ' /x/.* rw,' /proc/mounts"
+    top, writable = map(int, sh(docker, script, "--mount", "type=bind,src=/sys,dst=/x,ro,bind-recursive=writable").split())
+    assert top == 1 and writable > 0
+
+
 def test_an_exec_of_a_user_that_is_not_there(docker: Target) -> None:
     container = docker.background(docker.image, "sleep", "60")
     assert "unable to find user nosuch: no matching entries in passwd file" in docker("exec", "-u", "nosuch", container, "true").err

@@ -8,7 +8,7 @@ import stat
 
 from msgspec import UNSET
 
-from pier.api.models.containers import HostConfig
+from pier.api.models.containers import BindOptions, HostConfig
 from pier.containers import mounts as points
 from pier.containers import security
 from pier.containers.files import Bound
@@ -33,6 +33,7 @@ from pier.oci.runtime_spec import (
     Spec,
 )
 from pier.runtime import defaults
+from pier.runtime import facts as features
 from pier.runtime.plan import Extras, NetworkSetup, RootMount, StdioSetup
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -55,8 +56,11 @@ _IPC_SYSCTLS = {
 }
 
 
-def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security.Profiles, cgroups_path: str) -> Spec:
-    """The specification of a container. Raises Internal or Invalid with what cannot be done."""
+def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security.Profiles, cgroups_path: str, recursive_readonly: bool) -> Spec:
+    """The specification of a container. `recursive_readonly`: the host can make all that lies below a bind read-only, too.
+
+    Raises Internal or Invalid with what cannot be done.
+    """
     host, config = record.host, record.config
     options = security.parse(host.security_opt or [], host.privileged)
     capability_names = defaults.tweak_capabilities(tuple(host.cap_add or ()), tuple(host.cap_drop or ()), host.privileged)
@@ -88,7 +92,7 @@ def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security
         root=Root(readonly=host.readonly_rootfs),
         hostname=config.hostname if "uts" in kinds else "",
         domainname=config.domainname if "uts" in kinds else "",
-        mounts=_mounts(record, bound, kinds),
+        mounts=_mounts(record, bound, recursive_readonly),
         annotations=dict(host.annotations) if host.annotations is not UNSET else {},
         linux=linux,
     )
@@ -112,7 +116,8 @@ def build(ctx: Containers, container: Container, root: RootMount, bound: Bound, 
     rows, columns = host.console_size
     stdio = StdioSetup(terminal=record.terminal, rows=rows, cols=columns, stdin=io.stdin, stdout=io.stdout, stderr=io.stderr)
     init = f"host:{ctx.defaults.init_path}" if ctx.defaults.init_path else "builtin"
-    document = spec(record, kinds, bound, ctx.profiles, f"{ctx.facts.cgroups.parent}/{container.id}")
+    cgroups_path = f"{ctx.facts.cgroups.parent}/{container.id}"
+    document = spec(record, kinds, bound, ctx.profiles, cgroups_path, ctx.facts.has(features.MOUNT_SETATTR))
     return document, extras(record, root, network, stdio, joins, init)
 
 
@@ -248,7 +253,7 @@ def _device_nodes(path: str, target: str) -> list[Device]:
     return [device]
 
 
-def _mounts(record: Record, bound: Bound, kinds: frozenset[str]) -> tuple[Mount, ...]:
+def _mounts(record: Record, bound: Bound, recursive_readonly: bool) -> tuple[Mount, ...]:
     host = record.host
     tmpfs = dict(host.tmpfs) if host.tmpfs is not UNSET else {}
     taken = _taken(record)
@@ -278,11 +283,22 @@ def _mounts(record: Record, bound: Bound, kinds: frozenset[str]) -> tuple[Mount,
             wanted.append(Mount(destination=point.destination, type="tmpfs", source="tmpfs", options=words))
             continue
         request = asked.get(point.destination)
-        single = request is not None and request.bind_options is not UNSET and request.bind_options.non_recursive is True
-        options = ("bind" if single else "rbind", point.propagation or "rprivate", "rw" if point.rw else "ro")
-        wanted.append(Mount(destination=point.destination, type="bind", source=point.source, options=options))
+        options = request.bind_options if request is not None and request.bind_options is not UNSET else BindOptions()
+        kind = "bind" if options.non_recursive is True else "rbind"
+        words = (kind, point.propagation or "rprivate", "rw" if point.rw else _readonly(options, point.destination, recursive_readonly))
+        wanted.append(Mount(destination=point.destination, type="bind", source=point.source, options=words))
     # Shallow targets first, so that a mount below another one is not hidden by it.
     return (*found, *sorted(wanted, key=lambda mount: mount.destination.count("/")))
+
+
+def _readonly(options: BindOptions, where: str, possible: bool) -> str:
+    """`rro`, as Docker does where nothing else was asked: a read-only bind has nothing writable below it, unless the kernel is older than 5.12."""
+    if options.read_only_force_recursive is True:
+        if options.read_only_non_recursive is True:
+            raise Internal("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive")
+        if not possible:
+            raise Internal(f"mount {where}: recursively read-only bind mounts need Linux 5.12 or newer")
+    return "rro" if possible and options.read_only_non_recursive is not True else "ro"
 
 
 def _taken(record: Record) -> set[str]:
