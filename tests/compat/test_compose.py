@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.harness import reference
-from tests.harness.commands import Done, run
+from tests.harness.commands import Done, eventually, run
 
 from .conftest import Target
 
@@ -56,16 +57,25 @@ class Compose:
     def __call__(self, *words: str) -> Done:
         return run([*self._argv, *words], self._env, limit_s=60)
 
+    def ps(self) -> list[dict[str, Any]]:
+        """All containers of the project."""
+        return [json.loads(line) for line in self("ps", "-a", "--format", "json").ok().out.splitlines()]
+
+
+def states(compose: Compose) -> list[tuple[str, str, int]]:
+    """(service, state, exit code) of each container."""
+    return sorted((row["Service"], row["State"], row["ExitCode"]) for row in compose.ps())
+
 
 def test_up_ps_logs_exec_down(docker: Target, compose: "Compose") -> None:
     compose("up", "-d").ok()
-    rows = [json.loads(line) for line in compose("ps", "-a", "--format", "json").ok().out.splitlines()]
-    assert sorted((row["Service"], row["State"], row["ExitCode"]) for row in rows) == [("job", "exited", 3), ("web", "running", 0)]
+    eventually(lambda: ("job", "exited", 3) in states(compose), says="the job ends")
+    assert states(compose) == [("job", "exited", 3), ("web", "running", 0)]
+    rows = compose.ps()
     assert "hi from compose" in compose("logs", "web").ok().out
     assert compose("exec", "-T", "web", "sh", "-c", "ulimit -n; touch /scratch/x && touch /x").fails(1, "Read-only file system").out.startswith("100\n")
     compose("up", "-d").ok()  # nothing changed: nothing is made anew
-    again = [json.loads(line) for line in compose("ps", "-a", "--format", "json").ok().out.splitlines()]
-    assert {row["ID"] for row in again if row["Service"] == "web"} == {row["ID"] for row in rows if row["Service"] == "web"}
+    assert {row["ID"] for row in compose.ps() if row["Service"] == "web"} == {row["ID"] for row in rows if row["Service"] == "web"}
     compose("down").ok()
     assert docker("ps", "-aq", "--filter", f"label=pier.test={docker.token}").ok().line == ""
 
