@@ -8,7 +8,7 @@ import ctypes
 
 from pier.linux.syscalls import call, path_bytes
 
-CLONE_PARENT, CLONE_PIDFD, CLONE_INTO_CGROUP = 0x8000, 0x1000, 0x200000000
+CLONE_VFORK, CLONE_PARENT, CLONE_PIDFD, CLONE_INTO_CGROUP = 0x4000, 0x8000, 0x1000, 0x200000000
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 4, 8, 15, 36
 PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 23, 24, 38, 47
 PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
@@ -35,7 +35,7 @@ class _CloneArgs(ctypes.Structure):
 def clone3(flags: int = 0, exit_signal: int = 0, cgroup_fd: int = -1) -> tuple[int, int]:
     """Clone this process: (0, -1) in the child, (pid, pidfd) in the parent.
 
-    `flags`: CLONE_NEW*, CLONE_PARENT; the pidfd is always made, close-on-exec. `cgroup_fd`: a cgroup v2 folder to be born in.
+    `flags`: CLONE_NEW*, CLONE_PARENT, CLONE_VFORK; the pidfd is always made, close-on-exec. `cgroup_fd`: a cgroup v2 folder to be born in.
     Raises OSError (EAGAIN: a limit of processes; EBUSY, EOPNOTSUPP: the cgroup cannot take it).
     """
     pidfd = ctypes.c_int(-1)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SOCKET_NAME = "keeper.sock"
 _LOCK_NAME = "keeper.lock"
 _STATE_VARIABLE = "PIER_KEEPER_STATE_FD"
+_ENVIRONMENT = frozenset(["PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH", "PIER_FAIL", "PIER_FEATURES", "PIER_TRACE"])
 _CLONE_NEWNS = 0x20000
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -138,11 +139,19 @@ def _execute_self(state: dict[str, Any], fds: list[int]) -> None:
     for fd in [memfd, *fds]:
         os.set_inheritable(fd, True)
     try:
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, _STATE_VARIABLE: str(memfd)})
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**_environment(), _STATE_VARIABLE: str(memfd)})
     finally:
         for fd in [memfd, *fds]:  # only reached when the execve was refused: the old code goes on
             os.set_inheritable(fd, False)
         os.close(memfd)
+
+
+def _environment() -> dict[str, str]:
+    """What the keeper and all that it forks have as environment: nothing of the daemon's that could be a secret (a proxy's password).
+
+    A blank child shows it, for a moment, to a container that may trace processes.
+    """
+    return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith(("PYTHON", "LC_"))}
 
 
 def _leave_service_cgroups() -> None:

@@ -16,7 +16,7 @@ import secrets
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from pier import trace
@@ -25,11 +25,10 @@ from pier.ipc.channel import Message
 from pier.ipc.polled import PolledChannel
 from pier.linux import namespaces, pidfd, processes
 from pier.linux.cgroups import CgroupLayout
-from pier.runtime import exits, forked, janitor
-from pier.runtime.shape import KINDS, Shape
+from pier.runtime import exits, forked, janitor, midwife
+from pier.runtime.shape import Shape
 
 POOL_SIZE = 4
-_ALL = namespaces.flags_of(KINDS)
 _IDLE_S = 0.010
 _UNHURRIED_S = 0.060  # while half of the pool is left: a clone in the middle of a start costs that start 2 to 4 ms
 _PRESSED_S = 5.0
@@ -66,7 +65,6 @@ class Launcher:
         self.made: set[str] = set()  # whose cgroups this process made: a child joins its own a moment after its birth
         self.to_clean: list[tuple[str, list[int]]] = []
         self.janitor_pidfd = -1
-        self.own_namespaces = [(namespaces.open_namespace(os.getpid(), kind), namespaces.FLAGS[kind]) for kind in KINDS]
         self.epoll = select.epoll()
         self.epoll.register(keeper.fileno(), select.EPOLLIN)
 
@@ -232,78 +230,67 @@ class Launcher:
             raise
 
     def _make_exec(self, key: str, container: str, container_pidfd: int) -> Newborn:
-        """The launcher enters the container for the moment of the clone.
-
-        A child born in the pid namespace alone would show its processes, for a while, one with the host's mounts: with
-        CAP_SYS_PTRACE a way out (/proc/N/root). The launcher itself stays invisible: its own pid namespace does not change.
-        """
+        """The child that is to be an exec: born in the container's namespaces with nothing of ours (midwife.py), then put into its cgroups."""
         procs = self.layout.open_procs(container, pidfd.pid_of(container_pidfd) if self.layout.mode == "v2" else 0)
+        ours, theirs = pair()
+        child_fd = -1
         try:
-            return self._clone(key, Shape(()), None, False, False, procs, container_pidfd)
-        finally:
+            pid, child_fd = midwife.deliver(container_pidfd, theirs, self.child_main)
             for fd in procs:
+                os.write(fd, b"%d" % pid)
+            return self._announced(Newborn(key, pid, child_fd, 0, ours, -1), Shape(()), False, False)
+        except BaseException:
+            ours.close()  # the child, where there is one, exits
+            if child_fd >= 0:
+                os.close(child_fd)
+            raise
+        finally:
+            for fd in (*procs, theirs.detach()):
                 os.close(fd)
 
-    def _clone(self, key: str, shape: Shape, join: str | None, spare: bool, cgroup: bool, procs: Sequence[int] = (), inside: int = -1) -> Newborn:
+    def _clone(self, key: str, shape: Shape, join: str | None, spare: bool, cgroup: bool) -> Newborn:
         ours, theirs = pair()
         try:
-            if inside >= 0:
-                namespaces.setns(inside, _ALL)  # the pid namespace is for children only, pid_namespaces(7)
-            try:
-                pid, fd = processes.clone3(shape.clone_flags() | processes.CLONE_PARENT)
-                if pid == 0:
-                    self._be_blank(theirs.fileno(), join, "cgroup" in shape.new, procs, self.ahead if spare else [])
-            finally:
-                if inside >= 0:
-                    self._come_back()
+            pid, fd = processes.clone3(shape.clone_flags() | processes.CLONE_PARENT)
+            if pid == 0:
+                self._be_blank(theirs.fileno(), join, "cgroup" in shape.new, self.ahead if spare else [])
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        mntns, child = -1, Newborn(key, pid, fd, 0, ours, -1)
+        child = Newborn(key, pid, fd, 0, ours, -1)
         try:
-            trace.point("launcher.cloned")
-            child.start_time = exits.start_time(pid)
-            if "mount" in shape.new:
-                mntns = namespaces.open_namespace(pid, "mount")
-            if "network" in shape.new:
-                child.netns = namespaces.open_namespace(pid, "network")
-            self.keeper.send(
-                {"op": "announce", "key": key, "pid": pid, "start_time": child.start_time, "spare": spare, "cgroup": cgroup},
-                [fd, *([mntns] if mntns >= 0 else [])],
-            )
+            return self._announced(child, shape, spare, cgroup)
         except BaseException:
             child.close()  # its socket ends: it exits; the keeper reaps it as an orphan
             raise
+
+    def _announced(self, child: Newborn, shape: Shape, spare: bool, cgroup: bool) -> Newborn:
+        """Tell the keeper, whose child it is, before anybody else learns of it."""
+        mntns = -1
+        try:
+            trace.point("launcher.cloned")
+            child.start_time = exits.start_time(child.pid)
+            if "mount" in shape.new:
+                mntns = namespaces.open_namespace(child.pid, "mount")
+            if "network" in shape.new:
+                child.netns = namespaces.open_namespace(child.pid, "network")
+            self.keeper.send(
+                {"op": "announce", "key": child.key, "pid": child.pid, "start_time": child.start_time, "spare": spare, "cgroup": cgroup},
+                [child.pidfd, *([mntns] if mntns >= 0 else [])],
+            )
         finally:
             if mntns >= 0:
                 os.close(mntns)
         return child
 
-    def _come_back(self) -> None:
-        """To the launcher's own namespaces; where that fails it ends, and the keeper forks another one."""
-        try:
-            for fd, flag in self.own_namespaces:
-                namespaces.setns(fd, flag)
-        except OSError as error:
-            say(f"cannot leave a container's namespaces: {error}")
-            os._exit(1)
-
-    def _be_blank(self, fd: int, join: str | None, own_cgroup_namespace: bool, procs: Sequence[int], ahead: list[Any]) -> NoReturn:
+    def _be_blank(self, fd: int, join: str | None, own_cgroup_namespace: bool, ahead: list[Any]) -> NoReturn:
         """In the child: nothing may return or raise into the launcher's frames, whose objects are not ours to finalise."""
         try:
-            problem: OSError | None = None
-            try:
-                for each in procs:
-                    os.write(each, b"0")
-            except OSError as error:
-                problem = error
-            fd = forked.keep_only(fd, traced=not procs)  # $PIER_TRACE is a path of the host, not of a container's root
+            fd = forked.keep_only(fd)
             processes.set_name("pier-blank")
             try:
-                if problem is not None:
-                    raise problem
                 if join is not None:
                     self.layout.join(join)
                 if own_cgroup_namespace:
