@@ -94,7 +94,7 @@ def test_dev_has_the_default_devices_and_links(run_container: Run) -> None:
         "sh", "-c", "cd /dev; ls; stat -c '%n %t:%T %a' null zero full random urandom tty; readlink ptmx; readlink fd; stat -c %a shm"
     )
     assert outcome.output.split("\n")[:-1] == [
-        "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero",
+        "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero",
         "null 1:3 666", "zero 1:5 666", "full 1:7 666", "random 1:8 666", "urandom 1:9 666", "tty 5:0 666", "pts/ptmx", "/proc/self/fd", "1777",
     ]  # fmt: skip
 

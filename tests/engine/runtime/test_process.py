@@ -95,24 +95,30 @@ def script(root: Path, name: str, content: bytes, mode: int = 0o755) -> None:
         (("/nope",), 127, 'exec: "/nope": stat /nope: no such file or directory'),
         (("/etc",), 126, 'exec: "/etc": is a directory'),
         (("/etc/passwd",), 126, 'exec: "/etc/passwd": permission denied'),
-        (
-            ("/usr/foreign",),
-            126,
-            "exec /usr/foreign: exec format error: it is made for s390x, this host is x86-64: the image's platform does not match",
-        ),
-        (("/usr/garbage",), 126, "exec /usr/garbage: exec format error: it is neither an ELF program nor a script that begins with #!"),
-        (("/usr/empty",), 126, "exec /usr/empty: exec format error: the file is empty"),
         (("/usr/script",), 127, "exec /usr/script: no such file or directory: its interpreter /bin/zsh (named in its first line) does not exist"),
     ],
 )
 def test_a_command_that_cannot_run_says_why(run_container: Run, root: Path, args: tuple[str, ...], code: int, message: str) -> None:
-    script(root, "foreign", elf(22))
-    script(root, "garbage", b"just text\n")
-    script(root, "empty", b"")
     script(root, "script", b"#!/bin/zsh -e\necho never\n")
     outcome = run_container(*args)
     assert outcome.failed is not None
     assert (outcome.failed["message"].replace("arm64", "x86-64"), outcome.failed["exit_code"], outcome.code) == (message, code, code)
+
+
+@pytest.mark.parametrize("init", [None, "builtin"])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (elf(22), "it is made for s390x, this host is x86-64: the image's platform does not match"),
+        (b"just text\n", "it is neither an ELF program nor a script that begins with #!"),
+        (b"", "the file is empty"),
+    ],
+)
+def test_a_file_that_cannot_run_is_started_and_says_why(run_container: Run, root: Path, content: bytes, why: str, init: str | None) -> None:
+    script(root, "file", content)
+    outcome = run_container("/usr/file", init=init)
+    assert outcome.output.replace("arm64", "x86-64") == f"exec /usr/file: exec format error: {why}\n"
+    assert (outcome.failed, outcome.code) == (None, 126)
 
 
 def test_the_path_is_the_containers_and_relative_parts_are_not_searched(run_container: Run, root: Path) -> None:
