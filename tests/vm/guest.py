@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 PIER = Path("/pier")
 sys.path.insert(0, str(PIER))  # the project and its dependencies are on the path by a .pth, as installed
@@ -21,7 +22,9 @@ from tests.harness.commands import Done, eventually, run  # noqa: E402
 
 LIMIT_S = 90.0
 CODE = "import sys; from {0} import main; sys.exit(main())"
-ENV = {"PATH": os.environ["PATH"], "HOME": "/root", "PIER_AUTOSTART": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+ENV = {"PATH": os.environ["PATH"], "HOME": "/root", "PIER_AUTOSTART": "0"}
+NESTED = """mkdir /sys/fs/cgroup/init && echo 1 > /sys/fs/cgroup/init/cgroup.procs
+echo +pids +memory > /sys/fs/cgroup/cgroup.subtree_control && echo ready; exec sleep 600"""
 api = Api("/run/pier.sock")
 daemon: subprocess.Popen[bytes]
 
@@ -75,16 +78,47 @@ def test_run() -> None:
 def test_limits() -> None:
     script = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max; cat /proc/self/cgroup"
     same(sh(script, "-m", "64m", "--pids-limit", "33", "--cpus", "0.5").split(), [str(64 << 20), "33", "50000", "100000", "0::/"])
+    script = "cd /sys/fs/cgroup; cat memory.swap.max memory.low cpuset.cpus cpu.weight; touch x 2>&1 | grep -c Read-only"
+    options = ("-m", "64m", "--memory-swap", "96m", "--memory-reservation", "32m", "--cpuset-cpus", "1", "--cpu-shares", "2048")
+    same(sh(script, *options).split(), [str(32 << 20), str(32 << 20), "1", "174", "1"])
+    said = pier("run", "--rm", "-m", "64m", "--memory-swappiness", "20", "--oom-kill-disable", "busybox", "true").ok().err
+    assert "swappiness discarded" in said and "OomKillDisable discarded" in said, said
+
+
+def test_cgroup_namespaces() -> None:
+    host = background("--cgroupns", "host", "busybox", "sleep", "600")
+    assert pier("exec", host, "cat", "/proc/self/cgroup").ok().line == f"0::/pier-pier/{host}"
+    own = background("--privileged", "busybox", "sh", "-c", NESTED)
+    eventually(lambda: "ready" in pier("logs", own).ok().out, LIMIT_S, "the container has cgroups of its own")
+    # It has controllers on for its children, as a Docker inside has: no process may join its own cgroup any more.
+    same(pier("exec", own, "cat", "/proc/self/cgroup").ok().line, "0::/init")
+    assert f"/pier-pier/{own}/init" in Path(f"/proc/{api.get(f'/containers/{own}/json')['State']['Pid']}/cgroup").read_text()
+    same(json.loads(pier("inspect", own).ok().out)[0]["HostConfig"]["CgroupnsMode"], "private")
+    pier("rm", "-f", host, own).ok()
+    eventually(lambda: not Path(f"/sys/fs/cgroup/pier-pier/{own}").exists(), says="nested cgroups are removed")
 
 
 def test_out_of_memory() -> None:
     pier("run", "--name", "oom", "-m", "24m", "busybox", "sh", "-c", "tail /dev/zero").fails(137)
     assert api.get("/containers/oom/json")["State"]["OOMKilled"] is True
     pier("rm", "oom").ok()
+    child = background("-m", "24m", "--name", "child", "busybox", "sh", "-c", "tail /dev/zero; echo survived; sleep 600")
+    eventually(lambda: "survived" in pier("logs", child).ok().out, LIMIT_S, "only the greedy process dies")
+    pier("kill", child).ok()
+    eventually(lambda: not api.get("/containers/child/json")["State"]["Running"], says="it is dead")
+    assert api.get("/containers/child/json")["State"]["OOMKilled"] is True
+    pier("rm", child).ok()
 
 
 def test_devices_are_denied() -> None:
     assert "not permitted" in sh("mknod /k c 1 11; head -c 1 /k 2>&1; mknod /z c 1 5; head -c 1 /z | wc -c")
+    numbers = os.stat("/dev/vda").st_rdev
+    disk = f"{os.major(numbers)} {os.minor(numbers)}"
+    same(sh(f"mknod /k b {disk}; head -c 1 /k 2>&1 | grep -c permitted; true"), "1")
+    given = ("--device", "/dev/vdb:/dev/other:r", "--device-cgroup-rule", f"b {disk.replace(' ', ':')} r")
+    script = f"head -c 1 /dev/other | wc -c; (echo > /dev/other) 2>&1 | grep -c permitted; mknod /k b {disk}; head -c 1 /k | wc -c"
+    same(sh(script, *given).split(), ["1", "1", "1"])
+    same(sh("head -c 1 /dev/vdb | wc -c", "--privileged"), "1")
 
 
 def test_hardening() -> None:
@@ -95,8 +129,20 @@ def test_hardening() -> None:
 def test_apparmor() -> None:
     same(sh("cat /proc/self/attr/current"), "pier-default (enforce)")
     same(sh("cat /proc/self/attr/current", "--security-opt", "apparmor=unconfined"), "unconfined")
+    same(sh("cat /proc/self/attr/current", "--privileged"), "unconfined")
+    container = background("busybox", "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.2; done")
+    same(pier("exec", container, "cat", "/proc/self/attr/current").ok().line, "pier-default (enforce)")
+    same(api.get(f"/containers/{container}/json")["AppArmorProfile"], "pier-default")
+    pier("stop", container).ok()  # the profile lets the daemon's signals in
+    same(api.get(f"/containers/{container}/json")["State"]["ExitCode"], 5)
+    pier("rm", container).ok()
+    pier("run", "--rm", "--security-opt", "apparmor=nowhere", "busybox", "true").fails(125, "apply AppArmor profile nowhere")
     said = sh("mkdir /m; mount -t tmpfs none /m 2>&1; true", "--cap-add", "SYS_ADMIN")
     assert "denied" in said, said
+
+
+def test_init() -> None:
+    same(sh("cat /proc/1/comm; cat /proc/1/cmdline | tr '\\0' ' '", "--init").split()[:2], ["docker-init", "/sbin/docker-init"])
 
 
 def test_exec_and_logs() -> None:
@@ -129,13 +175,32 @@ def test_terminal() -> None:
     pier("rm", "-f", made.json["Id"]).ok()
 
 
+def test_restart_policies() -> None:
+    pier("run", "-d", "--name", "failing", "--restart", "on-failure:2", "busybox", "sh", "-c", "echo again; exit 3").ok()
+    eventually(lambda: not state("failing")["Running"] and not state("failing")["Restarting"], LIMIT_S, "it is given up")
+    same((api.get("/containers/failing/json")["RestartCount"], state("failing")["ExitCode"]), (2, 3))
+    same(pier("logs", "failing").ok().out, "again\n" * 3)
+    pier("run", "-d", "--name", "always", "--restart", "always", "busybox", "sleep", "600").ok()
+    before = state("always")["Pid"]
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: state("always")["Running"] and state("always")["Pid"] not in (0, before), LIMIT_S, "it runs again")
+    pier("rm", "-f", "failing", "always").ok()
+
+
+def state(container: str) -> dict[str, Any]:
+    return dict(api.get(f"/containers/{container}/json")["State"])
+
+
 def test_daemon_killed() -> None:
     container = background("busybox", "sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.5; done")
     ending = background("busybox", "sh", "-c", "sleep 4; exit 33")
+    again = background("--restart", "always", "busybox", "sh", "-c", "sleep 4; exit 34")
     before = api.get(f"/containers/{container}/json")["State"]
     daemon.send_signal(signal.SIGKILL)
     daemon.wait()
     time.sleep(5)  # the exit happens while nobody listens: that is the point
+    for name in ("tini", "tini-static"):
+        os.rename(f"/usr/bin/{name}", f"/usr/bin/{name}.away")  # for test_builtin_init: the daemon looks for it at its start
     start_daemon()
     after = api.get(f"/containers/{container}/json")["State"]
     same((after["Running"], after["Pid"], after["StartedAt"]), (True, before["Pid"], before["StartedAt"]))
@@ -144,7 +209,20 @@ def test_daemon_killed() -> None:
     lines = [int(line) for line in pier("logs", container).ok().out.split()]
     assert lines == list(range(1, len(lines) + 1)) and len(lines) >= 8, lines
     pier("exec", container, "true").ok()
-    pier("rm", "-f", container, ending).ok()
+    eventually(lambda: state(again)["Running"] or state(again)["Restarting"], says="what ended meanwhile is started again")
+    assert api.get(f"/containers/{again}/json")["RestartCount"] >= 1
+    pier("rm", "-f", container, ending, again).ok()
+
+
+def test_builtin_init() -> None:
+    """Without a tini: the blank child stays as PID 1, hands signals on and reaps."""
+    container = background("--init", "busybox", "sh", "-c", "trap 'exit 7' TERM; (sleep 0.3 &); while :; do sleep 0.2; done")
+    same(pier("exec", container, "sh", "-c", "cat /proc/1/comm; sleep 1; ps | grep -c '[Z]ombie\\|\\[sleep\\]'").code, 1)
+    same(pier("exec", container, "cat", "/proc/1/comm").ok().line, "pier-init")
+    pier("stop", container).ok()
+    same(state(container)["ExitCode"], 7)
+    pier("rm", container).ok()
+    pier("run", "--rm", "--init", "busybox", "sh", "-c", "exit 9").fails(9)
 
 
 def test_nothing_is_left() -> None:
@@ -152,19 +230,39 @@ def test_nothing_is_left() -> None:
         pier("rm", "-f", container["Id"]).ok()
     top = Path("/sys/fs/cgroup/pier-pier")
 
-    def named() -> list[str]:
-        return [p.name for p in top.iterdir() if p.is_dir() and (p / "cgroup.procs").read_text().strip() and "sleep" in titles(p)]
 
-    eventually(lambda: not named(), says="cgroups of containers are gone")
+    def busy() -> list[str]:
+        """The cgroups that are not those of the pool's blank children."""
+        return [p.name for p in top.iterdir() if p.is_dir() and titles(p) != ["pier-blank"]]
+
+    eventually(lambda: not busy(), says="cgroups of containers are gone")
+    daemon.send_signal(signal.SIGQUIT)  # what `make stop` sends
+    same(daemon.wait(LIMIT_S), 0)
+
+    def processes() -> list[str]:
+        return [name for name in (comm(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()) if name.startswith("pier")]
+
+    eventually(lambda: not processes() and not top.exists(), says="helpers and cgroups are gone")
 
 
-def titles(cgroup: Path) -> str:
-    return " ".join(Path(f"/proc/{pid}/comm").read_text().strip() for pid in (cgroup / "cgroup.procs").read_text().split())
+def titles(cgroup: Path) -> list[str]:
+    try:
+        return [comm(pid) for pid in (cgroup / "cgroup.procs").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def comm(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 TESTS: list[Callable[[], None]] = [
-    test_daemon_starts_and_loads, test_run, test_limits, test_out_of_memory, test_devices_are_denied, test_hardening, test_apparmor,
-    test_exec_and_logs, test_network, test_terminal, test_daemon_killed, test_nothing_is_left,
+    test_daemon_starts_and_loads, test_run, test_limits, test_cgroup_namespaces, test_out_of_memory, test_devices_are_denied,
+    test_hardening, test_apparmor, test_init, test_exec_and_logs, test_network, test_terminal, test_restart_policies, test_daemon_killed,
+    test_builtin_init, test_nothing_is_left,
 ]  # fmt: skip
 NAMES = [test.__name__.removeprefix("test_") for test in TESTS]
 
