@@ -12,7 +12,7 @@ from pathlib import Path
 from pier.errors import Conflict, Invalid, Unavailable
 
 _log = logging.getLogger("pier.daemon")
-_BACKLOG = 1024
+_BACKLOG = 4096  # as the reference: who connects without waiting gets EAGAIN beyond it
 
 
 def group_id(name: str, *, given: bool) -> int:

@@ -50,6 +50,8 @@ def decode(data: bytes, kind: type[T]) -> T:
         raise Invalid("invalid JSON: got EOF while reading request body")
     try:
         raw = msgspec.json.decode(data)
+    except RecursionError:
+        raise Invalid("invalid JSON: exceeded max depth") from None
     except msgspec.DecodeError as error:
         raise Invalid(_syntax(data, str(error))) from None
     unknown: list[str] = []

@@ -152,6 +152,8 @@ class Connection:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             size += len(name) + len(value) + 4
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if event.http_version not in (b"1.1", b"1.0"):
+            raise ProtocolError(505, "unsupported protocol version")
         if size > self._limits.head_bytes:
             raise ProtocolError(431, f"the headers are larger than {self._limits.head_bytes} bytes")
         if "content-length" in headers and "transfer-encoding" in headers:

@@ -12,6 +12,7 @@ from tests.harness.engine import Engine
 
 DAEMON_SECRET = "http://user:8d1f-daemon@127.0.0.1"
 PYTHON = [os.path.realpath(sys.executable), "-I", "-S", "-c"]
+ASK_READ_ONLY = "import os; fd = os.open('/proc/self/exe', os.O_RDONLY); print('read-only', bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY))"
 BINDS = sorted({f"{path}:{path}:ro" for path in ("/usr", sys.base_prefix) if path == "/usr" or not path.startswith("/usr/")})
 
 

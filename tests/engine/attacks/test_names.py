@@ -47,7 +47,7 @@ def test_a_name_that_is_none_is_refused(engine: Engine, name: str) -> None:
         made = attacker.create(engine, ["true"])
         assert engine.api("POST", f"/containers/{made}/rename", name=name).status in (400, 500)
         engine.api("DELETE", f"/containers/{made}").ok(204)
-    if name.strip():
+    if name.strip() and name != "a/b":  # which an image may be called
         assert engine.api("POST", "/images/busybox/tag", repo=name, tag="x").status in (400, 500)
     assert engine.containers() == before
 

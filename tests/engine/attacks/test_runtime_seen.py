@@ -91,7 +91,12 @@ while not os.path.exists("/stop"):
         if name.isdigit() and int(name) not in own:
             seen["processes"] += 1
             sockets = set()
-            attempt(look, int(name))
+            try:
+                look(int(name))
+            except (OSError, ValueError):
+                pass  # it ended meanwhile
+            except Exception as error:
+                problem("the watcher failed:", repr(error))
             if len(sockets) > 1:
                 problem("more sockets than its own")
 with open("/found.new", "w") as file:
@@ -141,13 +146,12 @@ def test_the_interpreter_of_the_runtime_is_neither_run_nor_written(engine: Engin
     """`#!/proc/self/exe` and a link to it, as entrypoint and as exec: what the kernel takes for it lies on a read-only mount."""
     interpreter = os.path.realpath(sys.executable)
     before = hashlib.sha256(Path(interpreter).read_bytes()).digest()
-    code, said = attacker.run(engine, ["/evil", "--version"])
-    assert code != 0 and "Python" not in said, said
+    code, said = attacker.run(engine, ["/evil"])
+    assert code != 0 and "read-only" not in said, said
     sleeper = attacker.start(engine, ["sleep", "600"], {"Binds": attacker.BINDS, "CapAdd": ["SYS_PTRACE"]})
-    code, said = attacker.execute(engine, sleeper, ["/evil", "--version"])
-    assert code != 0 and "Python" not in said, said
-    program = "import os; fd = os.open('/proc/self/exe', os.O_RDONLY); print('read-only', bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY))"
+    program = attacker.ASK_READ_ONLY
     for code, said in (
+        attacker.execute(engine, sleeper, ["/evil"]),
         attacker.run(engine, ["/self", "-I", "-S", "-c", program], {"Binds": attacker.BINDS}),
         attacker.execute(engine, sleeper, ["/self", "-I", "-S", "-c", program]),
     ):
