@@ -37,7 +37,9 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         await ctx.supervisor.acknowledge(exit.key, exit.pid)
         container.discarded.pop(exit.pid).set()
         return
+    container.ended_early.add(exit.pid)
     async with container.lock:
+        container.ended_early.discard(exit.pid)
         state = container.state
         if not state.running or (exit.pid and state.pid != exit.pid):
             if not state.running:

@@ -86,6 +86,7 @@ class Container:
     removed: bool = False
     run_number: int = 0
     discarded: dict[int, asyncio.Event] = field(default_factory=dict)  # blank children let go of, until they are acknowledged
+    ended_early: set[int] = field(default_factory=set)  # processes whose end waits to be looked at, until a start is through
 
     @property
     def id(self) -> str:
@@ -99,12 +100,13 @@ class Container:
         """Discard a blank child; until its end is acknowledged no other one can have the container's key."""
         if self.child is child:
             self.child = None
-        self.discarded[child.pid] = asyncio.Event()
+        if child.pid not in self.ended_early:
+            self.discarded[child.pid] = asyncio.Event()
         try:
             pidfd.send_signal(child.pidfd, signal.SIGKILL)  # it may be in the middle of its plan, on a mount that hangs
         except ProcessLookupError:
             pass
-        child.discard()
+        child.abandon()
 
 
 _encoder = msgspec.json.Encoder()

@@ -63,6 +63,10 @@ class Child:
     def discard(self) -> None:
         """Let go of a child that got no plan: it exits, and its end is not reported. Closes all descriptors but the console."""
         self._on_discard(self.id)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of a child that got no plan, or failed at it: it exits, and its end is reported as any other. Closes what `discard` closes."""
         if self._channel is not None:
             self._channel.close()
         self.close()
