@@ -8,7 +8,7 @@ own helpers. It holds each child until the daemon has the exit in its database a
   started {key} (no answer: it runs its program), acknowledge {key, pid?}, adopt {key, pid, start_time, cgroup, started} + pidfd, mntns?
   restart {name}, upgrade {}, shutdown {}
 From the launcher: announce {key, pid, start_time, spare, cgroup} + pidfd, mntns?; taken {key}. From the pump: hold {key, names,
-note} + fds, release {key, names}; the next pump gets all of that as resume {key, names, note} + fds. To the launcher: clean {key}.
+note} + fds, release {key, names}; the next pump gets all of that as resume {key, names, note} + fds. To the launcher: clean {key, pid}.
 Helpers' messages are read before any of the daemon's, so that a child is known here before the daemon can ask for it.
 """
 
@@ -275,7 +275,7 @@ class Keeper:
         launcher = self.helpers["launcher"].channel if "launcher" in self.helpers else None
         while self.to_clean and launcher and not launcher.closed:
             child = self.to_clean.pop()
-            launcher.send({"op": "clean", "key": child.key}, [child.mntns] if child.mntns >= 0 else [])
+            launcher.send({"op": "clean", "key": child.key, "pid": child.pid}, [child.mntns] if child.mntns >= 0 else [])
             child.close()
 
     def _sweep(self) -> None:

@@ -7,7 +7,7 @@ the daemon over a socket of its own. Requests of the daemon:
   exec {key, container} + pidfd     -> {key, pid, start_time} + socket, pidfd: born in the container's namespaces, all of them
   ping; pool {size}; ahead {steps}: what children of the pool make while they wait (pier.runtime.ahead)
   sweep {known}        -> {removed}: remove the cgroups of this instance that are empty and not known
-From the keeper: connect + socket, clean {key} + mntns.
+From the keeper: connect + socket, clean {key, pid} + mntns.
 """
 
 import gc
@@ -62,9 +62,10 @@ class Launcher:
         self.ahead: list[Any] = []
         self.pool: deque[Newborn] = deque()
         self.daemons: dict[int, PolledChannel] = {}
-        self.made: set[str] = set()  # whose cgroups this process made: a child joins its own a moment after its birth
+        self.made: dict[str, int] = {}  # whose cgroups this process made, for which pid: a child joins its own a moment after its birth
         self.to_clean: list[tuple[str, list[int]]] = []
         self.janitor_pidfd = -1
+        self.cleaning: set[str] = set()  # the keys that the janitor has
         self.epoll = select.epoll()
         self.epoll.register(keeper.fileno(), select.EPOLLIN)
 
@@ -109,7 +110,8 @@ class Launcher:
             self.epoll.register(spare.pidfd, select.EPOLLIN)
         elif self.to_clean and self.janitor_pidfd < 0:
             batch, self.to_clean = self.to_clean[:64], self.to_clean[64:]
-            pid = janitor.start(self.layout, [key for key, _ in batch], [fd for _, fds in batch for fd in fds])
+            self.cleaning = {key for key, _ in batch if key}
+            pid = janitor.start(self.layout, sorted(self.cleaning), [fd for _, fds in batch for fd in fds])
             self.janitor_pidfd = pidfd.pidfd_open(pid)
             self.epoll.register(self.janitor_pidfd, select.EPOLLIN)
 
@@ -131,6 +133,7 @@ class Launcher:
         os.waitid(os.P_PIDFD, self.janitor_pidfd, os.WEXITED)
         os.close(self.janitor_pidfd)
         self.janitor_pidfd = -1
+        self.cleaning = set()
 
     def _spare_ended(self, fd: int) -> None:
         for spare in list(self.pool):
@@ -148,8 +151,7 @@ class Launcher:
                 self.daemons[fds[0]] = channel
                 self.epoll.register(fds[0], select.EPOLLIN)
             elif message.get("op") == "clean":
-                self.to_clean.append((str(message["key"]), fds))
-                self.made.discard(str(message["key"]))
+                self._to_be_cleaned(str(message["key"]), int(message.get("pid", 0)), fds)
 
     def _serve(self, channel: PolledChannel) -> None:
         fd = channel.fileno()
@@ -170,6 +172,7 @@ class Launcher:
         if op == "reserve":
             self._hand_over(channel, message, self._reserve())
         elif op == "spawn":
+            self._clear(str(message["key"]))
             self._hand_over(channel, message, self._make(str(message["key"]), Shape(tuple(message["new"])), bool(message["cgroup"])))
         elif op == "exec":
             self._hand_over(channel, message, self._make_exec(str(message["key"]), str(message["container"]), fds[0]))
@@ -186,7 +189,7 @@ class Launcher:
                 self._give_up(self.pool.pop())  # they were made without
             channel.answer(message)
         elif op == "sweep":
-            busy = {*message["known"], *self.made, *(key for key, _ in self.to_clean)}
+            busy = {*message["known"], *self.made, *self.cleaning, *(key for key, _ in self.to_clean)}
             stray = [key for key in self.layout.ids() if key not in busy and not self.layout.pids(key)]
             self.to_clean += [(key, []) for key in stray]
             channel.answer(message, removed=stray)
@@ -220,14 +223,36 @@ class Launcher:
     def _make(self, key: str, shape: Shape, cgroup: bool, spare: bool = False) -> Newborn:
         if cgroup:
             self.layout.create(key)
-            self.made.add(key)
+            self.made[key] = 0
         try:
-            return self._clone(key, shape, key if cgroup else None, spare, cgroup)
+            child = self._clone(key, shape, key if cgroup else None, spare, cgroup)
+            if cgroup:
+                self.made[key] = child.pid
+            return child
         except BaseException:
             if cgroup:
                 self.to_clean.append((key, []))
-                self.made.discard(key)
+                self.made.pop(key, None)
             raise
+
+    def _to_be_cleaned(self, key: str, pid: int, fds: list[int]) -> None:
+        """The process `pid` of `key` is forgotten. Where another one has the key by now, the cgroups are that one's."""
+        if self.made.get(key, pid) in (0, pid) or not pid:
+            self.made.pop(key, None)
+        else:
+            key = ""
+        self.to_clean.append((key, fds))
+
+    def _clear(self, key: str) -> None:
+        """The cgroups of an earlier run go before those of the next are made: its counters, limits and device programs are not the next one's.
+
+        Nobody removes them later, when the new child may not have joined yet.
+        """
+        if key in self.cleaning:
+            self._janitor_ended()  # waits for it
+        self.to_clean = [("" if each == key else each, fds) for each, fds in self.to_clean]
+        if self.layout.exists(key):
+            self.layout.remove(key)
 
     def _make_exec(self, key: str, container: str, container_pidfd: int) -> Newborn:
         """The child that is to be an exec: born in the container's namespaces with nothing of ours (midwife.py), then put into its cgroups."""
