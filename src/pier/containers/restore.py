@@ -169,6 +169,7 @@ async def _adopt(ctx: Containers, container: Container, pid: int, start_time: in
         container.child = Child.adopted(container.id, pid, start_time, await ctx.supervisor.fetch(container.id, "pidfd"))
     except KeyError:
         return  # it has ended since: its exit is reported as soon as everything is restored
+    ctx.supervisor.watch(Record(container.id, pid, start_time), container.child.pidfd)
     container.endpoint = ctx.networks.endpoint(container.id)
     await _reopen_quietly(ctx, container)
     ctx.remember_running(container.id, pid, start_time, begun)
@@ -236,6 +237,7 @@ async def helper_lost(ctx: Containers, name: str) -> None:
         ctx.pump.on_lost()
     if name != "keeper":
         return
+    await ctx.snapshots.hold_again()
     for container in list(ctx.table.values()):
         if container.state.running:
             await _reopen_quietly(ctx, container)

@@ -96,6 +96,11 @@ class Supervisor:
         """A blank child born in the container's pid namespace and cgroups. Raises Unavailable (the container may be gone)."""
         return await self._child("exec", [container_pidfd], key=exec_id, container=container_id)
 
+    def watch(self, record: Record, pidfd: int) -> None:
+        """A child that an earlier daemon started and the keeper holds: should that keeper die, the next one gets it. `pidfd` is duplicated."""
+        self._forget_live(record.key)
+        self._live[record.key] = _Live(record, os.dup(pidfd), started=True)
+
     def started(self, key: str) -> None:
         """The child of a key runs the user's program now: the keeper knows it when this returns, whoever dies then."""
         if key in self._live:

@@ -199,6 +199,12 @@ class ErofsLayers(_Layers):
         for diff_id in idle[: max(0, len(idle) - _IDLE_MOUNTS)]:
             self._unmount(diff_id)
 
+    async def hold_again(self) -> None:
+        """Another keeper has taken the place of the one that held the mounts: give it those that are open here."""
+        for diff_id, fd in list(self._mounted.items()):
+            if self._holder and self._mounted.get(diff_id) == fd:
+                await self._holder.hold(_key(diff_id), "mount", fd)
+
     def close(self) -> None:
         for fd in self._mounted.values():
             os.close(fd)

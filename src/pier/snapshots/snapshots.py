@@ -124,6 +124,11 @@ class Snapshots:
         """The root of container `id` is not mounted any more: its layers may be unmounted when nobody else uses them."""
         self.layers.let_go(id)
 
+    async def hold_again(self) -> None:
+        """The keeper, which held the layers' mounts over the daemon's death, is another one: it gets them, too."""
+        if isinstance(self.layers, ErofsLayers):
+            await self.layers.hold_again()
+
     def remove(self, id: str) -> None:
         """Remove the snapshot of container `id`, if there is one: out of the way at once, deleted by a thread."""
         self.layers.let_go(id)

@@ -1,5 +1,6 @@
 """A bind source on a mount that hangs: a FUSE whose server never answers."""
 
+import signal
 import sys
 import threading
 import time
@@ -41,6 +42,7 @@ def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, 
             yield engine, str(target)
             steps.kill(server)  # whoever hangs is let go
             steps.remove_all(engine)
+            engine.stop(signal.SIGQUIT)
     finally:
         namespaces.close()
 

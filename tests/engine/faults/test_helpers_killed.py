@@ -32,8 +32,8 @@ def test_containers_run_on_without_helpers(broken: Engine, names: tuple[str, ...
     broken.api("POST", f"/exec/{made}/start", {"Detach": True}).ok()
     assert attached.recv(8)
     olds = {name: broken.pid_of(name) for name in names}
-    for name in names:
-        broken.kill(name)
+    for pid in olds.values():
+        steps.kill(pid)
     for name, old in olds.items():
         replaced(broken, name, old)
     if "pump" in names:  # its clients hear of the end; they are not left waiting
@@ -52,6 +52,17 @@ def test_containers_run_on_without_helpers(broken: Engine, names: tuple[str, ...
     assert steps.exit_code(broken, container) in ((137, 255) if "keeper" in names else (137,))
     found = steps.state(broken, container)
     assert found["ExitCode"] == 137 or "the exit code is lost" in found["Error"]
+
+
+def test_a_container_of_an_earlier_daemon_survives_the_keeper_and_its_end_is_seen(broken: Engine) -> None:
+    container = steps.start(broken, *steps.SLEEP)
+    broken.restart()
+    old = broken.kill("keeper")
+    replaced(broken, "keeper", old)
+    assert steps.listed(broken, container) == "running"
+    eventually(lambda: broken.api("POST", f"/containers/{container}/kill").status == 204)
+    assert steps.exit_code(broken, container) in (137, 255)
+    assert steps.listed(broken, container) == "exited"
 
 
 def test_all_of_pier_is_killed_and_the_containers_run_on(broken: Engine) -> None:
