@@ -16,7 +16,7 @@ import secrets
 import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from pier import trace
@@ -255,14 +255,12 @@ class Launcher:
             self.layout.remove(key)
 
     def _make_exec(self, key: str, container: str, container_pidfd: int) -> Newborn:
-        """The child that is to be an exec: born in the container's namespaces with nothing of ours (midwife.py), then put into its cgroups."""
-        procs = self.layout.open_procs(container, pidfd.pid_of(container_pidfd) if self.layout.mode == "v2" else 0)
+        """The child that is to be an exec: born in the container's namespaces with nothing of ours (midwife.py), and in its cgroups."""
+        tasks, birthplace = self.layout.open_joins(container, pidfd.pid_of(container_pidfd) if self.layout.mode == "v2" else 0)
         ours, theirs = pair()
         child_fd = -1
         try:
-            pid, child_fd = midwife.deliver(container_pidfd, theirs, self.child_main)
-            for fd in procs:
-                os.write(fd, b"%d" % pid)
+            pid, child_fd = midwife.deliver(container_pidfd, theirs, self.child_main, tasks, birthplace)
             return self._announced(Newborn(key, pid, child_fd, 0, ours, -1), Shape(()), False, False)
         except BaseException:
             ours.close()  # the child, where there is one, exits
@@ -270,20 +268,25 @@ class Launcher:
                 os.close(child_fd)
             raise
         finally:
-            for fd in (*procs, theirs.detach()):
-                os.close(fd)
+            for fd in (*tasks, birthplace, theirs.detach()):
+                if fd >= 0:
+                    os.close(fd)
 
     def _clone(self, key: str, shape: Shape, join: str | None, spare: bool, cgroup: bool) -> Newborn:
+        tasks, birthplace = self.layout.open_joins(join) if join is not None else ([], -1)
         ours, theirs = pair()
         try:
-            pid, fd = processes.clone3(shape.clone_flags() | processes.CLONE_PARENT)
+            pid, fd = processes.clone3(shape.clone_flags() | processes.CLONE_PARENT, cgroup_fd=birthplace)
             if pid == 0:
-                self._be_blank(theirs.fileno(), join, "cgroup" in shape.new, self.ahead if spare else [])
+                self._be_blank(theirs.fileno(), tasks, "cgroup" in shape.new, self.ahead if spare else [])
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
+            for each in (*tasks, birthplace):
+                if each >= 0:
+                    os.close(each)
         child = Newborn(key, pid, fd, 0, ours, -1)
         try:
             return self._announced(child, shape, spare, cgroup)
@@ -310,14 +313,20 @@ class Launcher:
                 os.close(mntns)
         return child
 
-    def _be_blank(self, fd: int, join: str | None, own_cgroup_namespace: bool, ahead: list[Any]) -> NoReturn:
+    def _be_blank(self, fd: int, tasks: Sequence[int], own_cgroup_namespace: bool, ahead: list[Any]) -> NoReturn:
         """In the child: nothing may return or raise into the launcher's frames, whose objects are not ours to finalise."""
         try:
+            problem: OSError | None = None
+            try:
+                for each in tasks:
+                    os.write(each, b"0")
+            except OSError as error:
+                problem = error
             fd = forked.keep_only(fd)
             processes.set_name("pier-blank")
             try:
-                if join is not None:
-                    self.layout.join(join)
+                if problem is not None:
+                    raise problem
                 if own_cgroup_namespace:
                     namespaces.unshare(namespaces.CLONE_NEWCGROUP)
             except OSError as error:

@@ -11,7 +11,7 @@ import mmap
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from pier.linux import namespaces, pidfd, processes
@@ -22,16 +22,20 @@ _ALL = namespaces.flags_of(KINDS)
 _ANSWER = struct.Struct("ii")  # pid of the child or 0, errno or 0
 
 
-def deliver(inside: int, theirs: socket.socket, child_main: Callable[[int], NoReturn]) -> tuple[int, int]:
+def deliver(
+    inside: int, theirs: socket.socket, child_main: Callable[[int], NoReturn], tasks: Sequence[int] = (), birthplace: int = -1
+) -> tuple[int, int]:
     """Make a blank child in all namespaces of the process that the pidfd `inside` names; it has `theirs` and nothing else.
+
+    It is born in the cgroups of CgroupLayout.open_joins, which the midwife joins first.
 
     Returns its pid and a pidfd. Its parent is the caller's parent, which has to reap a second child, too. Raises OSError.
     """
     page = mmap.mmap(-1, mmap.PAGESIZE)
     try:
-        pid, fd = processes.clone3(processes.CLONE_PARENT | processes.CLONE_VFORK)
+        pid, fd = processes.clone3(processes.CLONE_PARENT | processes.CLONE_VFORK, cgroup_fd=birthplace)
         if pid == 0:
-            _be_midwife(inside, theirs.fileno(), child_main, page)
+            _be_midwife(inside, theirs.fileno(), child_main, page, tasks)
         os.close(fd)
         born, number = _ANSWER.unpack_from(page)
     finally:
@@ -41,7 +45,7 @@ def deliver(inside: int, theirs: socket.socket, child_main: Callable[[int], NoRe
     return born, pidfd.pidfd_open(born)
 
 
-def _be_midwife(inside: int, fd: int, child_main: Callable[[int], NoReturn], page: mmap.mmap) -> NoReturn:
+def _be_midwife(inside: int, fd: int, child_main: Callable[[int], NoReturn], page: mmap.mmap, tasks: Sequence[int]) -> NoReturn:
     """In the midwife, and past the clone in the child: nothing may return or raise into the launcher's frames."""
     try:
         page.madvise(mmap.MADV_DONTFORK)
@@ -50,6 +54,8 @@ def _be_midwife(inside: int, fd: int, child_main: Callable[[int], NoReturn], pag
         for number in range(3):
             os.dup2(null, number)  # the keeper's log is a file of the host
         try:
+            for each in tasks:
+                os.write(each, b"0")
             namespaces.setns(inside, _ALL)  # the pid namespace is for children only, pid_namespaces(7)
             fd = forked.keep_only(fd, traced=False)  # $PIER_TRACE is a path of the host, not of a container's root
             pid, _ = processes.clone3(processes.CLONE_PARENT)

@@ -10,7 +10,7 @@ from pier.linux.cgroups import CgroupLayout, Hierarchy
 
 
 def opened(layout: CgroupLayout, pid: int) -> str:
-    (fd,) = layout.open_procs("c1", pid)
+    _, fd = layout.open_joins("c1", pid)
     try:
         return os.readlink(f"/proc/self/fd/{fd}")
     finally:
@@ -41,4 +41,4 @@ def test_an_exec_goes_where_the_first_process_is(
     (tmp_path / "pier-x/c1/cgroup.subtree_control").write_text(subtree + "\n")
     read = cgroups._read
     monkeypatch.setattr(cgroups, "_read", lambda path: line if path == "/proc/77/cgroup" else read(path))
-    assert opened(layout, 77) == f"{tmp_path}/pier-x/c1{below}/cgroup.procs"
+    assert opened(layout, 77) == f"{tmp_path}/pier-x/c1{below}"
