@@ -67,7 +67,7 @@ def processes(engine: Engine) -> Iterator[str]:
 
 
 def forked_inside(pid: int) -> bool:
-    """Whether a container made this process for itself (its pid namespace has another one as 1): its own affair, and the canary does it all the time."""
+    """Whether a container made this process for itself (its pid namespace has another one as 1): its own affair; the canary does so all the time."""
     try:
         numbers = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NSpid:")).split()[1:]
     except (OSError, StopIteration):

@@ -18,7 +18,11 @@ def engine_of_module() -> Iterator[tuple[Engine, Canary]]:
     with Engine("-D", env={"ALL_PROXY": attacker.DAEMON_SECRET, "PIER_UNKNOWN": attacker.DAEMON_SECRET}) as engine:
         warm_up(engine)
         links = {name: os.readlink(f"/{name}") for name in ("lib", "lib64") if os.path.islink(f"/{name}")}
-        evil: dict[str, bytes | str | int | tuple[bytes, int]] = {"evil": (f"#!/proc/self/exe\n{attacker.ASK_READ_ONLY}\n".encode(), 0o755), "self": "/proc/self/exe", **links}
+        evil: dict[str, bytes | str | int | tuple[bytes, int]] = {
+            "evil": (f"#!/proc/self/exe\n{attacker.ASK_READ_ONLY}\n".encode(), 0o755),
+            "self": "/proc/self/exe",
+            **links,
+        }
         attacker.load(engine, "attacker", images.layer(evil))
         attacker.run(engine, ["true"])  # its layers are mounted once, with the first container
         canary = Canary.start(engine)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engine.attacks import attacker
-from tests.harness.api import Api
 from tests.harness.engine import Engine
 
 PING = b"GET /_ping HTTP/1.1\r\nHost: x\r\n"
@@ -99,7 +98,9 @@ def marker(engine: Engine) -> Iterator[tuple[str, bytes]]:
 def test_one_request_is_never_two(engine: Engine, marker: tuple[str, bytes], rest: bytes) -> None:
     """Where two readers could disagree about the end of a request, it is refused and the connection ends."""
     made, hidden = marker
-    answer = attacker.everything(attacker.connection(engine, b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + rest + hidden))
+    answer = attacker.everything(
+        attacker.connection(engine, b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + rest + hidden)
+    )
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ")), answer
     assert answer.count(b"HTTP/1.1 ") == 1, answer
     assert made in engine.containers()
@@ -108,7 +109,8 @@ def test_one_request_is_never_two(engine: Engine, marker: tuple[str, bytes], res
 def test_what_comes_before_a_request_line_is_no_request(engine: Engine, marker: tuple[str, bytes]) -> None:
     made, _ = marker
     for data in (b"\0" * 10 + PING + b"\r\n", b" GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n", b"GET  /_ping HTTP/1.1\r\nHost: x\r\n\r\n",
-                 b"GET /_ping HTTP/1.1 \r\nHost: x\r\n\r\n", b"GET /_ping\r\n\r\n", b"GET /_ping HTTP/2.0\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0",
+                 b"GET /_ping HTTP/1.1 \r\nHost: x\r\n\r\n", b"GET /_ping\r\n\r\n", b"GET /_ping HTTP/2.0\r\nHost: x\r\n\r\n",
+                 b"\x16\x03\x01\x02\0\x01\0",
                  b"GET /_ping HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GE\nT /_ping HTTP/1.1\r\nHost: x\r\n\r\n"):  # fmt: skip
         sock = attacker.connection(engine, data)
         sock.shutdown(socket.SHUT_WR)
@@ -126,18 +128,30 @@ def test_a_line_feed_alone_ends_lines_for_all_or_for_nobody(engine: Engine, mark
     assert made in engine.containers()
 
 
-@pytest.mark.parametrize("quoted", ["..%2f..%2fetc", "..%2f", "%2e%2e%2f%2e%2e", "..", "%00", "a%00b", "..%5c..", "%2fetc%2fpasswd", ".%2f.", "%252e%252e%252f", "*", "%25s"])
+@pytest.mark.parametrize(
+    "quoted",
+    ["..%2f..%2fetc", "..%2f", "%2e%2e%2f%2e%2e", "..", "%00", "a%00b", "..%5c..", "%2fetc%2fpasswd", ".%2f.", "%252e%252e%252f", "*", "%25s"],
+)
 def test_an_id_that_is_a_path_is_nobody(engine: Engine, quoted: str) -> None:
     """No route takes a name for a path: nothing is found, made or removed, whatever the method."""
-    raw = Api(str(engine.socket))
-    for route in ("/containers/{}/json", "/containers/{}/logs?stdout=1", "/images/{}/json", "/images/{}/history", "/exec/{}/json", "/containers/{}/top"):
-        answer = raw("GET", "/containers/json")  # the connection works
-        assert answer.status == 200
+    for route in (
+        "/containers/{}/json",
+        "/containers/{}/logs?stdout=1",
+        "/images/{}/json",
+        "/images/{}/history",
+        "/exec/{}/json",
+        "/containers/{}/top",
+    ):
         line = f"GET /v1.51{route.format(quoted)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         found = attacker.everything(attacker.connection(engine, line.encode()))
         assert found.split()[1] in (b"404", b"400", b"301"), found[:300]
         assert b"root:" not in found and b"internal error" not in found, found
-    for method, route in (("DELETE", "/containers/{}?force=1"), ("POST", "/containers/{}/start"), ("POST", "/containers/{}/kill"), ("DELETE", "/images/{}")):
+    for method, route in (
+        ("DELETE", "/containers/{}?force=1"),
+        ("POST", "/containers/{}/start"),
+        ("POST", "/containers/{}/kill"),
+        ("DELETE", "/images/{}"),
+    ):
         line = f"{method} /v1.51{route.format(quoted)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         found = attacker.everything(attacker.connection(engine, line.encode()))
         assert found.split()[1] in (b"404", b"400", b"301"), found[:300]
@@ -145,7 +159,7 @@ def test_an_id_that_is_a_path_is_nobody(engine: Engine, quoted: str) -> None:
 
 
 def test_slow_clients_stop_nobody_and_are_let_go(engine: Engine) -> None:
-    """300 clients that send a byte now and then: others are served at once; after ten seconds the head must have been there."""
+    """300 clients that send a byte now and then: others are served at once, and after ten seconds a head must have been there."""
     slow = [attacker.connection(engine, b"GET /_ping HT") for _ in range(250)]
     body = b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
     slow += [attacker.connection(engine, body) for _ in range(50)]
@@ -153,7 +167,7 @@ def test_slow_clients_stop_nobody_and_are_let_go(engine: Engine) -> None:
     try:
         worst = 0.0
         for sock in slow[:30]:
-            sock.sendall(b"T"[:0] or b"X")
+            sock.sendall(b"T")
             worst = max(worst, attacker.ping_s(engine))
         assert worst < 1
         assert attacker.run(engine, ["true"])[0] == 0
@@ -166,8 +180,6 @@ def test_slow_clients_stop_nobody_and_are_let_go(engine: Engine) -> None:
 
 
 def test_a_client_that_reads_nothing_of_a_long_answer_stops_nobody(engine: Engine) -> None:
-    made = attacker.run
-    assert made(engine, ["true"])[0] == 0
     talker = attacker.create(engine, ["sh", "-c", "yes | head -c 8000000"])
     engine.api("POST", f"/containers/{talker}/start").ok(204)
     engine.api("POST", f"/containers/{talker}/wait").ok()
@@ -176,7 +188,7 @@ def test_a_client_that_reads_nothing_of_a_long_answer_stops_nobody(engine: Engin
     try:
         time.sleep(0.2)
         assert max(attacker.ping_s(engine) for _ in range(10)) < 1
-        assert made(engine, ["true"])[0] == 0
+        assert attacker.run(engine, ["true"])[0] == 0
     finally:
         for sock in deaf:
             sock.close()
@@ -195,7 +207,9 @@ def test_thousands_of_sessions_left_open(engine: Engine) -> None:
         open_ += [attacker.connection(engine, b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(150)]
         follow = f"GET /containers/{made}/logs?stdout=1&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
         open_ += [attacker.connection(engine, follow) for _ in range(150)]
-        attach = f"POST /containers/{made}/attach?stream=1&stdout=1&stderr=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode()
+        attach = (
+            f"POST /containers/{made}/attach?stream=1&stdout=1&stderr=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode()
+        )
         for _ in range(300):
             open_.append(attacker.connection(engine, attach))
             assert b" 101 " in open_[-1].recv(400)

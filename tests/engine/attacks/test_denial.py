@@ -51,7 +51,9 @@ def test_a_fork_bomb_stays_within_its_limit(engine: Engine) -> None:
 def test_a_flood_of_output_stops_nobody_and_fills_no_memory(engine: Engine) -> None:
     for driver in ("local", "json-file"):
         options = {"max-size": "1m", "max-file": "2"}
-        flood = attacker.start(engine, ["sh", "-c", "yes 'a line of the flood that goes on and on'"], {"LogConfig": {"Type": driver, "Config": options}})
+        flood = attacker.start(
+            engine, ["sh", "-c", "yes 'a line of the flood that goes on and on'"], {"LogConfig": {"Type": driver, "Config": options}}
+        )
         time.sleep(1)
         others_are_served(engine)
         assert rss_mb(engine.pid_of("pump")) < 120 and rss_mb(engine.pid) < 200

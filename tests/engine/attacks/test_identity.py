@@ -81,7 +81,11 @@ def test_capabilities_are_neither_inheritable_nor_ambient(engine: Engine) -> Non
 def test_a_setuid_file_gives_what_the_container_may_and_no_more(engine: Engine) -> None:
     program = "print(open('/proc/self/status').read())"
     copy = f"cp {attacker.PYTHON[0]} /tmp/raised && chmod 4755 /tmp/raised && touch /ready; sleep 600"
-    for host, wanted in (({}, expected(DEFAULT)), ({"SecurityOpt": ["no-new-privileges"]}, expected(NONE)), ({"CapDrop": ["ALL"]}, expected(NONE, NONE))):
+    for host, wanted in (
+        ({}, expected(DEFAULT)),
+        ({"SecurityOpt": ["no-new-privileges"]}, expected(NONE)),
+        ({"CapDrop": ["ALL"]}, expected(NONE, NONE)),
+    ):
         made = attacker.start(engine, ["sh", "-c", copy], {"Binds": attacker.BINDS, **host})
         eventually(lambda made=made: attacker.execute(engine, made, ["test", "-e", "/ready"])[0] == 0, says="the copy")  # type: ignore[misc]
         code, said = attacker.execute(engine, made, ["/tmp/raised", "-I", "-S", "-c", program], User="1000")

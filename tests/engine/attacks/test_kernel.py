@@ -27,10 +27,11 @@ def values() -> dict[str, str]:
 @pytest.mark.parametrize("host", [{}, {"CapAdd": ["NET_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH"]}, {"NetworkMode": "host"}])
 def test_files_that_name_a_program_of_the_host_are_not_written(engine: Engine, host: dict[str, Any]) -> None:
     before = values()
-    write = "for f in $DOORS $(find /sys/fs/cgroup -name release_agent -o -name devices.allow -o -name notify_on_release -o -name cgroup.procs 2>/dev/null);"
-    write += " do (echo '|/tmp/evil' > $f) 2>/dev/null && echo written $f; done; mount -o remount,rw /sys 2>/dev/null && echo remounted /sys;"
+    names = " -o ".join(f"-name {name}" for name in ("release_agent", "devices.allow", "notify_on_release", "cgroup.procs"))
+    write = f"for f in $DOORS $(find /sys/fs/cgroup {names} 2>/dev/null); do (echo '|/tmp/evil' > $f) 2>/dev/null && echo written $f; done; mount -o remount,rw /sys 2>/dev/null && echo remounted /sys;"
     write += " mount -o remount,rw /proc/sys 2>/dev/null && echo remounted /proc/sys; umount /proc/sys 2>/dev/null && echo unmounted;"
-    write += " mkdir /tmp/c; mount -t cgroup -o rdma x /tmp/c 2>/dev/null && echo mounted; mount -t proc x /tmp/c 2>/dev/null && echo mounted proc; echo end"
+    write += " mkdir /tmp/c; mount -t cgroup -o rdma x /tmp/c 2>/dev/null && echo mounted;"
+    write += " mount -t proc x /tmp/c 2>/dev/null && echo mounted proc; echo end"
     assert attacker.run(engine, ["sh", "-c", write], host, Env=["DOORS=" + " ".join(DOORS)]) == (0, "end\n")
     assert values() == before
 
@@ -40,8 +41,18 @@ def test_devices_of_the_host_made_by_mknod_cannot_be_opened(engine: Engine) -> N
     disks = {(os.major(device), os.minor(device))} | {
         tuple(int(n) for n in (disk / "dev").read_text().split(":")) for disk in Path("/sys/class/block").iterdir() if (disk / "dev").exists()
     }
-    nodes = [("b", *pair) for pair in sorted(disks)] + [("c", 1, 1), ("c", 1, 2), ("c", 1, 4), ("c", 10, 229), ("c", 10, 232), ("c", 4, 0), ("c", 5, 3)]
-    make = "".join(f"mknod /tmp/{k}{a}.{i} {k} {a} {i} && head -c 1 /tmp/{k}{a}.{i} > /dev/null 2>&1 && echo opened {k} {a} {i};" for k, a, i in nodes)
+    nodes = [("b", *pair) for pair in sorted(disks)] + [
+        ("c", 1, 1),
+        ("c", 1, 2),
+        ("c", 1, 4),
+        ("c", 10, 229),
+        ("c", 10, 232),
+        ("c", 4, 0),
+        ("c", 5, 3),
+    ]
+    make = "".join(
+        f"mknod /tmp/{k}{a}.{i} {k} {a} {i} && head -c 1 /tmp/{k}{a}.{i} > /dev/null 2>&1 && echo opened {k} {a} {i};" for k, a, i in nodes
+    )
     made = attacker.start(engine, ["sleep", "600"])
     for config in ({}, {"Privileged": True}):  # a privileged exec has capabilities, but its cgroup is the container's
         assert attacker.execute(engine, made, ["sh", "-c", f"cd /tmp; rm -f b* c*; {make} ls | wc -l"], **config) == (0, f"{len(nodes)}\n")

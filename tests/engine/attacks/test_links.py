@@ -70,7 +70,9 @@ def test_working_folders_through_links_stay_inside(engine: Engine, canary: Path,
 @pytest.mark.parametrize("target", ["/proc", "/proc/self", "/sys", "/dev"])
 def test_a_tmpfs_over_the_kernels_own_opens_nothing(engine: Engine, target: str) -> None:
     """Whatever the daemon answers, the masks of /proc are there or there is nothing to mask."""
-    code, said = attacker.run(engine, ["sh", "-c", "head -c1 /proc/kcore | wc -c; cat /proc/sched_debug /proc/timer_list | wc -c"], {"Tmpfs": {target: ""}})
+    code, said = attacker.run(
+        engine, ["sh", "-c", "head -c1 /proc/kcore | wc -c; cat /proc/sched_debug /proc/timer_list | wc -c"], {"Tmpfs": {target: ""}}
+    )
     assert code == -1 or [line for line in said.split() if line.isdigit()] == ["0", "0"], (code, said)
 
 

@@ -1,6 +1,7 @@
 """Names that mean something else: prefixes of IDs, images that look like IDs, bytes that a terminal or a log would obey."""
 
 import json
+import time
 
 import pytest
 
@@ -38,7 +39,9 @@ def test_an_image_named_like_an_id_does_not_stand_for_it(engine: Engine) -> None
         engine.api("DELETE", f"/images/{number[:12]}:latest", noprune=True).ok()
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "a\nb", "a\x1b[2J", "-x", ".x", "", " ", "ä", "a\0b", "a%2fb", "sha256:" + "0" * 64, "x" * 5000 + "/"])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a\nb", "a\x1b[2J", "-x", ".x", "", " ", "ä", "a\0b", "a%2fb", "sha256:" + "0" * 64, "x" * 5000 + "/"]
+)
 def test_a_name_that_is_none_is_refused(engine: Engine, name: str) -> None:
     before = engine.containers()
     body = {"Image": "busybox", "Cmd": ["true"]}
@@ -63,19 +66,13 @@ def test_control_bytes_reach_neither_log_nor_terminal(engine: Engine, where: str
         for words in (("ps", "-a", "--no-trunc"), ("inspect", made), ("ps", "-a", "--format", "json"), ("top", made), ("container", "ls", "-a")):
             said = engine.pier(*words)
             assert "\x1b" not in said.out + said.err and "\x07" not in said.out, (words, said.out)
-        events = engine.api("GET", "/events", since=0, until=_now(engine), filters={"container": [made]}).ok().body
+        events = engine.api("GET", "/events", since=0, until=time.time(), filters={"container": [made]}).ok().body
         assert b"\x1b" not in events
         json.loads(engine.pier("inspect", made).ok().out)
         engine.api("DELETE", f"/containers/{made}", force=True)
     else:
         assert answer.status == 400 and "\x1b" not in answer.body.decode(), answer
     clean_log(engine)
-
-
-def _now(engine: Engine) -> float:
-    import time
-
-    return time.time()
 
 
 def clean_log(engine: Engine) -> None:

@@ -105,15 +105,13 @@ os.rename("/found.new", "/found")
 """
 
 
-@pytest.mark.parametrize(
-    "host", [{}, {"CapAdd": ["SYS_PTRACE"]}, {"Privileged": True}], ids=["default capabilities", "SYS_PTRACE", "privileged"]
-)
+@pytest.mark.parametrize("host", [{}, {"CapAdd": ["SYS_PTRACE"]}, {"Privileged": True}], ids=["default capabilities", "SYS_PTRACE", "privileged"])
 def test_a_watcher_of_every_process_that_enters_finds_nothing_of_others(engine: Engine, host: dict[str, Any]) -> None:
     canary = Path(engine.roots) / "canary-of-the-host"
     canary.write_text("")
     words = [f"{s[: len(s) // 2][::-1]}|{s[len(s) // 2 :][::-1]}" for s in (SECRET, attacker.DAEMON_SECRET)]
     command = [*attacker.PYTHON, WATCHER, str(canary), *words]
-    watcher = attacker.start(engine, command, {"Binds": attacker.BINDS, "Init": False, **host}, Entrypoint=["/bin/sh", "-c", '"$@"; :', "x"])
+    watcher = attacker.start(engine, command, {"Binds": attacker.BINDS, "Init": False, **host}, Entrypoint=["/bin/sh", "-c", '"$@"; sleep 600', "x"])
     other = attacker.start(engine, ["sleep", "600"], Env=[f"TOKEN={SECRET}"])
     pid = engine.api.get(f"/containers/{watcher}/json")["State"]["Pid"]
     eventually(lambda: os.path.exists(f"/proc/{pid}/root/ready"), says="the watcher watches")
