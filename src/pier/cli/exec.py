@@ -41,11 +41,18 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         except CommandError:
             client.get(f"/containers/{container}/json")  # that there is no such container matters more
             raise
+    if not body["Detach"]:
+        client.meanwhile = _load
     exec_id = client.post(f"/containers/{container}/exec", (), body)["Id"]
     if body["Detach"]:
         client.post(f"/exec/{exec_id}/start", (), {"Detach": True, "Tty": body["Tty"]})
         return 0
     return _attached(cli, options, exec_id, body)
+
+
+def _load() -> None:
+    """Import what comes next, while the daemon makes the exec."""
+    import pier.cli.attach_session  # noqa: F401
 
 
 def request(cli: Cli, options: "Options", command: list[str]) -> "dict[str, Any]":

@@ -140,7 +140,9 @@ class CgroupLayout(NamedTuple):
         """What a process needs to be in each cgroup of `id`: `tasks` of v1, to which it writes 0, and the folder of v2 to be born in (-1: none).
 
         Both spare the wait for an RCU grace period, 8 to 20 ms, that a write to `cgroup.procs` costs after an idle spell: a single
-        thread that moves itself takes no lock (Linux 5.19), nor does a birth in the cgroup. Raises OSError. A v2 cgroup that has controllers on for its children takes no process itself (a Docker or systemd inside does that):
+        thread that moves itself takes no lock (Linux 5.19), nor does a birth in the cgroup. Raises OSError.
+
+        A v2 cgroup that has controllers on for its children takes no process itself (a Docker or systemd inside does that):
         then it is the one below it in which `pid`, the first of the container, is.
         """
         fds: list[int] = []
