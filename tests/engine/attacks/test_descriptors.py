@@ -9,10 +9,10 @@ from tests.harness.engine import Engine
 FDS = ["sh", "-c", "ls /proc/$$/fd; pwd; :"]
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20])
-def test_a_descriptor_as_working_folder_is_refused(engine: Engine, number: int) -> None:
-    code, said = attacker.run(engine, ["sh", "-c", "pwd; ls ../../../../../../.."], WorkingDir=f"/proc/self/fd/{number}")
-    assert code == -1 and f"/proc/self/fd/{number}" in said, said
+def test_a_descriptor_as_working_folder_is_refused(engine: Engine) -> None:
+    for number in (*range(11), 16, 20):
+        code, said = attacker.run(engine, ["sh", "-c", "pwd; ls ../../../../../../.."], WorkingDir=f"/proc/self/fd/{number}")
+        assert code == -1 and f"/proc/self/fd/{number}" in said, said
 
 
 def test_a_descriptor_as_working_folder_of_an_exec_is_refused(engine: Engine) -> None:

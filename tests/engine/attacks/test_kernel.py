@@ -28,7 +28,8 @@ def values() -> dict[str, str]:
 def test_files_that_name_a_program_of_the_host_are_not_written(engine: Engine, host: dict[str, Any]) -> None:
     before = values()
     names = " -o ".join(f"-name {name}" for name in ("release_agent", "devices.allow", "notify_on_release", "cgroup.procs"))
-    write = f"for f in $DOORS $(find /sys/fs/cgroup {names} 2>/dev/null); do (echo '|/tmp/evil' > $f) 2>/dev/null && echo written $f; done; mount -o remount,rw /sys 2>/dev/null && echo remounted /sys;"
+    write = f"for f in $DOORS $(find /sys/fs/cgroup {names} 2>/dev/null); do (echo '|/tmp/evil' > $f) 2>/dev/null && echo written $f; done;"
+    write += " mount -o remount,rw /sys 2>/dev/null && echo remounted /sys;"
     write += " mount -o remount,rw /proc/sys 2>/dev/null && echo remounted /proc/sys; umount /proc/sys 2>/dev/null && echo unmounted;"
     write += " mkdir /tmp/c; mount -t cgroup -o rdma x /tmp/c 2>/dev/null && echo mounted;"
     write += " mount -t proc x /tmp/c 2>/dev/null && echo mounted proc; echo end"

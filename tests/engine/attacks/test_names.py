@@ -39,20 +39,18 @@ def test_an_image_named_like_an_id_does_not_stand_for_it(engine: Engine) -> None
         engine.api("DELETE", f"/images/{number[:12]}:latest", noprune=True).ok()
 
 
-@pytest.mark.parametrize(
-    "name", ["../x", "a/b", "a\nb", "a\x1b[2J", "-x", ".x", "", " ", "ä", "a\0b", "a%2fb", "sha256:" + "0" * 64, "x" * 5000 + "/"]
-)
-def test_a_name_that_is_none_is_refused(engine: Engine, name: str) -> None:
+NO_NAMES = ("../x", "a/b", "a\nb", "a\x1b[2J", "-x", ".x", " ", "ä", "a\0b", "a%2fb", "sha256:" + "0" * 64, "x" * 5000 + "/")
+
+
+def test_a_name_that_is_none_is_refused(engine: Engine) -> None:
+    made = attacker.create(engine, ["true"])
     before = engine.containers()
-    body = {"Image": "busybox", "Cmd": ["true"]}
-    if name:
-        engine.api("POST", "/containers/create", body, name=name).refused(400, "Invalid container name")
-        made = attacker.create(engine, ["true"])
-        assert engine.api("POST", f"/containers/{made}/rename", name=name).status in (400, 500)
-        engine.api("DELETE", f"/containers/{made}").ok(204)
-    if name.strip() and name != "a/b":  # which an image may be called
-        assert engine.api("POST", "/images/busybox/tag", repo=name, tag="x").status in (400, 500)
-    assert engine.containers() == before
+    for name in NO_NAMES:
+        engine.api("POST", "/containers/create", {"Image": "busybox", "Cmd": ["true"]}, name=name).refused(400, "Invalid container name")
+        assert engine.api("POST", f"/containers/{made}/rename", name=name).status in (400, 500), name
+        if name.strip() and name != "a/b":  # which an image may be called
+            assert engine.api("POST", "/images/busybox/tag", repo=name, tag="x").status in (400, 500), name
+        assert engine.containers() == before, name
 
 
 @pytest.mark.parametrize("where", ["Labels", "Env", "Cmd", "Entrypoint", "WorkingDir", "Hostname", "User", "Domainname"])
