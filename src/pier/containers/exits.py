@@ -145,6 +145,7 @@ async def _restart(ctx: Containers, container: Container, up_s: float) -> None:
         ctx.set_state(container, backoff_s=policy.next_backoff_s(container.state.backoff_s, max(up_s, 0.0)))
     try:
         await asyncio.sleep(container.state.backoff_s)
+        await ctx.ready.wait()
         async with container.lock:
             if container.removed or not container.state.restarting:
                 return

@@ -222,6 +222,7 @@ def _strange_folders(ctx: Containers) -> "list[os.DirEntry[str]]":
 
 
 async def _boot(ctx: Containers, container: Container) -> None:
+    await ctx.ready.wait()  # networks and cgroups are compared with what runs: a start in the middle of that would be taken for a stranger
     async with container.lock:
         if container.removed or container.state.running or ctx.stopping:
             return

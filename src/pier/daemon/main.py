@@ -230,6 +230,7 @@ async def restore_all(engine: Engine) -> None:
     await engine.images.repair(ctx.users_of)
     # What ended while daemon and keeper were both gone has left its cgroups; the keeper's own are its janitor's.
     await engine.supervisor.sweep({container.id for container in ctx.table.values() if container.child is not None})
+    ctx.ready.set()
     await engine.supervisor.make_ahead(default_steps(engine.facts, ctx.defaults.shm_size_bytes))
 
 

@@ -32,8 +32,8 @@ def test_containers_run_on_without_helpers(broken: Engine, names: tuple[str, ...
     broken.api("POST", f"/exec/{made}/start", {"Detach": True}).ok()
     assert attached.recv(8)
     olds = {name: broken.pid_of(name) for name in names}
-    for pid in olds.values():
-        steps.kill(pid)
+    for each in olds.values():
+        steps.kill(each)
     for name, old in olds.items():
         replaced(broken, name, old)
     if "pump" in names:  # its clients hear of the end; they are not left waiting
