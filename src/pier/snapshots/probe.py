@@ -13,6 +13,9 @@ from pier.snapshots.layers import mount_layer
 
 KINDS = ("erofs", "unpacked")
 _CONTENT = b"pier".ljust(512, b"\0")
+# Before 6.13 a layer has to be attached in the mount namespace of each container; a mount can be in one only, and a second
+# mount of its index would be a second superblock with all of its pages in memory again. Folders are shared as they are.
+_NOT_SHARED = "overlay takes no mount by its descriptor here: containers could not share a layer's"
 
 
 def choose(data_root: Path, wanted: str = "", features: str | None = None) -> tuple[str, str]:
@@ -24,10 +27,13 @@ def choose(data_root: Path, wanted: str = "", features: str | None = None) -> tu
     if wanted not in ("", *KINDS):
         raise Invalid(f"storage driver {wanted!r} is not known: there are {', '.join(KINDS)}")
     features = os.environ.get("PIER_FEATURES", "") if features is None else features
-    off = "-erofs" in [word.strip() for word in features.split(",")]
+    words = [word.strip() for word in features.split(",")]
+    off = "-erofs" in words
     if wanted == "unpacked" or (off and not wanted):
         return "unpacked", "asked for by --storage-driver" if wanted else "PIER_FEATURES has -erofs"
     reason = "PIER_FEATURES has -erofs" if off else try_erofs(data_root)
+    if not reason and {"-overlay_fd", "-overlay_append"} & set(words):
+        reason = _NOT_SHARED
     if not reason:
         return "erofs", "the kernel mounts an index from a file here"
     if wanted:
@@ -58,13 +64,28 @@ def try_erofs(data_root: Path) -> str:
         try:
             fd = os.open("probe", os.O_RDONLY | os.O_CLOEXEC, dir_fd=mount_fd)
             try:
-                return "" if os.read(fd, 1024) == _CONTENT else "an index mounted from a file shows other content than its own"
+                if os.read(fd, 1024) != _CONTENT:
+                    return "an index mounted from a file shows other content than its own"
             finally:
                 os.close(fd)
+            return "" if _shared(mount_fd) else _NOT_SHARED
         except OSError as error:
             return f"an index mounted from a file cannot be read: {error.strerror}"
         finally:
             os.close(mount_fd)
+
+
+def _shared(mount_fd: int) -> bool:
+    """Whether an overlay takes a detached mount as a layer, which stays free for the next overlay."""
+    other_fd = mounts.new_filesystem("tmpfs", {"size": "4k"})
+    try:
+        for _ in range(2):
+            os.close(mounts.mount_overlay([mount_fd, other_fd]))
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(other_fd)
 
 
 def try_overlay(data_root: Path) -> str:
