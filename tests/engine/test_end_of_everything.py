@@ -1,6 +1,7 @@
 """What is left when everything ends: SIGQUIT (`make stop`) takes containers, helpers and daemon; SIGTERM the daemon alone."""
 
 import signal
+from pathlib import Path
 
 from tests.harness.commands import eventually, run
 from tests.harness.engine import HELPERS, Engine
@@ -18,6 +19,19 @@ def test_sigquit_leaves_no_process_and_no_cgroup(fresh_engine: Engine) -> None:
     eventually(lambda: not fresh_engine.namespaces.processes(), says="everything ends")
     eventually(lambda: not fresh_engine.cgroups(), 5.0, "cgroups are removed")
     assert not fresh_engine.socket.exists()
+
+
+def test_sigquit_ends_a_container_whose_start_is_under_way(fresh_engine: Engine, tmp_path: Path) -> None:
+    body = {"Image": "busybox:latest", "Cmd": ["sleep", "600"], "StopTimeout": 1, "HostConfig": {"RestartPolicy": {"Name": "always"}}}
+    made = fresh_engine.api("POST", "/containers/create", body).ok(201).json["Id"]
+    fresh_engine.api("POST", f"/containers/{made}/start").ok(204)
+    fresh_engine.stop(signal.SIGQUIT)
+    trace = tmp_path / "trace"
+    fresh_engine.start(PIER_FAIL="child.pivot:sleep=1", PIER_TRACE=str(trace))  # a second from here on its policy is starting it
+    eventually(lambda: trace.exists() and "child.pivot" in trace.read_text(), says="the start is under way")
+    assert fresh_engine.stop(signal.SIGQUIT) == 0
+    eventually(lambda: not fresh_engine.namespaces.processes(), says="everything ends")
+    eventually(lambda: not fresh_engine.cgroups(), 5.0, "cgroups are removed")
 
 
 def test_sigquit_leaves_images_and_records(fresh_engine: Engine) -> None:

@@ -278,7 +278,8 @@ async def shut_down(engine: Engine, *, everything: bool) -> None:
 async def stop_containers(engine: Engine) -> None:
     """Stop every container within the shutdown timeout; what is left then is killed by `halt` itself."""
     ctx, limit_s = engine.containers, engine.config.shutdown_timeout_s
-    running = [container for container in ctx.table.values() if container.state.running or container.state.restarting]
+    # A held lock may be a start that is under way: `halt` waits for it, and stops what it brings up.
+    running = [c for c in ctx.table.values() if c.state.running or c.state.restarting or c.lock.locked()]
 
     async def halt(container: Container) -> None:
         own = container.record.config.stop_timeout
