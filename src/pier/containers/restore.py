@@ -55,7 +55,7 @@ def decide(state: State, kept: Kept | None, volatile: bool, auto_remove: bool) -
         return Decision("adopt")
     if kept is not None:
         ran = volatile or state.running or kept.started
-        return Decision("finish", kept.exit) if ran else Decision("rest", kept.exit, erase=auto_remove and state.ever_started, boot=True)
+        return Decision("finish", kept.exit, boot=True) if ran else Decision("rest", kept.exit, erase=auto_remove and state.ever_started, boot=True)
     if volatile:
         return Decision("search")
     if state.running:
@@ -90,6 +90,8 @@ async def restore(ctx: Containers) -> None:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     ctx.forget_strangers()
     for container, _, _, decision in decisions:
+        if container.restart_task is not None:
+            continue  # its end, which was just recorded, has begun the next run
         if decision.boot and container.state.restarting and not container.state.stopped_by_user:
             log.info("container %s is started again by its restart policy, which the last daemon had begun", container.record.short_id)
             go_on(ctx, container)
