@@ -184,6 +184,7 @@ def test_logs_tail_since_until_timestamps(docker: Target) -> None:
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", s) for s in stamps)
     assert docker("logs", "--since", stamps[1], container).ok().out == "c\n"
     assert docker("logs", "--until", stamps[0][:19] + ".999999999Z", container).ok().out in ("a\n",)
+    assert docker("logs", "--details", "-n", "1", container).ok().out == " c\n"
     docker("logs", "--since", "never", container).fails(1, "invalid value for")
 
 

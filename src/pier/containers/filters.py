@@ -47,7 +47,7 @@ def for_list(ctx: Containers, wanted: dict[str, list[str]]) -> Predicate:
     if "exited" in wanted:
         codes = set()
         for value in wanted["exited"]:
-            if not value.lstrip("-").isdigit():
+            if not re.fullmatch(r"[+-]?[0-9]{1,10}", value):
                 raise Invalid(f"invalid filter 'exited={value}': must be a number")
             codes.add(int(value))
         tests.append(lambda c: c.state.status == "exited" and c.state.exit_code in codes)
@@ -153,7 +153,8 @@ def _descends(ctx: Containers, names: list[str]) -> Predicate:
 def _ports(text: str, key: str) -> set[str]:
     port, _, protocol = text.partition("/")
     first, dash, last = port.partition("-")
-    if not first.isdigit() or (dash and not last.isdigit()):
+    numbers = (first, last) if dash else (first,)
+    if not all(re.fullmatch("[0-9]{1,5}", n) and int(n) < 1 << 16 for n in numbers):
         raise Invalid(f"invalid filter '{key}={text}': invalid port")
     return {f"{n}/{protocol or 'tcp'}" for n in range(int(first), int(last or first) + 1)}
 

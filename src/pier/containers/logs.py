@@ -43,7 +43,8 @@ async def logs(ctx: Containers, name: str, options: LogsOptions) -> AsyncIterato
     container = check(ctx, name, options)
     batch = bytearray()
     async for entry in entries(ctx, container, options):
-        data = f"{_stamp(entry.time_ns)} ".encode() + entry.data if options.timestamps else entry.data
+        data = b" " + entry.data if options.details else entry.data  # the attributes of the driver, of which there are none, and Docker's space
+        data = f"{_stamp(entry.time_ns)} ".encode() + data if options.timestamps else data
         batch += data if container.record.terminal else frame(entry.stream, data)
         if options.follow or len(batch) >= BATCH_BYTES:
             yield bytes(batch)
@@ -65,7 +66,7 @@ def entries(ctx: Containers, container: Container, options: LogsOptions) -> "Asy
         until_ns=options.until_ns,
         tail=options.tail,
         follow=options.follow,
-        lines=options.timestamps,
+        lines=options.timestamps or options.details,
         running=lambda: (container.state.running or container.state.restarting) and not container.removed,
     )
 

@@ -9,6 +9,7 @@ import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 from msgspec import UNSET
 
 from pier.api.models.containers import ContainerConfig, HostConfig
@@ -34,6 +35,7 @@ class Machine:
     """What of the host decides about a request: online CPUs and memory nodes, the cgroup controllers that containers can have.
 
     `unified` is cgroup v2.
+    `least_oom_score_adj` is the lowest that a process of ours may set (without CAP_SYS_RESOURCE: what it has).
     `fixed_limits` are the hard limits (setrlimit(2)) that this process may not raise, by the names of ulimits; empty where it may.
     """
 
@@ -43,6 +45,7 @@ class Machine:
     unified: bool = False
     swap_accounting: bool = True
     fixed_limits: Mapping[str, int] = field(default_factory=dict)
+    least_oom_score_adj: int = -1000
 
     @classmethod
     def read(cls, cgroups: CgroupLayout) -> "Machine":
@@ -54,7 +57,16 @@ class Machine:
             unified=cgroups.mode == "v2",
             swap_accounting=cgroups.accounts_swap(),
             fixed_limits=_fixed_limits(),
+            least_oom_score_adj=_least_oom_score_adj(),
         )
+
+
+def _least_oom_score_adj() -> int:
+    effective, _, _ = capabilities.get()
+    if effective >> capabilities.NUMBERS["CAP_SYS_RESOURCE"] & 1:
+        return -1000
+    with open("/proc/self/oom_score_adj") as file:
+        return int(file.read())
 
 
 def _fixed_limits() -> dict[str, int]:
@@ -104,6 +116,7 @@ def check_name(name: str) -> None:
 def check(config: ContainerConfig, host: HostConfig, machine: Machine) -> list[str]:
     """Check a request whose image has been merged in. Returns warnings; raises Invalid, or Internal where Docker answers 500, with Docker's text."""
     _check_config(config)
+    _check_nul(host)
     _check_modes(host)
     _check_restart(host)
     _check_log(host)
@@ -145,6 +158,25 @@ def _check_config(config: ContainerConfig) -> None:
     ):
         if "\0" in text:
             raise Invalid(f"invalid NUL byte in {text!r}")
+
+
+def _check_nul(host: HostConfig) -> None:
+    """Paths and words of the kernel end at a NUL byte: one inside is nobody's wish. Raises Invalid with the field."""
+    if rb"\u0000" not in msgspec.json.encode(host):
+        return
+
+    def look(value: object, where: str) -> None:
+        if isinstance(value, str) and "\0" in value:
+            raise Invalid(f"invalid NUL byte in HostConfig.{where}: {value!r}")
+        if isinstance(value, dict):
+            for key, member in value.items():
+                look(key, where)
+                look(member, f"{where}.{key}" if where else key)
+        elif isinstance(value, list):
+            for member in value:
+                look(member, where)
+
+    look(msgspec.to_builtins(host), "")
 
 
 def _check_modes(host: HostConfig) -> None:
@@ -266,4 +298,8 @@ def _check_resources(host: HostConfig, machine: Machine) -> list[str]:
         raise Invalid("SHM size can not be less than 0")
     if not -1000 <= host.oom_score_adj <= 1000:
         raise Invalid(f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]")
+    if host.oom_score_adj < machine.least_oom_score_adj:
+        warnings.append(
+            f"oom_score_adj {host.oom_score_adj}: this host does not let Pier go below {machine.least_oom_score_adj}: the container keeps that one."
+        )
     return warnings

@@ -1,6 +1,6 @@
 import pytest
 
-from pier.api.models.containers import ContainerConfig, HostConfig, LogConfig, RestartPolicy, Ulimit
+from pier.api.models.containers import ContainerConfig, HostConfig, LogConfig, Mount, RestartPolicy, Ulimit
 from pier.containers import validate
 from pier.errors import Invalid
 
@@ -98,3 +98,27 @@ def test_sizes_and_sets() -> None:
     assert validate.parse_set("0-2,7") == {0, 1, 2, 7}
     with pytest.raises(ValueError, match="invalid size: 'x'"):
         validate.parse_size("x")
+
+
+@pytest.mark.parametrize(
+    ("host", "field"),
+    [
+        (HostConfig(binds=["/a\0b:/x"]), "Binds"),
+        (HostConfig(sysctls={"net.x\0": "1"}), "Sysctls"),
+        (HostConfig(mounts=[Mount(type="bind", source="/a\0", target="/x")]), "Mounts.Source"),
+    ],
+)
+def test_a_nul_byte_is_refused_with_its_field(host: HostConfig, field: str) -> None:
+    with pytest.raises(Invalid, match=f"invalid NUL byte in HostConfig.{field}:"):
+        validate.check(ContainerConfig(), host, MACHINE)
+
+
+def test_the_text_of_an_escape_is_no_nul_byte() -> None:
+    assert validate.check(ContainerConfig(), HostConfig(binds=[r"/a\u0000:/x"]), MACHINE) == []
+
+
+def test_a_score_that_the_host_refuses_is_a_warning() -> None:
+    bound = validate.Machine(frozenset({0}), frozenset({0}), least_oom_score_adj=0)
+    (warning,) = validate.check(ContainerConfig(), HostConfig(oom_score_adj=-500), bound)
+    assert warning.startswith("oom_score_adj -500: this host does not let Pier go below 0")
+    assert validate.check(ContainerConfig(), HostConfig(oom_score_adj=-500), MACHINE) == []
