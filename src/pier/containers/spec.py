@@ -86,6 +86,8 @@ def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security
         masked_paths=tuple(host.masked_paths or ()) if hide else (),
         readonly_paths=tuple(host.readonly_paths or ()) if hide else (),
         cgroups_path=cgroups_path,
+        # a slave everywhere, where a bind asks to see what is mounted later: mounts that are private stay so
+        rootfs_propagation="rslave" if any(point.propagation in ("slave", "rslave") for point in record.mounts) else "",
     )
     return Spec(
         process=process,

@@ -48,14 +48,25 @@ def refuse(request: CreateRequest, host: HostConfig) -> None:
         source = bind.partition(":")[0]
         if not source.startswith("/"):
             raise NotImplementedByPier(f"volume {source!r} (HostConfig.Binds)" if ":" in bind else f"anonymous volume {bind!r} (HostConfig.Binds)")
+        for mode in bind.split(":")[2:]:
+            _refuse_shared(mode.split(","), f"{bind!r} (HostConfig.Binds)")
     for mount in host.mounts if host.mounts is not UNSET else []:
         if mount.type in _MOUNT_KINDS:
             target = "" if mount.target is UNSET else mount.target
             raise NotImplementedByPier(f"mount type {mount.type!r} of {target!r} (HostConfig.Mounts)")
+        if mount.bind_options is not UNSET and mount.bind_options.propagation is not UNSET:
+            _refuse_shared([mount.bind_options.propagation or ""], f"{mount.source!r} (HostConfig.Mounts)")
     if request.volumes:
         raise NotImplementedByPier(f"volume at {sorted(request.volumes)[0]!r} (Config.Volumes)")
     if request.healthcheck and request.healthcheck.test and request.healthcheck.test != ["NONE"]:
         raise NotImplementedByPier("Config.Healthcheck")
+
+
+def _refuse_shared(words: list[str], what: str) -> None:
+    """No mount of a container reaches the host: the keeper's mount namespace follows the host's and nothing follows it."""
+    for word in words:
+        if word in ("shared", "rshared"):
+            raise NotImplementedByPier(f"propagation {word!r} of bind {what}")
 
 
 def image_warnings(config: ContainerConfig) -> list[str]:

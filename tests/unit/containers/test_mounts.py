@@ -1,9 +1,9 @@
 import pytest
 from msgspec import UNSET
 
-from pier.api.models.containers import BindOptions, HostConfig, Mount, TmpfsOptions, VolumeOptions
-from pier.containers import mounts
-from pier.errors import Internal, Invalid
+from pier.api.models.containers import BindOptions, CreateRequest, HostConfig, Mount, TmpfsOptions, VolumeOptions
+from pier.containers import mounts, unsupported
+from pier.errors import Internal, Invalid, NotImplementedByPier
 
 
 def test_a_bind_has_its_modes_and_propagation() -> None:
@@ -86,3 +86,16 @@ def test_tmpfs_options_become_words() -> None:
         mounts.tmpfs_options(Mount(type="tmpfs", target="/x", tmpfs_options=TmpfsOptions(size_bytes=1048576, mode=0o700))) == "size=1048576,mode=700"
     )
     assert mounts.tmpfs_options(Mount(type="tmpfs", target="/x", tmpfs_options=UNSET)) == ""
+
+
+@pytest.mark.parametrize("word", ["shared", "rshared"])
+@pytest.mark.parametrize("way", ["Binds", "Mounts"])
+def test_mounts_that_would_reach_the_host_are_refused_by_name(way: str, word: str) -> None:
+    mount = Mount(type="bind", source="/src", target="/dst", bind_options=BindOptions(propagation=word))
+    host = HostConfig(binds=[f"/src:/dst:ro,{word}"]) if way == "Binds" else HostConfig(mounts=[mount])
+    with pytest.raises(NotImplementedByPier, match=rf"propagation '{word}' of bind '/src.* \(HostConfig.{way}\) is not supported by Pier yet"):
+        unsupported.refuse(CreateRequest(image="busybox"), host)
+
+
+def test_other_propagations_pass() -> None:
+    unsupported.refuse(CreateRequest(image="busybox"), HostConfig(binds=["/src:/dst:rslave", "/a:/shared:private"]))
