@@ -1,7 +1,7 @@
 """What a blank child holds between its steps, and how a step says that it failed."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from pier.linux import mounts
 from pier.linux.processes import Program
@@ -25,7 +25,8 @@ Filesystem = tuple[str, int, tuple[tuple[str, str | None], ...]]
 
 def filesystem_key(kind: str, options: mounts.Options, attributes: int) -> Filesystem:
     """What tells file systems made ahead apart."""
-    return kind, attributes, tuple((key, value) for key, value in (options.items() if isinstance(options, Mapping) else options))
+    pairs = cast("Iterable[tuple[str, str | None]]", options.items() if isinstance(options, Mapping) else options)
+    return kind, attributes, tuple(pairs)
 
 
 class State:

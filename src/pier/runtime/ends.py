@@ -1,6 +1,12 @@
-"""What daemon and keeper tell each other of a child: values."""
+"""What daemon and keeper tell each other of a child: values, and the process that a record means."""
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from pier.linux import pidfd as pidfds
+from pier.runtime import exits
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,13 @@ class Exit:
     finished_ns: int
     known: bool = True
 
+    @classmethod
+    def decode(cls, fields: dict[str, Any], oom: Callable[[str], bool]) -> "Exit":
+        """Of a message of the keeper; `oom(key)` asks the cgroup of a container whether its memory ran out."""
+        key = str(fields["key"])
+        killed = bool(fields["cgroup"]) and oom(key)
+        return cls(key, fields["pid"], fields["code"], fields["signal"], killed, fields["finished_ns"], fields["known"])
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -34,6 +47,12 @@ class Kept:
     names: tuple[str, ...]
     started: bool = False
 
+    @classmethod
+    def decode(cls, fields: dict[str, Any], oom: Callable[[str], bool]) -> "Kept":
+        """Of the keeper's greeting; `oom` as for Exit."""
+        ended = None if fields["code"] is None else Exit.decode(fields, oom)
+        return cls(fields["key"], fields["pid"], fields["start_time"], ended, tuple(fields["names"]), bool(fields.get("started")))
+
 
 @dataclass(frozen=True)
 class Record:
@@ -43,3 +62,24 @@ class Record:
     pid: int
     start_time: int
     cgroup: bool = True
+
+
+@dataclass
+class Live:
+    """A child that this daemon watches: its record, the daemon's own pidfd, and whether it runs its program."""
+
+    record: Record
+    pidfd: int
+    started: bool = False
+
+
+def open_process(record: Record) -> int:
+    """A pidfd of exactly the recorded process, -1 where it is gone."""
+    try:
+        fd = pidfds.pidfd_open(record.pid)
+        if exits.start_time(record.pid) == record.start_time:
+            return fd
+        os.close(fd)
+    except (OSError, ValueError, IndexError):
+        pass
+    return -1

@@ -27,25 +27,14 @@ from pier.ipc.channel import Message
 from pier.ipc.polled import PolledChannel
 from pier.linux import pidfd
 from pier.runtime import exits, forked, handover
-from pier.runtime.kept import KeptChild, KeptTable
+from pier.runtime.helper import Helper
+from pier.runtime.kept import KeptChild, KeptTable, close_all
 
 ON_DEMAND = frozenset({"worker"})
 """Helpers that are forked for each connection and end with it; the others are always there and serve many connections."""
 _OOM_SCORES = {"launcher": -900, "pump": -900}
 _SWEEP_S = 10.0
 _ADOPTED_WAIT_S = 2.0
-
-
-class Helper:
-    """A permanent helper: its process, the channel to it, and how soon it may be forked again."""
-
-    __slots__ = ("channel", "not_before", "pid", "started", "waiting")
-
-    def __init__(self) -> None:
-        self.pid = 0
-        self.channel: PolledChannel | None = None
-        self.started = self.not_before = 0.0
-        self.waiting: list[socket.socket] = []
 
 
 class Keeper:
@@ -171,7 +160,7 @@ class Keeper:
         elif op == "release":
             for each in message["names"]:
                 self.table.release(key, each)
-        _close(fds)
+        close_all(fds)
 
     def _helper_ended(self, name: str, helper: Helper, ended: exits.Ended | None) -> None:
         lived_s, (code, number) = time.monotonic() - helper.started, ended or (exits.UNKNOWN_CODE, 0)
@@ -360,7 +349,7 @@ class Keeper:
             self.stopping = True
         else:
             raise ValueError("unknown request")
-        _close(fds)
+        close_all(fds)
         channel.answer(message)
 
     def _connect_helper(self, channel: PolledChannel, message: Message, name: str) -> None:
@@ -380,11 +369,6 @@ class Keeper:
 def say(text: str) -> None:
     """A line into the keeper's log, its stderr."""
     os.write(2, f"pier-keeper[{os.getpid()}]: {text}\n".encode())
-
-
-def _close(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)
 
 
 def main(exec_root: str, instance: str, helpers: Mapping[str, forked.Entry]) -> None:

@@ -100,3 +100,9 @@ class KeptTable:
         child = self.children.get(key)
         own = [name for name in ("pidfd", "mntns") if child and getattr(child, name) >= 0]
         return own + sorted(self.held.get(key, {}))
+
+
+def close_all(fds: "list[int]") -> None:
+    """Close descriptors that nobody wants."""
+    for fd in fds:
+        os.close(fd)

@@ -12,17 +12,17 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pier.errors import Unavailable
 from pier.ipc import PROTOCOL_VERSION, AsyncChannel, PeerGone, RemoteError
-from pier.linux import pidfd as pidfds
 from pier.linux.cgroups import CgroupLayout
 from pier.runtime import exits
 from pier.runtime.child_handle import Child, StartFailed
-from pier.runtime.ends import Exit, Kept, Record
+from pier.runtime.ends import Exit, Kept, Live, Record, open_process
+from pier.runtime.idle_workers import IdleWorkers
 from pier.runtime.keeper_door import KeeperDoor
 from pier.runtime.shape import Shape
 
@@ -32,13 +32,6 @@ _CGROUP_TRIES, _CGROUP_PAUSE_S = 50, 0.04
 _log = logging.getLogger("pier.runtime")
 
 HelperEvent = Callable[[dict[str, Any], list[int]], None]
-
-
-@dataclass
-class _Live:
-    record: Record
-    pidfd: int
-    started: bool = False
 
 
 class Supervisor:
@@ -55,10 +48,10 @@ class Supervisor:
         self._listeners: dict[str, HelperEvent] = {}
         self._kept: dict[str, Kept] = {}
         self._held: dict[str, list[str]] = {}
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, Live] = {}
         self._ahead: list[list[Any]] = []
         self._discarded: set[str] = set()
-        self._idle_workers: list[AsyncChannel] = []
+        self._idle_workers = IdleWorkers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self.keeper_pid = 0
@@ -99,7 +92,7 @@ class Supervisor:
     def watch(self, record: Record, pidfd: int) -> None:
         """A child that an earlier daemon started and the keeper holds: should that keeper die, the next one gets it. `pidfd` is duplicated."""
         self._forget_live(record.key)
-        self._live[record.key] = _Live(record, os.dup(pidfd), started=True)
+        self._live[record.key] = Live(record, os.dup(pidfd), started=True)
 
     def started(self, key: str) -> None:
         """The child of a key runs the user's program now: the keeper knows it when this returns, whoever dies then."""
@@ -135,11 +128,11 @@ class Supervisor:
         for record in records:
             if record.key in self._kept or record.key in self._live:
                 continue
-            fd = _open_process(record)
+            fd = open_process(record)
             if fd < 0:
                 self._on_exit(Exit(record.key, record.pid, exits.UNKNOWN_CODE, 0, self._oom(record.key), time.time_ns(), known=False))
                 continue
-            self._live[record.key] = _Live(record, fd, started=True)
+            self._live[record.key] = Live(record, fd, started=True)
             await self._adopt(self._live[record.key])
 
     async def sweep(self, known: set[str]) -> list[str]:
@@ -189,19 +182,15 @@ class Supervisor:
 
     async def worker(self) -> AsyncChannel:
         """A worker that nobody else uses: give it back by `release_worker`, or close the channel, which ends the process."""
-        while self._idle_workers:
-            channel = self._idle_workers.pop()
-            if not channel.closed:
-                return channel
+        spare = self._idle_workers.take()
+        if spare is not None:
+            return spare
         _, fds = await self._ask("helper", name="worker")
         return AsyncChannel(socket.socket(fileno=fds[0]), lambda message, got: self._event("worker", message, got))
 
     def release_worker(self, channel: AsyncChannel) -> None:
         """Give a worker back; one stays for the next who asks, the others end."""
-        if self._idle_workers or self._stopping:
-            channel.close()
-        elif not channel.closed:
-            self._idle_workers.append(channel)
+        self._idle_workers.give_back(channel, keep=not self._stopping)
 
     async def restart_helper(self, name: str) -> None:
         """Replace a permanent helper by a fresh process (an upgrade); reported like any loss of it."""
@@ -237,7 +226,8 @@ class Supervisor:
         self._stopping = True
         for task in self._tasks:
             task.cancel()
-        for channel in [*self._helpers.values(), *self._idle_workers, *([self._keeper] if self._keeper else [])]:
+        self._idle_workers.close()
+        for channel in [*self._helpers.values(), *([self._keeper] if self._keeper else [])]:
             channel.close()
         for key in list(self._live):
             self._forget_live(key)
@@ -256,11 +246,7 @@ class Supervisor:
         self._keeper = channel
         self.keeper_pid = int(message["pid"])
         self._held = message["held"]
-        self._kept = {}
-        for fields in message["kept"]:
-            ended = None if fields["code"] is None else self._exit(fields)
-            names, started = tuple(fields["names"]), bool(fields.get("started"))
-            self._kept[fields["key"]] = Kept(fields["key"], fields["pid"], fields["start_time"], ended, names, started)
+        self._kept = {fields["key"]: Kept.decode(fields, self._oom) for fields in message["kept"]}
 
     def _open_keeper(self, sock: socket.socket) -> AsyncChannel:
         channel = AsyncChannel(sock, self._keeper_event, lambda: self._keeper_closed(channel))
@@ -333,7 +319,7 @@ class Supervisor:
             await self.sweep(set())  # the dead keeper's spare children have left their cgroups
             self._on_lost("keeper")
 
-    async def _adopt(self, live: _Live) -> None:
+    async def _adopt(self, live: Live) -> None:
         fds = [live.pidfd]
         try:
             fds.append(os.open(f"/proc/{live.record.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
@@ -371,7 +357,7 @@ class Supervisor:
         child = Child(str(message["key"]), int(message["pid"]), int(message["start_time"]), got, self._discarded.add)
         record = Record(child.id, child.pid, child.start_time, cgroup=op != "exec" and bool(fields.get("cgroup", True)))
         self._forget_live(child.id)
-        self._live[child.id] = _Live(record, os.dup(child.pidfd))
+        self._live[child.id] = Live(record, os.dup(child.pidfd))
         return child
 
     def _forget_live(self, key: str) -> None:
@@ -383,7 +369,7 @@ class Supervisor:
         for fd in fds:
             os.close(fd)
         if message.get("op") == "exit":
-            ended = self._exit(message)
+            ended = Exit.decode(message, self._oom)
             if ended.key in self._discarded:
                 self._discarded.discard(ended.key)
                 self._spawn_task(self._drop(ended.key))
@@ -398,11 +384,6 @@ class Supervisor:
         except PeerGone:
             pass  # the next connection shows it in `kept`
 
-    def _exit(self, fields: dict[str, Any]) -> Exit:
-        key = str(fields["key"])
-        oom = bool(fields["cgroup"]) and self._oom(key)
-        return Exit(key, fields["pid"], fields["code"], fields["signal"], oom, fields["finished_ns"], fields["known"])
-
     def _oom(self, key: str) -> bool:
         return self._layout.oom_kills(key) > 0
 
@@ -413,18 +394,6 @@ class Supervisor:
         else:
             for fd in fds:
                 os.close(fd)
-
-
-def _open_process(record: Record) -> int:
-    """A pidfd of exactly the recorded process, -1 where it is gone."""
-    try:
-        fd = pidfds.pidfd_open(record.pid)
-        if exits.start_time(record.pid) == record.start_time:
-            return fd
-        os.close(fd)
-    except (OSError, ValueError, IndexError):
-        pass
-    return -1
 
 
 __all__ = ["Child", "Exit", "Kept", "PeerGone", "Record", "Shape", "StartFailed", "Supervisor"]
