@@ -187,6 +187,9 @@ def test_top(docker: Target) -> None:
     assert rows[0].split() == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"] and rows[1].endswith("sleep 61")
     rows = docker("top", container, "-o", "pid,args").ok().out.splitlines()
     assert rows[0].split() == ["PID", "COMMAND"] and rows[1].split()[1:] == ["sleep", "61"]
+    another = docker.background("--user", "1000", docker.image, "sleep", "62")  # nobody that a bare ps of the daemon's would show
+    rows = docker("top", another, "-o", "pid,args").ok().out.splitlines()
+    assert len(rows) == 2 and rows[1].split()[1:] == ["sleep", "62"]
     docker("top", docker("create", docker.image).ok().line).fails(1, "is not running")
 
 

@@ -125,7 +125,8 @@ async def _make(ctx: Containers, draft: Record, name: str | None) -> tuple[Conta
         folder = ctx.folder(container_id)
         os.mkdir(folder, 0o710)
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        (folder / "config.json").write_bytes(encode(record))
+        with open(os.open(folder / "config.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(encode(record))  # with the environment and its secrets
         trace.point("create.record")
         await ctx.insert(container)
         undo.pop_all()

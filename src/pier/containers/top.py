@@ -15,11 +15,13 @@ async def top(ctx: Containers, name: str, ps_args: str) -> TopResponse:
     """Titles and rows of a container's processes.
 
     `ps_args` are options of ps (`-ef` by default); where the host has no ps, `-ef` is answered from /proc and
-    other options are refused. Raises NotFound, Conflict (not running), Internal (ps failed).
+    other options are refused. Raises NotFound, Conflict (not running), Invalid, Internal (ps failed).
     """
     container = ctx.find(name)
     if not container.state.running:
         raise Conflict(f"container {container.id} is not running")
+    if "\0" in ps_args:
+        raise Invalid(f"invalid NUL byte in the options of ps: {ps_args!r}")
     pids = set(ctx.facts.cgroups.pids(container.id))
     options = (ps_args or "-ef").split()
     program = shutil.which("ps")
@@ -27,6 +29,18 @@ async def top(ctx: Containers, name: str, ps_args: str) -> TopResponse:
         if options != ["-ef"]:
             raise Internal("ps: the host has no ps program (Debian: procps); without it only the default options -ef work")
         return describe(pids)
+    # by number, as Docker: options that choose nobody (`-o pid,comm`) would show what shares the daemon's terminal
+    by_number = ["-q", ",".join(map(str, sorted(pids)))] if pids else []
+    out, problem = await _ps(program, [*options, *by_number])
+    if problem and by_number:  # some options cannot be beside -q
+        out, problem = await _ps(program, options)
+    if problem:
+        raise Internal(f"ps: {problem}")
+    return select(out, pids)
+
+
+async def _ps(program: str, options: list[str]) -> tuple[str, str]:
+    """What ps printed, and what was wrong ("": nothing). Raises Internal where it does not answer."""
     process = await asyncio.create_subprocess_exec(
         program, *options, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -38,8 +52,8 @@ async def top(ctx: Containers, name: str, ps_args: str) -> TopResponse:
         raise Internal(f"ps {' '.join(options)} did not answer within {PATIENCE_S} s") from None
     if process.returncode:
         said = err.decode(errors="replace").strip().partition("\n")[0]
-        raise Internal(f"ps: {said or f'exit status {process.returncode}'}")
-    return select(out.decode(errors="replace"), pids)
+        return "", said or f"exit status {process.returncode}"
+    return out.decode(errors="replace"), ""
 
 
 def select(table: str, pids: set[int]) -> TopResponse:

@@ -65,6 +65,9 @@ def test_modes_of_what_a_daemon_makes(fresh_engine: Engine) -> None:
     info = engine.api.get("/info")
     assert (info["Containers"], info["Images"], info["DockerRootDir"], info["LoggingDriver"]) == (0, 1, str(engine.data_root), "local")
     assert info["Driver"] in ("erofs", "unpacked")
+    fresh_engine.load_busybox()
+    container = fresh_engine.pier("create", "-e", "SECRET=x", "busybox").ok().line
+    assert mode(fresh_engine.data_root / "containers" / container / "config.json") == 0o600
 
 
 def test_a_second_daemon_on_the_same_roots_or_socket_is_refused(fresh_engine: Engine) -> None:
