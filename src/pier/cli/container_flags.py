@@ -124,7 +124,8 @@ DETACH_KEYS: "Flag" = ("detach-keys", "", "string", "Override the key sequence f
 RUN_FLAGS: "tuple[Flag, ...]" = tuple(
     sorted(
         [
-            *FLAGS,
+            *(flag for flag in FLAGS if flag[0] != "pull"),
+            ("pull", "", "string", 'Pull image before running ("always", "missing", "never") (default "missing")'),
             ("detach", "d", "bool", "Run container in background and print container ID"),
             DETACH_KEYS,
             ("sig-proxy", "", "bool", "Proxy received signals to the process (default true)"),

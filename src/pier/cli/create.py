@@ -87,7 +87,7 @@ def create(cli: Cli, options: "Options", body: "dict[str, Any]") -> str:
         params.append(("platform", options.text("platform")))
     cidfile = options.text("cidfile")
     if cidfile and os.path.exists(cidfile):
-        raise CommandError(f"container ID file found, make sure the other container isn't running or delete {cidfile}", 125)
+        raise CommandError(f"container ID file found, make sure the other container isn't running or delete {cidfile}")
     client = cli.client()
     try:
         answer = client.post("/containers/create", params, body)

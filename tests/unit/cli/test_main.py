@@ -132,7 +132,9 @@ def test_detached_prints_the_id_and_the_cidfile_has_it(tmp_path: Path) -> None:
     assert call(daemon, "run", "-d", "--cidfile", str(cidfile), "busybox") == (0, ID + "\n", "WARNING: careful\n")
     assert cidfile.read_text() == ID
     status, _, err = call(daemon, "run", "-d", "--cidfile", str(cidfile), "busybox")
-    assert status == 125 and "container ID file found, make sure the other container isn't running or delete" in err
+    assert status == 125 and err.startswith("pier: container ID file found, make sure the other container isn't running or delete")
+    status, _, err = call(daemon, "create", "--cidfile", str(cidfile), "busybox")
+    assert (status, err) == (1, f"container ID file found, make sure the other container isn't running or delete {cidfile}\n")
 
 
 def test_a_missing_image_names_the_way_out(tmp_path: Path) -> None:
