@@ -62,7 +62,7 @@ def sync(path: Path) -> None:
 def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Step], *, keep_copies: bool) -> None:
     """Bring a file to the schema of this program, each step whole or not at all, with a copy before it.
 
-    connection: in autocommit mode. keep_copies: make `<name>.v<N>` before the step from N to N+1 (not for an empty file).
+    connection: in autocommit mode. keep_copies: make `<name>.v<N>` before the step from N to N+1 (not for a file that began empty).
     Raises Conflict for a file that a newer program wrote, and what a step raises.
     """
     version = version_of(connection)
@@ -72,7 +72,7 @@ def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Step], *
             f"install that version again, or go back to the copy {path.name}.v{len(steps)} if it is there"
         )
     for number in range(version, len(steps)):
-        if keep_copies and number:
+        if keep_copies and version:
             copy(connection, path.with_name(f"{path.name}.v{number}"))
         step = steps[number]
         connection.execute("BEGIN IMMEDIATE")
