@@ -32,7 +32,7 @@ If you can read this, your installation works. To print it, Pier
 Try something bigger next:
 
   pier run -it busybox sh
-  pier run --rm -it debian bash
+  pier run -d --name web busybox httpd -f
   pier --help
 
 """.lstrip("\n").encode()
