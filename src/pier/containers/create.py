@@ -14,7 +14,7 @@ from msgspec import UNSET
 from pier import trace
 from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig, MountPoint
 from pier.api.models.networks import EndpointSettings
-from pier.containers import merge, mounts, names, sources, unsupported, validate
+from pier.containers import merge, mounts, names, security, sources, unsupported, validate
 from pier.containers.degrade import degrade
 from pier.containers.record import Container, Record, State, encode
 from pier.containers.shapes import is_pooled
@@ -48,6 +48,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     config = merge.merge(request, image.config.config)
     warnings = unsupported.image_warnings(config) + validate.check(config, host, ctx.machine)
     warnings += degrade(host, ctx.machine)
+    warnings += ctx.profiles.warnings(security.parse(host.security_opt or [], host.privileged))
     points = await _mount_points(host)
     _resolve_modes(ctx, host)
     _fill_defaults(ctx, config, host)

@@ -71,6 +71,12 @@ class Profiles:
             return options.apparmor
         return "unconfined" if privileged else self.apparmor_default
 
+    def warnings(self, options: Options) -> list[str]:
+        """What is asked for and cannot be had here: a profile of one's own without AppArmor (Docker leaves it away without a word)."""
+        if self.apparmor_default or options.apparmor in (None, "", "unconfined", "docker-default", "pier-default"):
+            return []
+        return [f"AppArmor is not enabled on this host: the container runs without the profile {options.apparmor!r}."]
+
     def seccomp(self, options: Options, privileged: bool, capability_names: tuple[str, ...]) -> Seccomp | None:
         """The seccomp profile: None for unconfined. Raises Internal (`Decoding seccomp profile failed: ...`)."""
         if options.seccomp == "unconfined" or not self.seccomp_available or (privileged and options.seccomp is None):
