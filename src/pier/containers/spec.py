@@ -210,7 +210,7 @@ def _devices(host: HostConfig) -> tuple[tuple[Device, ...], tuple[DeviceCgroup, 
     devices: list[Device] = []
     rules: list[DeviceCgroup] = []
     for mapping in host.devices or []:
-        target = mapping.path_in_container or mapping.path_on_host
+        target = os.path.normpath(mapping.path_in_container or mapping.path_on_host)
         try:
             found = _device_nodes(mapping.path_on_host, target)
         except FileNotFoundError:

@@ -294,6 +294,8 @@ def _check_resources(host: HostConfig, machine: Machine) -> list[str]:
             warnings.append(
                 f"ulimit {limit.name}: this host's hard limit of {fixed} cannot be raised: the container gets {fixed} instead of {limit.hard}."
             )
+    if any(not 0 <= side <= 0xFFFF for side in host.console_size):
+        raise Invalid(f"invalid ConsoleSize {host.console_size}: rows and columns are from 0 to 65535")
     if host.shm_size < 0:
         raise Invalid("SHM size can not be less than 0")
     if not -1000 <= host.oom_score_adj <= 1000:

@@ -25,6 +25,7 @@ RESTART = "invalid restart policy: "
         (HostConfig(cpuset_cpus="99"), "Requested CPUs are not available - requested 99, available: 0-1"),
         (HostConfig(cpuset_cpus="a-b"), "Invalid value a-b for cpuset cpus: invalid format: a-b"),
         (HostConfig(cpuset_mems="9"), "Requested memory nodes are not available - requested 9, available: 0"),
+        (HostConfig(console_size=[99999999, 1]), "invalid ConsoleSize [99999999, 1]: rows and columns are from 0 to 65535"),
         (HostConfig(shm_size=-1), "SHM size can not be less than 0"),
         (HostConfig(oom_score_adj=5000), "Invalid value 5000, range for oom score adj is [-1000, 1000]"),
         (
