@@ -29,8 +29,15 @@ def anonymous(text: str) -> str:
     return IDENTITY.sub("<id>", text)
 
 
+POOL_SIZE, FULL_S = 4, 12.0
+"""Blank children that wait when the engine is at rest, and how long it may take until only they are there (a create's waits 10 s)."""
+
+
 def snapshot(engine: Engine) -> Counter[str]:
-    """Everything the engine holds now: kind and anonymous name, counted."""
+    """Everything the engine holds now: kind and anonymous name, counted; the pool of blank children is filled first."""
+    end = time.monotonic() + FULL_S
+    while len(engine.pids_of("blank")) != POOL_SIZE and time.monotonic() < end:
+        time.sleep(0.02)
     found: Counter[str] = Counter()
     for part in (processes, mounts, cgroups, network, descriptors, files, records):
         found.update(f"{part.__name__}: {what}" for what in part(engine))

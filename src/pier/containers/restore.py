@@ -215,6 +215,7 @@ async def _end_stranger(ctx: Containers, kept: Kept) -> None:
         finally:
             os.close(fd)
     else:
+        await streams.close(ctx, kept.key)
         await ctx.supervisor.acknowledge(kept.key)
 
 

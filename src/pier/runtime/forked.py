@@ -13,9 +13,22 @@ from collections.abc import Callable
 
 from pier import trace
 from pier.ipc import Channel
+from pier.ipc.polled import PolledChannel
 
 Entry = Callable[[Channel], None]
 _CHANNEL_FD = 3
+
+
+class Helper:
+    """A permanent helper: its process, the channel to it, and how soon it may be forked again."""
+
+    __slots__ = ("channel", "not_before", "pid", "started", "waiting")
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.channel: PolledChannel | None = None
+        self.started = self.not_before = 0.0
+        self.waiting: list[socket.socket] = []
 
 
 def fork(name: str, entry: Entry, theirs: socket.socket, oom_score_adj: int) -> int:

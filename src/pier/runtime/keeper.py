@@ -27,7 +27,7 @@ from pier.ipc.channel import Message
 from pier.ipc.polled import PolledChannel
 from pier.linux import pidfd
 from pier.runtime import exits, forked, handover
-from pier.runtime.helper import Helper
+from pier.runtime.forked import Helper
 from pier.runtime.kept import KeptChild, KeptTable, close_all
 
 ON_DEMAND = frozenset({"worker"})

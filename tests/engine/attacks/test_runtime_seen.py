@@ -76,6 +76,8 @@ def look(pid):
         named = attempt(os.stat, target)
         if named is not None and (named.st_dev, named.st_ino) == (there.st_dev, there.st_ino):
             continue  # a file of the container, which it may open by its name
+        if target.endswith("/oom_score_adj") and target.count("/") == 2:
+            continue  # of a procfs that the exec made of the container's own pid namespace, for its own score
         if target.startswith("/") and target not in ("/", "/dev/null", "/proc"):
             problem("descriptor", target)
         elif target.startswith(("pidfd", "anon_inode:[pidfd]", "anon_inode:[eventpoll]", "mnt:", "net:", "pid:", "cgroup:", "uts:", "ipc:")):
