@@ -11,7 +11,7 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from pier.containers import policy, start
+from pier.containers import policy, start, streams
 from pier.containers.exits import ended, go_on
 from pier.containers.record import Container, State, decode_record, decode_state
 from pier.containers.remove import erase
