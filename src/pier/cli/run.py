@@ -95,6 +95,6 @@ def failed(error: ApiError) -> CommandError:
     status = 125
     if "executable file not found" in text or "no such file or directory" in text:
         status = 127
-    elif "permission denied" in text or "is a directory" in text or "not a directory" in text or "exec format error" in text:
+    elif "permission denied" in text or "is a directory" in text:
         status = 126
     return wrong(str(error), "run", status)
