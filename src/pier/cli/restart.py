@@ -1,7 +1,7 @@
 """`pier restart`: stop and start containers."""
 
+from pier.cli import stop
 from pier.cli.session import Cli, each
-from pier.cli.stop import stop_parameters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,17 +10,14 @@ if TYPE_CHECKING:
 USAGE = "[OPTIONS] CONTAINER [CONTAINER...]"
 SHORT = "Restart one or more containers"
 ALIASES = ("container restart", "restart")
-FLAGS = (
-    ("signal", "s", "string", "Signal to send to the container"),
-    ("timeout", "t", "int", "Seconds to wait before killing the container"),
-)
-HIDDEN = {"time": "timeout"}
+FLAGS = stop.FLAGS
+HIDDEN = stop.HIDDEN
 ARGS = (1, None)
 
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """Restart each; prints the names."""
-    params = stop_parameters(options)
+    params = stop.stop_parameters(options)
 
     def act(name: str) -> str:
         cli.client().post(f"/containers/{name}/restart", params)

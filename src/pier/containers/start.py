@@ -142,7 +142,6 @@ async def _run(ctx: Containers, container: Container) -> None:
         oom_killed=False,
         started_ns=begun_ns,
         ever_started=True,
-        finished_ns=container.state.finished_ns,
     )
     ctx.remember_running(container.id, child.pid, child.start_time, begun_ns)
     if host.restart_policy.name != "no":
