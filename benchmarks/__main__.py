@@ -10,9 +10,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks import measures
 from benchmarks.contenders import Contenders
-from benchmarks.measures import MEASURES
 from benchmarks.table import Row, render
+from benchmarks.transfers import TRANSFERS
+
+MEASURES = {**measures.MEASURES, **TRANSFERS}
 
 
 def main() -> int:

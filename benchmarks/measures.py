@@ -1,15 +1,13 @@
 """The measures, by name: each takes the contenders and a number of rounds and returns rows with their bars (issue "the first slice")."""
 
 import concurrent.futures
-import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import fixtures
 from benchmarks.contenders import IMAGE, Contenders, said, timed
 from benchmarks.table import Row, judged, median_ms, percentile
 from tests.harness import images
@@ -18,7 +16,6 @@ from tests.harness.commands import eventually
 from tests.harness.engine import Engine
 
 Command = tuple[list[str], dict[str, str]] | None
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def interleaved(rounds: int, *commands: Command, before: Callable[[], None] = lambda: None) -> list[float | None]:
@@ -125,21 +122,10 @@ def thousand(c: Contenders, rounds: int) -> list[Row]:
     ]
 
 
-def debian_archive() -> Path:
-    """A Debian image, made once by the example's script and kept in the user's cache."""
-    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pier-bench/debian.tar"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".new")
-        subprocess.run([sys.executable, ROOT / "examples/images/make_debian.py", "--output", draft], check=True, stdout=subprocess.DEVNULL)
-        draft.rename(path)
-    return path
-
-
 def load(c: Contenders, rounds: int) -> list[Row]:
     """Load and remove in turn, so that every load is a first one."""
     archive = c.engine.roots / "debian.tar"  # in /tmp, which Podman sees too
-    shutil.copyfile(debian_archive(), archive)
+    shutil.copyfile(fixtures.debian(), archive)
     took: dict[str, list[float]] = {"pier": [], "docker": [], "podman": []}
     for _ in range(max(3, rounds // 4)):
         for name, command in {"pier": c.pier, "docker": c.docker, "podman": c.podman}.items():

@@ -77,6 +77,12 @@ class Reference:
         assert self._holder is not None and self._holder.poll() is None, "the reference's namespaces did not come up"
         return Path(f"/proc/{self._holder.pid}/comm").read_text().strip()
 
+    @property
+    def pid(self) -> int:
+        """The process that holds the namespaces."""
+        assert self._holder is not None
+        return self._holder.pid
+
     def argv(self, *command: str) -> list[str]:
         """The command line that runs `command` inside."""
         assert self._holder is not None
