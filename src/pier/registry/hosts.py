@@ -1,42 +1,65 @@
-"""Which servers answer for a domain, and how each is spoken to."""
+"""Which hosts serve a registry, in the order in which they are asked: mirrors first, the registry itself last.
+
+Sources, the first that knows the registry wins for its mirrors: the table `registries` and `registry-mirrors` of daemon.json, then
+containerd's hosts.toml. Certificates come from the table, hosts.toml and Docker's certs.d together.
+"""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-from pier.registry.config import RegistryConfig
+from pier.registry.config import HUB, HUB_HOST, HUB_NAMES, RegistryConfig
 
-HUB = "https://registry-1.docker.io/v2"
+Op = Literal["pull", "resolve", "push"]
+ALL: frozenset[Op] = frozenset({"pull", "resolve", "push"})
+READ: frozenset[Op] = frozenset({"pull", "resolve"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Tls:
+    """How the other end is known: `ca` are PEM files beside the system's authorities, `client` pairs of certificate and key (PEM files)."""
+
+    verify: bool = True
+    ca: tuple[Path, ...] = ()
+    client: tuple[tuple[Path, Path], ...] = ()
+
+
+@dataclass(frozen=True)
 class Host:
-    """One server of a registry's API.
+    """A host that serves a registry.
 
-    url: its root with the `/v2` (or what hosts.toml's override_path says), no slash at its end. capabilities: of "pull", "resolve", "push".
-    verify: False: any certificate will do, and redirects and token servers on plain http too. ca_files: certificates beside the system's.
-    client_certs: (certificate, key) files. headers: sent to this server only. proxy: URL of the proxy to it, "" for none.
-    mirror: it is not the registry itself: it gets no credentials, and any failure of it is somebody else's turn.
+    url: the root of its API without a slash at the end, as https://registry-1.docker.io/v2.
+    plain_http: of an insecure registry behind https://: where it does not speak TLS, the same is asked by http:// (hosts never say https
+        with verification and allow this).
+    namespace: the registry that a mirror stands for, sent as `?ns=` with reading requests; "" for the registry itself.
+    headers: to be sent to this host only, never to where it redirects to.
     """
 
     url: str
-    capabilities: frozenset[str] = frozenset({"pull", "resolve", "push"})
-    verify: bool = True
-    ca_files: tuple[str, ...] = ()
-    client_certs: tuple[tuple[str, str], ...] = ()
+    capabilities: frozenset[Op] = ALL
+    tls: Tls = Tls()
     headers: tuple[tuple[str, str], ...] = ()
-    proxy: str = ""
-    mirror: bool = False
+    plain_http: bool = False
+    namespace: str = ""
 
     @property
-    def insecure(self) -> bool:
-        """Whether plain http is taken for this server and for what it names."""
-        return not self.verify or self.url.startswith("http://")
+    def mirror(self) -> bool:
+        """Whether it only stands for the registry: an error of it is no answer of the registry's."""
+        return bool(self.namespace)
+
+    @property
+    def name(self) -> str:
+        """HOST or HOST:PORT, for errors and logs."""
+        return self.url.partition("://")[2].partition("/")[0]
 
 
-def hosts(domain: str, config: RegistryConfig, op: str) -> tuple[Host, ...]:
-    """The servers for a domain, in the order in which they are asked; op: "pull", "resolve" or "push"."""
-    if not domain:
-        return (Host(HUB),)
-    name = domain.rpartition(":")[0] if domain.rpartition(":")[2].isdigit() else domain
-    if name in ("localhost", "[::1]") or name.startswith("127.") or domain in config.insecure:
-        return (Host(f"https://{domain}/v2", verify=False), Host(f"http://{domain}/v2", verify=False))
-    return (Host(f"https://{domain}/v2"),)
+def hosts(domain: str, config: RegistryConfig, op: Op) -> tuple[Host, ...]:
+    """The hosts for an operation on repositories of `domain` ("" is Docker Hub), never none for pull and resolve.
+
+    Blocks: reads folders, and looks a name up where networks are configured as insecure. Raises Invalid for a broken hosts.toml or certs.d.
+    """
+    name = HUB_HOST if domain in HUB_NAMES else domain
+    insecure = name.startswith(("127.", "localhost")) or name in config.insecure
+    registry = Host(f"https://{name}/v2", tls=Tls(verify=not insecure), plain_http=insecure)
+    mirrors = [Host(f"{url}/v2", READ, namespace=HUB) for url in config.mirrors] if domain in HUB_NAMES else []
+    return tuple(host for host in (*mirrors, registry) if op in host.capabilities)
