@@ -11,7 +11,7 @@ from pier.api.fields import VERSION
 from pier.daemon.engine import Engine
 from pier.daemon.router import Route, Router, cleaned, split_version
 from pier.errors import PierError, http_status
-from pier.http.message import Answer, ClientGone, ProtocolError, Request, Response, Stream, empty, json
+from pier.http.message import Answer, ClientGone, ProtocolError, Request, Response, Segments, Stream, empty, json
 
 _log = logging.getLogger("pier.api")
 SERVER = f"Pier/{VERSION} (linux)"
@@ -69,6 +69,6 @@ def error_answer(error: Exception, request: Request) -> Response:
 
 
 def _with_headers(answer: Answer) -> Answer:
-    if isinstance(answer, (Response, Stream)):
+    if isinstance(answer, (Response, Stream, Segments)):
         return replace(answer, headers=(*COMMON_HEADERS, *answer.headers))
     return answer

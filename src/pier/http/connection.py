@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 import h11
 
 from pier.errors import Invalid
-from pier.http import wire
-from pier.http.message import Answer, ClientGone, Hijacked, ProtocolError, Raw, Request, Response, Stream, Taken, json
+from pier.http import sending, wire
+from pier.http.message import Answer, ClientGone, Hijacked, ProtocolError, Raw, Request, Response, Segments, Stream, Taken, json
 from pier.http.origin import refusal
 from pier.http.query import Query
 
@@ -92,6 +92,8 @@ class Connection:
                 return False
             if isinstance(answer, Stream):
                 await self._stream(answer)
+            elif isinstance(answer, Segments):
+                await self._segments(answer)
             else:
                 await self._respond(answer)
             return await self._rearm()
@@ -219,6 +221,17 @@ class Connection:
             headers.append(("Connection", "close"))
         body = b"" if bodiless or self._is_head else answer.body
         await self._loop.sock_sendall(self._sock, wire.head(answer.status, headers) + body)
+
+    async def _segments(self, answer: Segments) -> None:
+        """Send a body of known length from a thread of its own."""
+        headers = [*answer.headers, ("Content-Type", answer.content_type), ("Content-Length", str(answer.size))]
+        headers += [] if self._keep else [("Connection", "close")]
+        try:
+            await self._loop.sock_sendall(self._sock, wire.head(answer.status, headers))
+            if not self._is_head:
+                await sending.send(self._sock, answer)
+        finally:
+            answer.release()
 
     async def _stream(self, answer: Stream) -> None:
         """Send a body piece by piece; stop, and close its source, as soon as the client hangs up."""

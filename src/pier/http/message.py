@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -53,6 +53,33 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class FileSegment:
+    """`size` bytes of an open file from `offset` on; of a pipe what comes next. `fd` stays its owner's."""
+
+    fd: int
+    size: int
+    offset: int = 0
+    pipe: bool = False
+
+
+@dataclass(frozen=True)
+class Segments:
+    """An answer of a known length, made of byte strings and of files that never pass through the daemon's memory.
+
+    A thread of its own runs `parts` and sends (http/sending.py): neither a slow disk nor a slow client holds up the loop. `parts` may
+    block; should it make other than `size` bytes, the connection is cut, so that the client sees that it is not whole. `release` is called
+    once, on the loop, however it ended, when the thread is over: there goes what the parts stand on.
+    """
+
+    parts: Generator[bytes | FileSegment, None, None]
+    size: int
+    content_type: str
+    release: Callable[[], None]
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Raw:
     """An answer written word for word, after which the connection is closed (what Docker does when attach fails)."""
 
@@ -64,7 +91,7 @@ class Taken:
     """The handler hijacked the connection, there is nothing to answer."""
 
 
-Answer = Response | Stream | Raw | Taken
+Answer = Response | Stream | Segments | Raw | Taken
 
 
 def json(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
