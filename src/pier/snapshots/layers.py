@@ -14,9 +14,9 @@ from pier.archive import skeleton
 from pier.archive.chunks import write_all
 from pier.archive.layer import FILES, INDEX, SIZES, SKELETON, TAR
 from pier.archive.refusal import BadArchive
+from pier.content.trash import Trash, spread
 from pier.errors import Internal, NotFound, Unavailable
 from pier.linux import mounts
-from pier.snapshots.removal import Trash, spread
 
 _HEX = frozenset("0123456789abcdef")
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC

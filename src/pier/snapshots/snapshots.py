@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pier import trace
+from pier.content.trash import Trash, spread
 from pier.errors import Conflict, Internal, NotFound, Unavailable
 from pier.snapshots import probe
 from pier.snapshots.layers import ErofsLayers, Holder, LayerStore, UnpackedLayers
-from pier.snapshots.removal import Trash, spread
 from pier.snapshots.usage import used_bytes
 
 _log = logging.getLogger("pier.snapshots")

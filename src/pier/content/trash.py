@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from queue import SimpleQueue
 
-_log = logging.getLogger("pier.snapshots")
+_log = logging.getLogger("pier.content")
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GETFLAGS, _SETFLAGS = 0x80086601, 0x40086602
 _IMMUTABLE, _APPEND = 0x10, 0x20

@@ -1,0 +1,63 @@
+"""Names and options of volumes: what the local driver takes, in Docker's words. Pure.
+
+Source: the docker volume create reference, "Driver-specific options"; texts of Engine 28.5.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pier.errors import Invalid, NotImplementedByPier
+
+ANONYMOUS_LABEL = "com.docker.volume.anonymous"
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_KNOWN = ("type", "o", "device", "size")
+_NEEDS = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
+MAX_NAME_BYTES = 255  # it is the name of a folder
+
+
+@dataclass(frozen=True)
+class Filesystem:
+    """What is mounted as a volume: the arguments of mount(8). A `device` that is a path is one of the host."""
+
+    type: str
+    device: str
+    options: str = ""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options, one by one."""
+        return tuple(filter(None, self.options.split(",")))
+
+
+def check_name(name: str) -> None:
+    """Raises Invalid for what cannot be a volume's name."""
+    if len(name) == 1:
+        raise Invalid("volume name is too short, names should be at least two alphanumeric characters")
+    if not _NAME.fullmatch(name):
+        raise Invalid(
+            f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
+            "If you intended to pass a host directory, use absolute path"
+        )
+    if len(name) > MAX_NAME_BYTES:
+        raise Invalid(f"volume name is too long: {len(name)} bytes, the limit is {MAX_NAME_BYTES}")
+
+
+def filesystem(options: Mapping[str, str] | None) -> Filesystem | None:
+    """What the options ask to be mounted; None where the volume is a plain folder. Raises Invalid, NotImplementedByPier."""
+    given = options or {}
+    for key in given:
+        if key not in _KNOWN:
+            raise Invalid(f'invalid option: "{key}"')
+    for key, needed in _NEEDS.items():
+        for other in needed if key in given else ():
+            if other not in given:
+                raise Invalid(f'missing required option: "{other}"')
+    if given.get("size"):
+        raise NotImplementedByPier("the option 'size' (a quota) of a local volume", "a tmpfs has one: type=tmpfs, device=tmpfs, o=size=...")
+    if "type" not in given:
+        return None
+    for key in ("type", "device", "o"):
+        if "\0" in given.get(key, ""):
+            raise Invalid(f'invalid option "{key}": a NUL byte')
+    return Filesystem(given["type"], given["device"], given.get("o", ""))

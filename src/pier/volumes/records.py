@@ -1,0 +1,53 @@
+"""What the database knows of volumes."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pier.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRecord:
+    """A volume as it was created. `options` and `labels` are None where the request had none: the API shows that."""
+
+    name: str
+    driver: str
+    options: Mapping[str, str] | None
+    labels: Mapping[str, str] | None
+    created_ns: int
+
+
+class Records:
+    """Reads and writes the table of schema.py."""
+
+    def __init__(self, store: Store) -> None:
+        """store: state.db."""
+        self._store = store
+
+    def all(self) -> list[VolumeRecord]:
+        """Every volume, in the order of their making."""
+        rows = self._store.read("SELECT name, driver, options, labels, created_ns FROM volume ORDER BY created_ns, name")
+        return [VolumeRecord(row["name"], row["driver"], json.loads(row["options"]), json.loads(row["labels"]), row["created_ns"]) for row in rows]
+
+    async def add(self, record: VolumeRecord) -> None:
+        """Write a volume; durable when it returns."""
+        row = (record.name, record.driver, _json(record.options), _json(record.labels), record.created_ns)
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO volume (name, driver, options, labels, created_ns) VALUES (?, ?, ?, ?, ?)", row)
+
+        await self._store.write(work)
+
+    async def remove(self, name: str) -> None:
+        """Forget a volume; durable when it returns."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM volume WHERE name = ?", (name,))
+
+        await self._store.write(work)
+
+
+def _json(value: Mapping[str, str] | None) -> str:
+    return json.dumps(None if value is None else dict(value))

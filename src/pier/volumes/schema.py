@@ -1,0 +1,11 @@
+"""The table of volumes."""
+
+SCHEMA = """
+CREATE TABLE volume (
+    name TEXT PRIMARY KEY,
+    driver TEXT NOT NULL,
+    options TEXT NOT NULL,          -- JSON of the driver's options as given; 'null' where none were
+    labels TEXT NOT NULL,           -- JSON as given
+    created_ns INTEGER NOT NULL
+) STRICT;
+"""
