@@ -61,12 +61,17 @@ class Heartbeat:
 
 def run(op: str, fields: Fields, fds: list[int], say: Say) -> Fields:
     """Carry out one operation and return its answer's fields. Raises BadArchive, OSError, ValueError for a wrong request."""
-    if op not in ("load", "import") or len(fds) != 2:
-        raise ValueError(f"the worker does not know {op!r} with {len(fds)} descriptors")
-    kind = fields.get("kind", "erofs")
-    if kind not in KINDS:
-        raise ValueError(f"there are no layers of kind {kind!r}")
-    limits = replace(DEFAULT, **fields.get("limits") or {})
+    operation = OPERATIONS.get(op)
+    if operation is None:
+        raise ValueError(f"the worker does not know {op!r}")
+    if fields.get("kind", "erofs") not in KINDS:
+        raise ValueError(f"there are no layers of kind {fields['kind']!r}")
+    trace.point(f"worker.{op}")
+    return operation(fields, fds, say)
+
+
+def _reading(fields: Fields, fds: list[int], say: Say) -> tuple[Callable[[], Piece], int, str, Limits, Heartbeat]:
+    """What load and import work with: (their input, the ingest folder, the kind of layers, limits, progress)."""
     input_fd, ingest_fd = fds
     beat = Heartbeat(input_fd, say)
     inner = from_fd(input_fd, beat.waiting)
@@ -76,11 +81,11 @@ def run(op: str, fields: Fields, fds: list[int], say: Say) -> Fields:
         beat.read(len(piece))
         return piece
 
-    trace.point(f"worker.{op}")
-    return _load(fields, pull, ingest_fd, kind, limits, beat) if op == "load" else _import(pull, ingest_fd, kind, limits, beat)
+    return pull, ingest_fd, fields.get("kind", "erofs"), replace(DEFAULT, **fields.get("limits") or {}), beat
 
 
-def _load(fields: Fields, pull: Callable[[], Piece], ingest_fd: int, kind: str, limits: Limits, beat: Heartbeat) -> Fields:
+def _load(fields: Fields, fds: list[int], say: Say) -> Fields:
+    pull, ingest_fd, kind, limits, beat = _reading(fields, fds, say)
     intake = ImageIntake(ingest_fd, kind, limits, bool(fields.get("keep_compressed", True)), beat.at)
     contents = intake.read(pull)
     wanted = platform.parse(fields["platform"]) if fields.get("platform") else platform.host()
@@ -113,7 +118,8 @@ def _image(image: FoundImage, sizes: Mapping[int, Layer]) -> Fields:
     return {"config_digest": image.config_digest, "config": image.config, "manifest": image.manifest, "tags": list(image.tags), "layers": layers}
 
 
-def _import(pull: Callable[[], Piece], ingest_fd: int, kind: str, limits: Limits, beat: Heartbeat) -> Fields:
+def _import(fields: Fields, fds: list[int], say: Say) -> Fields:
+    pull, ingest_fd, kind, limits, beat = _reading(fields, fds, say)
     os.mkdir("layers", 0o700, dir_fd=ingest_fd)
     os.mkdir("layers/0", 0o700, dir_fd=ingest_fd)
     folder = os.open("layers/0", _FOLDER_FLAGS, dir_fd=ingest_fd)
@@ -133,6 +139,10 @@ def _import(pull: Callable[[], Piece], ingest_fd: int, kind: str, limits: Limits
         intake.close()
         os.close(folder)
     return {"diff_id": layer.diff_id, "size": layer.files_bytes, "tar_bytes": layer.tar_bytes, "dir": "layers/0"}
+
+
+OPERATIONS: dict[str, Callable[[Fields, list[int], Say], Fields]] = {"load": _load, "import": _import}
+"""Every operation, by its name in a request: fields of the request, its descriptors, where progress goes -> fields of the answer."""
 
 
 def error_fields(error: BaseException) -> Fields:
