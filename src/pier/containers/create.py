@@ -20,7 +20,6 @@ from pier.containers.record import Container, Record, State, encode
 from pier.containers.shapes import is_pooled
 from pier.containers.table import Containers
 from pier.errors import Invalid, NotFound, NotImplementedByPier
-from pier.images import Image
 from pier.oci import platform as platforms
 from pier.runtime import defaults
 from pier.runtime.supervisor import Child, PeerGone
@@ -43,8 +42,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     host = request.host_config or HostConfig()
     unsupported.refuse(request, host)
     validate.check_conflicts(request, host)
-    image = ctx.images.resolve(request.image)
-    _check_platform(request.image, image, platform)
+    image = ctx.images.resolve(request.image, platforms.parse(platform) if platform else None)
     config = merge.merge(request, image.config.config)
     warnings = unsupported.image_warnings(config) + validate.check(config, host, ctx.machine)
     warnings += degrade(host, ctx.machine)
@@ -145,15 +143,6 @@ def _keep_for_a_while(ctx: Containers, container: Container, child: Child) -> No
             container.let_go(child)
 
     asyncio.get_running_loop().call_later(KEEP_CHILD_S, expire)
-
-
-def _check_platform(name: str, image: Image, wanted: str | None) -> None:
-    if wanted:
-        asked = platforms.parse(wanted)
-        if not asked.runs(image.config.platform):
-            raise NotFound(
-                f"image with reference {name} was found but its platform ({image.config.platform}) does not match the specified platform ({asked})"
-            )
 
 
 def _resolve_modes(ctx: Containers, host: HostConfig) -> None:

@@ -99,10 +99,7 @@ class Containers:
 
     def image_label(self, record: Record) -> str:
         """The image as lists show it: the name asked for while it still means that image, else the ID."""
-        try:
-            return record.image_name if self.images.resolve(record.image_name).id == record.image_id else record.image_id
-        except (NotFound, Invalid):
-            return record.image_id
+        return record.image_name if self.images.carries(record.image_name, record.image_id) else record.image_id
 
     def users_of(self, image_id: str) -> list[tuple[str, bool]]:
         """(container ID, whether it runs) for each container of an image."""

@@ -55,7 +55,8 @@ from pier.store import Store
 
 _log = logging.getLogger("pier.daemon")
 _FORCED_EXITS = 3
-SCHEMAS = (images_schema.SCHEMA, networks_schema.SCHEMA, containers_schema.SCHEMA)
+# Steps that a released daemon has taken: only ever appended to.
+SCHEMAS = (images_schema.SCHEMA, networks_schema.SCHEMA, containers_schema.SCHEMA, images_schema.VARIANTS)
 VOLATILE_SCHEMAS = (containers_schema.VOLATILE_SCHEMA,)
 
 

@@ -4,8 +4,9 @@
     <data-root>/content                   configuration and manifest of each image, compressed layers where they came so
     <data-root>/layers                    the layers, stored once whatever the number of images that have them
 
-True at every instant: a row names only files that are there; a name belongs to one image; an image's ID is the digest of its
-configuration. Files without a row are what a daemon that died left: `repair` collects them.
+True at every instant: a row names only files that are there; a name stands for one image, or for one index and the images of it that are
+here, one for each platform (names.Meaning); an image's ID is the digest of its configuration. What nothing needs goes (garbage.py).
+Files without a row are what a daemon that died left: `repair` collects them.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from pier.api.models.images import DeleteItem, HistoryItem, ImageInspect, ImageSummary, PruneReport
 from pier.content import ContentStore
-from pier.errors import NotFound
+from pier.errors import Invalid, NotFound
 from pier.events import Journal
 from pier.images import history as _history
 from pier.images import import_ as _import
@@ -29,11 +30,11 @@ from pier.images.catalog import Catalog
 from pier.images.context import Context, HasLayers, LayerStore, Users, WorkerPool
 from pier.images.filters import Filters
 from pier.images.image import Image, Layer
-from pier.images.schema import SCHEMA
+from pier.images.schema import SCHEMA, STEPS
 from pier.oci.platform import Platform
 from pier.store import Store
 
-__all__ = ["SCHEMA", "Image", "Images", "Layer", "LayerStore", "Users", "WorkerPool"]
+__all__ = ["SCHEMA", "STEPS", "Image", "Images", "Layer", "LayerStore", "Users", "WorkerPool"]
 
 
 class Images:
@@ -44,10 +45,18 @@ class Images:
         self._ctx = Context(store, content, snapshots.layers, workers, journal, Catalog.read(store, content))
 
     def resolve(self, name: str, platform: Platform | None = None) -> Image:
-        """What a user's text means: name, ID or the beginning of one. Raises NotFound (also for another platform), Invalid."""
-        image = self._ctx.catalog.resolve(name)
-        _inspect.check_platform(image, name, platform)
-        return image
+        """What a user's text means: name, ID or the beginning of one.
+
+        platform: take the image of that name for it; None: for this machine, else the newest. Raises NotFound, also where it is here for
+        other platforms only, and Invalid.
+        """
+        return self._ctx.catalog.resolve(name, platform)
+
+    def carries(self, name: str, identity: str) -> bool:
+        """Whether a user's text still means that image, for one platform or another."""
+        with contextlib.suppress(NotFound, Invalid):
+            return identity in (image.id for image in self._ctx.catalog.meant(name))
+        return False
 
     def by_id(self, identity: str) -> Image:
         """By the whole ID; also an image that was removed by force while containers use it. Raises NotFound."""

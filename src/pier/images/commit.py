@@ -9,13 +9,15 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pier.errors import Invalid
 from pier.images.context import Context, uninterrupted
-from pier.images.image import Image, Layer
+from pier.images.garbage import collect
+from pier.images.image import Blob, Image, Layer
+from pier.images.names import Meaning
 from pier.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from pier.oci import digest as digests
 from pier.oci.image_config import ImageConfig
@@ -38,7 +40,11 @@ class NewLayer:
 
 @dataclass(frozen=True)
 class NewImage:
-    """An image to be made ours. Invariant: the configuration's digest is its ID, its diff IDs are those of `layers`."""
+    """An image to be made ours. Invariant: the configuration's digest is its ID, its diff IDs are those of `layers`.
+
+    index_bytes: the index by which `references` mean it; other images of the same index that are here or come in the same commit keep
+    the names beside it. None: the names are to mean this image alone.
+    """
 
     id: str
     config: ImageConfig
@@ -47,13 +53,24 @@ class NewImage:
     manifest_bytes: bytes | None = None
     references: tuple[Reference, ...] = ()
     parent: str = ""
+    index_bytes: bytes | None = None
+
+    @property
+    def manifest(self) -> str | None:
+        """The manifest's digest."""
+        return digests.of(self.manifest_bytes) if self.manifest_bytes else None
+
+    @property
+    def index(self) -> str | None:
+        """The index's digest."""
+        return digests.of(self.index_bytes) if self.index_bytes else None
 
 
 async def commit(ctx: Context, scratch: Path, images: Sequence[NewImage]) -> dict[str, str]:
-    """Take over all of the images or none; durable when it returns. A name that another image has moves to the new one.
+    """Take over all of the images or none; durable when it returns. A name that stood for something else moves.
 
     scratch: the worker's folder, from which layers and blobs are moved. Returns the names that moved: key of the reference -> ID of the
-    image that had it. Raises what the stores raise (Invalid, OSError, Unavailable); then nothing is left behind.
+    image that had it (the first of several). Raises what the stores raise (Invalid, OSError, Unavailable); then nothing is left behind.
     """
     return await uninterrupted(_commit(ctx, scratch, images))
 
@@ -64,21 +81,33 @@ async def _commit(ctx: Context, scratch: Path, images: Sequence[NewImage]) -> di
             await asyncio.to_thread(_take_layer, ctx, scratch, layer, undo)
         for image in images:
             await asyncio.to_thread(_take_documents, ctx, image, undo)
-        moved = {
-            key_of(name): previous.id
-            for image in images
-            for name in image.references
-            if (previous := ctx.catalog.named(name)) and previous.id != image.id
-        }
+        named = _meanings(ctx, images)
+        before = {name: meaning for name in named if (meaning := ctx.catalog.meaning(name))}
+        lost = {name: [identity for identity in meaning.images if identity not in named[name].images] for name, meaning in before.items()}
+        replaced = {old.manifest for new in images if (old := ctx.catalog.get(new.id)) and old.manifest}
         layers = {new.diff_id: _stored(ctx, new) for image in images for new in image.layers}
         now_ns = time.time_ns()
         point("images.files")
-        await ctx.store.write(lambda connection: _write(connection, images, layers, now_ns))
+        await ctx.store.write(lambda connection: _write(connection, images, named, layers, now_ns))
         undo.pop_all()
         point("images.rows")
         for image in images:
             _show(ctx, image, layers, now_ns)
-    return moved
+        for name, meaning in named.items():
+            ctx.catalog.give(name, meaning)
+        await collect(ctx, replaced.union(*(meaning.documents() for meaning in before.values())))
+    return {key_of(name): identities[0] for name, identities in lost.items() if identities}
+
+
+def _meanings(ctx: Context, images: Sequence[NewImage]) -> dict[Reference, Meaning]:
+    """What the names of the images will stand for."""
+    named: dict[Reference, Meaning] = {}
+    for image in images:
+        known = ctx.catalog.get(image.id)
+        manifest = image.manifest or (known.manifest if known else None)
+        for name in image.references:
+            named[name] = Meaning(image.index, {image.id: manifest}).joined(named.get(name) or ctx.catalog.meaning(name))
+    return named
 
 
 def _take_layer(ctx: Context, scratch: Path, layer: NewLayer, undo: contextlib.AsyncExitStack) -> None:
@@ -106,7 +135,7 @@ def _remove_layer(ctx: Context, diff_id: str) -> None:
 
 
 def _take_documents(ctx: Context, image: NewImage, undo: contextlib.AsyncExitStack) -> None:
-    for data in filter(None, (image.manifest_bytes, image.config_bytes)):
+    for data in filter(None, (image.index_bytes, image.manifest_bytes, image.config_bytes)):
         digest = digests.of(data)
         if not ctx.content.has(digest):
             point("images.document")
@@ -115,46 +144,52 @@ def _take_documents(ctx: Context, image: NewImage, undo: contextlib.AsyncExitSta
 
 
 def _stored(ctx: Context, layer: NewLayer) -> Layer:
-    known = next((old for image in ctx.catalog.everything() for old in image.layers if old.diff_id == layer.diff_id), None)
+    known = ctx.catalog.layer(layer.diff_id)
     size = layer.size_bytes if layer.size_bytes >= 0 else known.size_bytes if known else ctx.layers.size(layer.diff_id)[0]
-    if known:
-        return Layer(layer.diff_id, known.size_bytes, known.blob_digest or layer.blob_digest, known.media_type or layer.media_type)
-    return Layer(layer.diff_id, size, layer.blob_digest, layer.media_type)
+    blobs = {blob.digest: blob for blob in (known.blobs if known else ())}
+    if layer.blob_digest:
+        blobs.setdefault(layer.blob_digest, Blob(layer.blob_digest, layer.media_type))
+    return Layer(layer.diff_id, known.size_bytes if known else size, tuple(blobs.values()))
 
 
-def _write(connection: sqlite3.Connection, images: Sequence[NewImage], layers: dict[str, Layer], now_ns: int) -> None:
+def _write(
+    connection: sqlite3.Connection, images: Sequence[NewImage], named: Mapping[Reference, Meaning], layers: Mapping[str, Layer], now_ns: int
+) -> None:
     connection.executemany(
-        "INSERT INTO layers (diff_id, size_bytes, blob_digest, media_type) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (diff_id) DO UPDATE SET blob_digest = excluded.blob_digest, media_type = excluded.media_type",
-        [(layer.diff_id, layer.size_bytes, layer.blob_digest, layer.media_type) for layer in layers.values()],
+        "INSERT INTO layers (diff_id, size_bytes) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        [(layer.diff_id, layer.size_bytes) for layer in layers.values()],
+    )
+    connection.executemany(
+        "INSERT INTO layer_blobs (diff_id, digest, media_type) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        [(layer.diff_id, blob.digest, blob.media_type) for layer in layers.values() for blob in layer.blobs],
     )
     for image in images:
-        manifest = digests.of(image.manifest_bytes) if image.manifest_bytes else None
         connection.execute(
             "INSERT INTO images (id, manifest_digest, parent, added_ns, last_tag_ns) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
             " SET hidden = 0, manifest_digest = coalesce(excluded.manifest_digest, manifest_digest),"
             " last_tag_ns = max(last_tag_ns, excluded.last_tag_ns)",
-            (image.id, manifest, image.parent, now_ns, now_ns if image.references else 0),
+            (image.id, image.manifest, image.parent, now_ns, now_ns if image.references else 0),
         )
         connection.executemany(
             "INSERT INTO image_layers (image_id, position, diff_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             [(image.id, position, layer.diff_id) for position, layer in enumerate(image.layers)],
         )
-        write_names(connection, image.id, image.references)
+    for name, meaning in named.items():
+        write_name(connection, name, meaning)
 
 
-def write_names(connection: sqlite3.Connection, identity: str, names: Sequence[Reference]) -> None:
-    """Rows for names that an image gets; each is taken from the image that had it."""
+def write_name(connection: sqlite3.Connection, name: Reference, meaning: Meaning) -> None:
+    """The rows of a name: what it stands for from now on, and nothing else."""
+    connection.execute("DELETE FROM tags WHERE reference = ?", (key_of(name),))
     connection.executemany(
-        "INSERT INTO tags (reference, image_id) VALUES (?, ?) ON CONFLICT (reference) DO UPDATE SET image_id = excluded.image_id",
-        [(key_of(name), identity) for name in names],
+        "INSERT INTO tags (reference, image_id, manifest_digest, index_digest) VALUES (?, ?, ?, ?)",
+        [(key_of(name), identity, manifest, meaning.index) for identity, manifest in meaning.images.items()],
     )
 
 
 def _show(ctx: Context, new: NewImage, layers: dict[str, Layer], now_ns: int) -> None:
-    """The committed rows, in the catalog."""
+    """The committed row, in the catalog; names follow."""
     before = ctx.catalog.get(new.id)
-    manifest = digests.of(new.manifest_bytes) if new.manifest_bytes else before.manifest if before else None
     ctx.catalog.put(
         Image(
             id=new.id,
@@ -162,12 +197,9 @@ def _show(ctx: Context, new: NewImage, layers: dict[str, Layer], now_ns: int) ->
             config_bytes=new.config_bytes,
             layers=tuple(layers[layer.diff_id] for layer in new.layers),
             references=before.references if before else (),
-            manifest=manifest,
+            manifest=new.manifest or (before.manifest if before else None),
             parent=before.parent if before else new.parent,
             added_ns=before.added_ns if before else now_ns,
-            last_tag_ns=before.last_tag_ns if before else 0,
+            last_tag_ns=now_ns if new.references else before.last_tag_ns if before else 0,
         )
     )
-    if new.references:
-        kept = before.references if before else ()
-        ctx.catalog.set_references(new.id, (*kept, *new.references), now_ns)

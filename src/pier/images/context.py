@@ -49,7 +49,8 @@ class Context:
     """Dependencies and state; use from the loop's thread only.
 
     lock: held while layers, blobs and rows change, so that nothing is collected that another verb is about to name.
-    held: images that a container is being made from and that must not go meanwhile.
+    held: images that a container is being made from and that must not go meanwhile. kept: layers and blobs that somebody at work counts
+    on (garbage.keeping).
     """
 
     store: Store
@@ -60,6 +61,7 @@ class Context:
     catalog: Catalog
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     held: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
 
     def publish(self, action: str, image: Image, name: str = "") -> None:
         """An event about an image: its labels, and as `name` the given one or its ID."""

@@ -1,6 +1,7 @@
 """What an image is to the rest of Pier: a frozen value; a changed tag makes a new one."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,13 +12,20 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|
 
 
 @dataclass(frozen=True)
+class Blob:
+    """A compressed form of a layer, in the content store."""
+
+    digest: str
+    media_type: str = ""
+
+
+@dataclass(frozen=True)
 class Layer:
-    """One layer that is here; shared by the images that name its diff ID."""
+    """One layer that is here; shared by the images that name its diff ID. blobs: its compressed forms, which go with it."""
 
     diff_id: str
-    size_bytes: int
-    blob_digest: str | None = None
-    media_type: str = ""
+    size_bytes: int  # of the files in it
+    blobs: tuple[Blob, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,11 +37,20 @@ class Image:
     config_bytes: bytes
     layers: tuple[Layer, ...]  # the bottom one first
     references: tuple[Reference, ...] = ()  # sorted as Docker shows them
-    manifest: str | None = None  # digest of the manifest blob
+    manifest: str | None = None  # digest of the manifest blob that it came with last; a name may mean it by another: catalog.meaning
     parent: str = ""
     added_ns: int = 0
     last_tag_ns: int = 0
     hidden: bool = False
+
+    def contents(self) -> Iterator[str]:
+        """The digests that it stands on: configuration, manifest, layers (diff IDs) and their compressed forms."""
+        yield self.id
+        if self.manifest:
+            yield self.manifest
+        for layer in self.layers:
+            yield layer.diff_id
+            yield from (blob.digest for blob in layer.blobs)
 
     @property
     def diff_ids(self) -> tuple[str, ...]:

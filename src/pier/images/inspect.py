@@ -5,25 +5,15 @@ from typing import Any
 import msgspec
 
 from pier.api.models.images import GraphDriver, ImageInspect, Metadata, RootFS
-from pier.errors import NotFound
 from pier.images.catalog import Catalog
-from pier.images.image import Image, timestamp_text
+from pier.images.image import timestamp_text
 from pier.oci.image_config import ContainerDefaults, Healthcheck
 from pier.oci.platform import Platform
 
 
-def check_platform(image: Image, name: str, wanted: Platform | None) -> None:
-    """Raises NotFound, with Docker's text, where the image is for another platform than asked for."""
-    if wanted is not None and not wanted.runs(image.config.platform):
-        raise NotFound(
-            f"image with reference {name} was found but its platform ({image.config.platform}) does not match the specified platform ({wanted})"
-        )
-
-
 def inspect(catalog: Catalog, name: str, driver: str, platform: Platform | None = None) -> ImageInspect:
     """What is known of an image. driver: the kind of layers. Raises NotFound, Invalid."""
-    image = catalog.resolve(name)
-    check_platform(image, name, platform)
+    image = catalog.resolve(name, platform)
     config = image.config
     return ImageInspect(
         id=image.id,

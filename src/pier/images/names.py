@@ -1,7 +1,36 @@
-"""Names given to images: what `repo` and `tag` of a request mean, and the names an archive may bring. Pure."""
+"""Names given to images: what `repo` and `tag` of a request mean, the names an archive may bring, what a name stands for. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from pier.errors import Invalid
 from pier.oci.reference import Reference, parse
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a name stands for: one index and those of its images that are here, or one image alone.
+
+    index: digest of the index, a blob that is kept as long as a name stands for it; None for a single image. images: by ID, the digest
+    of the manifest by which the name means it (None where it came without one).
+    """
+
+    index: str | None
+    images: Mapping[str, str | None]
+
+    def joined(self, before: "Meaning | None") -> "Meaning":
+        """The meaning of a name that had `before` and gets this one: images of the same index join, everything else replaces."""
+        if before is None or self.index is None or before.index != self.index:
+            return self
+        return replace(self, images={**before.images, **self.images})
+
+    def without(self, identity: str) -> "Meaning":
+        """The same but for one image."""
+        return replace(self, images={image: manifest for image, manifest in self.images.items() if image != identity})
+
+    def documents(self) -> set[str]:
+        """The index and the manifests."""
+        return {digest for digest in (self.index, *self.images.values()) if digest}
 
 
 def from_request(repo: str, tag: str) -> Reference | None:

@@ -3,6 +3,7 @@
 A name is taken first; the image goes with its last name. "Soft" reasons against it yield to force, "hard" ones do not.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pier.api.models.images import DeleteItem
@@ -32,38 +33,43 @@ class _Reason:
     used: bool
 
 
-def plan(catalog: Catalog, text: str, users: Users, *, force: bool, prune: bool, held: frozenset[str] = frozenset()) -> Removal:
-    """The removal of what `text` names.
+def plan(
+    catalog: Catalog,
+    text: str,
+    users: Users,
+    *,
+    force: bool,
+    prune: bool,
+    held: frozenset[str] = frozenset(),
+    only: Callable[[Image], bool] = lambda image: True,
+) -> Removal:
+    """The removal of what `text` names: of a name, all its platforms.
 
     users: the containers of an image. force: soft reasons do not count. prune: go on with parents that nothing else needs. held: images
-    that a container is being made from. Raises NotFound, Invalid, Conflict.
+    that a container is being made from. only: those of a name's images that are meant. Raises NotFound, Invalid, Conflict.
     """
     image = catalog.resolve(text)
     removal = Removal()
     world = _World(catalog, users, held, removal)
-    by_name = not means_id(image.id, text)
-    names = list(image.references)
-    if by_name:
-        if not force and _single(names) and (using := users(image.id)):
+    if means_id(image.id, text):
+        if _single(image.references):
+            if reason := world.reason(image, force=force, references=False):
+                raise _conflict(image, reason)
+            world.untag(image, image.references)
+        world.delete(image, force=force, prune=prune, quiet=False)
+        return removal
+    asked = parse(text).with_default_tag()
+    meant = [variant for variant in catalog.variants(asked) if only(variant)]
+    for variant in meant:
+        if not force and _single(variant.references) and (using := users(variant.id)):
             raise Conflict(
                 f'conflict: unable to remove repository reference "{text}" (must force) - container {using[0][0][:12]} is using its referenced '
-                f"image {short_id(image.id)}"
+                f"image {short_id(variant.id)}"
             )
-        asked = parse(text).with_default_tag()
-        taken = [name for name in names if _same(name, asked)] or names[:0]
-        left = [name for name in names if name not in taken]
-        if not asked.digest and not any(name.tag for name in left if name.repository == asked.repository):
-            # Digests of a repository go with its last tag.
-            taken += [name for name in left if name.repository == asked.repository]
-            left = [name for name in names if name not in taken]
-        world.untag(image, taken)
-        if left:
-            return removal
-    elif _single(names):
-        if reason := world.reason(image, force=force, references=False):
-            raise _conflict(image, reason)
-        world.untag(image, names)
-    world.delete(image, force=force, prune=prune, quiet=by_name)
+    left = {variant.id: world.take(variant, asked) for variant in meant}
+    for variant in meant:
+        if not left[variant.id]:
+            world.delete(variant, force=force, prune=prune, quiet=True)
     return removal
 
 
@@ -81,10 +87,21 @@ class _World:
         gone = {other.id for other in self._removal.gone}
         return [child for child in self._catalog.children(image.id) if child.id not in gone]
 
-    def untag(self, image: Image, names: list[Reference]) -> None:
+    def take(self, image: Image, asked: Reference) -> list[Reference]:
+        """Plan to take a name from an image; returns the names that it keeps. Digests of a repository go with its last tag."""
+        taken = [name for name in image.references if _same(name, asked)]
+        left = [name for name in image.references if name not in taken]
+        if not asked.digest and not any(name.tag for name in left if name.repository == asked.repository):
+            taken += [name for name in left if name.repository == asked.repository]
+        self.untag(image, taken)
+        return self.references(image)
+
+    def untag(self, image: Image, names: Sequence[Reference]) -> None:
         for name in names:
+            told = any(other == name for _, other in self._removal.untagged)
             self._removal.untagged.append((image, name))
-            self._removal.items.append(DeleteItem(untagged=str(name)))
+            if not told:
+                self._removal.items.append(DeleteItem(untagged=str(name)))
 
     def reason(self, image: Image, *, force: bool, references: bool) -> _Reason | None:
         """Why an image may not go; references: whether names that it still has are one."""
@@ -142,7 +159,7 @@ def _same(name: Reference, asked: Reference) -> bool:
     return name.digest == asked.digest if asked.digest else name.tag == asked.tag
 
 
-def _single(names: list[Reference]) -> bool:
+def _single(names: Sequence[Reference]) -> bool:
     """Whether taking one name takes all: at most one tag, and digests of its repository only."""
     if len(names) <= 1:
         return True

@@ -1,18 +1,15 @@
 """DELETE /images/{name}: carry out what `removal.plan` decided. Rows first, files after: a file without a row is collected later."""
 
-import asyncio
-import logging
 import sqlite3
 from collections.abc import Iterable
 
 from pier.api.models.images import DeleteItem
 from pier.images import removal
 from pier.images.context import Context, Users, uninterrupted
+from pier.images.garbage import collect
 from pier.images.image import Image
 from pier.oci.reference import key_of
 from pier.trace import point
-
-_log = logging.getLogger("pier.images")
 
 
 async def remove(ctx: Context, name: str, users: Users, *, force: bool = False, noprune: bool = False) -> list[DeleteItem]:
@@ -31,12 +28,14 @@ async def _remove(ctx: Context, name: str, users: Users, force: bool, prune: boo
         point("images.remove")
         await ctx.store.write(lambda connection: _write(connection, plan, hidden))
         point("images.removed")
+        documents: set[str] = set()
         for image, taken in plan.untagged:
-            current = ctx.catalog.get(image.id) or image
-            ctx.catalog.set_references(image.id, [other for other in current.references if other != taken])
+            meaning = ctx.catalog.meaning(taken)
+            documents |= meaning.documents() if meaning else set()
+            ctx.catalog.take(taken, image.id)
         for image in plan.hidden:
             ctx.catalog.hide(image.id)
-        await forget(ctx, erased)
+        await forget(ctx, erased, documents)
     for image, _ in plan.untagged:
         ctx.publish("untag", image)
     for image in plan.gone:
@@ -45,7 +44,7 @@ async def _remove(ctx: Context, name: str, users: Users, force: bool, prune: boo
 
 
 def _write(connection: sqlite3.Connection, plan: removal.Removal, hidden: Iterable[str]) -> None:
-    connection.executemany("DELETE FROM tags WHERE reference = ?", [(key_of(name),) for _, name in plan.untagged])
+    connection.executemany("DELETE FROM tags WHERE reference = ? AND image_id = ?", [(key_of(name), image.id) for image, name in plan.untagged])
     connection.executemany("UPDATE images SET hidden = 1 WHERE id = ?", [(identity,) for identity in hidden])
     erase(connection, [image.id for image in plan.gone if image.id not in hidden])
 
@@ -56,40 +55,10 @@ def erase(connection: sqlite3.Connection, identities: Iterable[str]) -> None:
     connection.execute("DELETE FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)")
 
 
-async def forget(ctx: Context, images: Iterable[Image]) -> None:
-    """Drop images whose rows are gone from the catalog, and remove the layers and blobs that nothing names any more; under the lock.
-
-    A file that cannot be removed stays until the next start, with a line in the log: the removal itself is done.
-    """
+async def forget(ctx: Context, images: Iterable[Image], documents: Iterable[str] = ()) -> None:
+    """Drop images whose rows are gone from the catalog, and remove what nothing needs any more of theirs and of `documents`; under the lock."""
     gone = list(images)
     for image in gone:
         ctx.catalog.drop(image.id)
-    everything = ctx.catalog.everything()
-    kept_layers = {diff_id for image in everything for diff_id in image.diff_ids}
-    kept_blobs = set(roots(everything))
-    layers = {diff_id for image in gone for diff_id in image.diff_ids} - kept_layers
-    blobs = set(roots(gone)) - kept_blobs
     point("images.collect")
-    await asyncio.to_thread(_remove_files, ctx, sorted(layers), sorted(blobs))
-
-
-def _remove_files(ctx: Context, layers: Iterable[str], blobs: Iterable[str]) -> None:
-    for diff_id in layers:
-        try:
-            ctx.layers.remove(diff_id)
-        except OSError as error:
-            _log.warning("layer %s stays on the disk until the next start: %s", diff_id, error)
-    for digest in blobs:
-        try:
-            ctx.content.delete(digest)
-        except OSError as error:
-            _log.warning("blob %s stays on the disk until the next start: %s", digest, error)
-
-
-def roots(images: Iterable[Image]) -> Iterable[str]:
-    """The blobs that images name."""
-    for image in images:
-        yield image.id
-        if image.manifest:
-            yield image.manifest
-        yield from (layer.blob_digest for layer in image.layers if layer.blob_digest)
+    await collect(ctx, {digest for image in gone for digest in image.contents()}.union(documents))

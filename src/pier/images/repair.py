@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from pier.images.context import Context, Users, uninterrupted
-from pier.images.remove import erase, forget, roots
+from pier.images.remove import erase, forget
 
 _log = logging.getLogger("pier.images")
 
@@ -37,10 +37,12 @@ async def repair(ctx: Context, users: Users) -> list[str]:
         known = {row["diff_id"] for row in ctx.store.read("SELECT diff_id FROM layers")}
         lines = await asyncio.to_thread(_collect, ctx, known)
         # Rows whose configuration cannot be read are not in the catalog, but what they name is kept: the disk may come back.
-        rows = ctx.store.read("SELECT id, manifest_digest FROM images")
-        named = {row["id"] for row in rows} | {row["manifest_digest"] for row in rows if row["manifest_digest"]}
-        named |= {row["blob_digest"] for row in ctx.store.read("SELECT blob_digest FROM layers WHERE blob_digest IS NOT NULL")}
-        count, size = await asyncio.to_thread(ctx.content.gc, named | set(roots(everything)))
+        rows = ctx.store.read(
+            "SELECT id, manifest_digest, NULL FROM images UNION ALL SELECT digest, NULL, NULL FROM layer_blobs"
+            " UNION ALL SELECT image_id, manifest_digest, index_digest FROM tags"
+        )
+        named = {digest for row in rows for digest in row if digest}
+        count, size = await asyncio.to_thread(ctx.content.gc, named)
     if count:
         lines.append(f"removed {count} blobs of {size} bytes that no image names")
     for image in everything:

@@ -28,3 +28,31 @@ CREATE TABLE image_layers (
 ) WITHOUT ROWID;
 CREATE INDEX image_layers_by_layer ON image_layers (diff_id);
 """
+
+# A name for several platforms, a layer in several compressed forms. Took effect as step 4 of state.db.
+VARIANTS = """
+DROP INDEX tags_by_image;
+ALTER TABLE tags RENAME TO tags_of_one;
+CREATE TABLE tags (
+    reference TEXT NOT NULL,            -- oci.reference.key_of: domain/path:tag or domain/path@digest
+    image_id TEXT NOT NULL REFERENCES images (id),
+    manifest_digest TEXT,               -- the manifest by which the name means this image, NULL where it had none
+    index_digest TEXT,                  -- the index that the name stands for, the same in all its rows; NULL: it stands for this image alone
+    PRIMARY KEY (reference, image_id)
+) WITHOUT ROWID;
+INSERT INTO tags (reference, image_id, manifest_digest)
+    SELECT reference, image_id, (SELECT manifest_digest FROM images WHERE id = image_id) FROM tags_of_one;
+DROP TABLE tags_of_one;
+CREATE INDEX tags_by_image ON tags (image_id);
+CREATE TABLE layer_blobs (              -- the compressed forms of a layer that are kept; they go with the layer
+    diff_id TEXT NOT NULL REFERENCES layers (diff_id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    media_type TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (diff_id, digest)
+) WITHOUT ROWID;
+INSERT INTO layer_blobs (diff_id, digest, media_type) SELECT diff_id, blob_digest, media_type FROM layers WHERE blob_digest IS NOT NULL;
+ALTER TABLE layers DROP COLUMN blob_digest;
+ALTER TABLE layers DROP COLUMN media_type;
+"""
+
+STEPS = (SCHEMA, VARIANTS)

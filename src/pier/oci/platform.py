@@ -84,6 +84,13 @@ class Platform:
             return image.variant in ("", "v1", "v2", "v3", "v4") and (image.variant or "v1") <= self.variant
         return not image.variant or image.variant == self.variant
 
+    def closeness(self, image: "Platform") -> int:
+        """How well that image suits what takes it: -1 not at all, else the newer variant the higher."""
+        if not self.runs(image):
+            return -1
+        digits = image.variant.removeprefix("v")
+        return int(digits) if digits.isdigit() else 0
+
 
 def _arm_version(variant: str) -> int:
     digits = variant.removeprefix("v")

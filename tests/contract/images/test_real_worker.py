@@ -17,7 +17,7 @@ from pier.archive.workers import Workers
 from pier.content import ContentStore
 from pier.errors import Invalid
 from pier.events import Journal
-from pier.images import SCHEMA, Images
+from pier.images import STEPS, Images
 from pier.ipc.aio import AsyncChannel
 from pier.ipc.channel import pair
 from pier.snapshots.layers import ErofsLayers, UnpackedLayers
@@ -71,7 +71,7 @@ class World:
         (root / "layers").mkdir()
         self.root, self.provider = root, Provider()
         self.layers: Layers = ErofsLayers(root / "layers") if kind == "erofs" else UnpackedLayers(root / "layers")
-        self.store, self.content, self.journal = Store.open(root / "state.db", [SCHEMA]), ContentStore(root / "content"), Journal()
+        self.store, self.content, self.journal = Store.open(root / "state.db", STEPS), ContentStore(root / "content"), Journal()
         self.images = Images(self.store, self.content, Snapshots(self.layers), Workers(self.provider), self.journal)
 
     async def load(self, data: bytes, quiet: bool = True) -> list[dict[str, Any]]:

@@ -5,14 +5,17 @@ import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pier.content import ContentStore
 from pier.events import Journal
-from pier.images import SCHEMA, Images
+from pier.images import STEPS, Images, load
+from pier.images.commit import commit
+from pier.images.context import Context
 from pier.oci import digest as digests
+from pier.oci.reference import parse
 from pier.store import Store
 
 HOST = {"architecture": "arm64" if os.uname().machine == "aarch64" else "amd64", "os": "linux"}
@@ -88,10 +91,18 @@ def diff_id(name: str) -> str:
     return digests.of(name.encode())
 
 
-def parsed(name: str, layers: Sequence[str], tags: Sequence[str] = (), created: str = "2026-01-02T03:04:05Z", **config: Any) -> dict[str, Any]:
+def parsed(
+    name: str,
+    layers: Sequence[str],
+    tags: Sequence[str] = (),
+    created: str = "2026-01-02T03:04:05Z",
+    platform: Mapping[str, str] = HOST,
+    **config: Any,
+) -> dict[str, Any]:
     """An image as a worker reports it. layers: names; each is 1,000 bytes."""
     text = json.dumps({
-        **HOST, "created": created, "comment": name, "config": config, "rootfs": {"type": "layers", "diff_ids": [diff_id(layer) for layer in layers]},
+        **platform, "created": created, "comment": name, "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [diff_id(layer) for layer in layers]},
         "history": [{"created": created, "created_by": f"ADD {layer}"} for layer in layers] + [{"created_by": "CMD", "empty_layer": True}],
     })  # fmt: skip
     return {
@@ -99,6 +110,11 @@ def parsed(name: str, layers: Sequence[str], tags: Sequence[str] = (), created: 
         "layers": [{"diff_id": diff_id(layer), "blob_digest": diff_id(layer), "blob_size": 1000, "size": 1000, "media_type": "tar",
                     "dir": f"layers/{int(diff_id(layer)[7:11], 16)}"} for layer in layers],
     }  # fmt: skip
+
+
+def manifest_of(identity: str) -> bytes:
+    """A manifest that names the image, and nothing but."""
+    return json.dumps({"schemaVersion": 2, "config": {"mediaType": "", "digest": identity, "size": 1}, "layers": []}).encode()
 
 
 @dataclass
@@ -128,6 +144,24 @@ class World:
         self.worker.images = list(images)
         return [line async for line in self.images.load(stream(b"archive"), quiet)]
 
+    async def pull(self, names: Sequence[str], index: bytes | None, *images: dict[str, Any]) -> None:
+        """What is left of a pull once its content is here: images of one index get names; each has a manifest of its own."""
+        scratch = self.content.scratch()
+        new = []
+        for image in load.from_answer({"images": images}):
+            for layer in image.layers:
+                (scratch / layer.folder).mkdir(parents=True, exist_ok=True)
+            references = tuple(parse(name) for name in names)
+            new.append(replace(image, references=references, index_bytes=index, manifest_bytes=manifest_of(image.id)))
+        try:
+            await commit(self.ctx, scratch, new)
+        finally:
+            self.content.remove_scratch(scratch)
+
+    @property
+    def ctx(self) -> Context:
+        return self.images._ctx
+
     def again(self) -> Images:
         """The same, as the next daemon sees it."""
         return Images(self.store, ContentStore(self.root / "content"), Snapshots(self.layers), self.worker, self.journal)
@@ -147,7 +181,7 @@ class World:
 @contextlib.contextmanager
 def world(root: Path) -> Iterator[World]:
     """An empty one."""
-    store = Store.open(root / "state.db", [SCHEMA])
+    store = Store.open(root / "state.db", STEPS)
     content, layers, worker, journal = ContentStore(root / "content"), FolderLayers(root / "layers"), ScriptedWorker(), Journal()
     try:
         yield World(root, store, content, layers, worker, journal, Images(store, content, Snapshots(layers), worker, journal))

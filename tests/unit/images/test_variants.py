@@ -1,0 +1,193 @@
+"""One name for several platforms: what a name stands for, who loses it, what is kept for it and for how long."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pier.errors import Conflict, NotFound
+from pier.images.garbage import keeping
+from pier.images.names import Meaning
+from pier.oci import digest as digests
+from pier.oci import platform as platforms
+from pier.oci.reference import parse
+from tests.unit.images.fakes import HOST, World, diff_id, manifest_of, parsed, stream, world
+
+Story = Callable[[World], Coroutine[Any, Any, None]]
+OTHER = {"architecture": "s390x", "os": "linux"}
+THIRD = {"architecture": "riscv64", "os": "linux"}
+INDEX, NEXT = b'{"schemaVersion":2,"manifests":[]}', b'{"schemaVersion":2,"manifests":[],"annotations":{"a":"b"}}'
+here, there, third = parsed("here", ["base", "a"]), parsed("there", ["b"], platform=OTHER), parsed("third", ["c"], platform=THIRD)
+HERE, THERE, ELSEWHERE = here["config_digest"], there["config_digest"], third["config_digest"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[[Story], None]:
+    def go(story: Story) -> None:
+        with world(tmp_path) as everything:
+            asyncio.run(story(everything))
+
+    return go
+
+
+def blobs(*identities: str, index: bytes | None = None) -> list[str]:
+    documents = [manifest_of(identity) for identity in identities] + ([index] if index else [])
+    return sorted([*identities, *(digests.of(data) for data in documents)])
+
+
+def test_images_of_one_index_share_its_names(run: Callable[[Story], None]) -> None:
+    async def story(w: World) -> None:
+        digest = f"app@{digests.of(INDEX)}"
+        await w.pull(["app", digest], INDEX, here)
+        await w.pull(["app", digest], INDEX, there)
+        for images in (w.images, w.again()):
+            assert images.resolve("app").id == HERE == images.resolve(digest).id
+            assert images.resolve("app", platforms.parse("linux/s390x")).id == THERE == images.resolve(digest, platforms.parse("linux/s390x")).id
+            assert images.resolve(THERE).references == images.resolve(HERE).references == (parse("app:latest"), parse(digest))
+            assert images.carries("app", THERE) and not images.carries("app", ELSEWHERE) and not images.carries("nope", THERE)
+            with pytest.raises(NotFound) as caught:
+                images.resolve("app", platforms.parse("linux/riscv64"))
+            assert str(caught.value).startswith("image with reference app was found but its platform (linux/")
+            assert str(caught.value).endswith("does not match the specified platform (linux/riscv64)")
+        assert w.files() == (sorted(map(diff_id, ("base", "a", "b"))), blobs(HERE, THERE, index=INDEX), [])
+        meaning = w.ctx.catalog.meaning(parse("app:latest"))
+        assert meaning == Meaning(digests.of(INDEX), {HERE: digests.of(manifest_of(HERE)), THERE: digests.of(manifest_of(THERE))})
+
+    run(story)
+
+
+def test_without_an_image_for_this_machine_a_name_means_the_newest(run: Callable[[Story], None]) -> None:
+    async def story(w: World) -> None:
+        await w.pull(["app"], INDEX, there)
+        await w.pull(["app"], INDEX, third)
+        assert w.images.resolve("app").id == ELSEWHERE
+        assert w.ctx.catalog.named(parse("app:latest"), platforms.host()) is None
+        assert w.ctx.catalog.named(parse("app:latest"), platforms.parse("s390x")) is not None
+
+    run(story)
+
+
+@pytest.mark.parametrize("index", [NEXT, None])
+def test_a_new_meaning_takes_the_name_from_all_images_of_the_old(run: Callable[[Story], None], index: bytes | None) -> None:
+    async def story(w: World) -> None:
+        await w.pull(["app"], INDEX, here, there)
+        await w.pull(["app"], index, third)
+        for images in (w.images, w.again()):
+            assert [images.resolve(identity).tags for identity in (HERE, THERE, ELSEWHERE)] == [(), (), ("app:latest",)]
+        assert w.files()[1] == blobs(HERE, THERE, ELSEWHERE, index=index), "the old index went with its last name, the manifests are the images'"
+        # A name that a single image gets leaves nothing of an index.
+        assert await w.images.tag(THERE, "app")
+        assert w.ctx.catalog.meaning(parse("app:latest")) == Meaning(None, {THERE: digests.of(manifest_of(THERE))})
+        assert w.files()[1] == blobs(HERE, THERE, ELSEWHERE)
+
+    run(story)
+
+
+def test_a_load_moves_a_name_and_tells_of_the_first_that_lost_it(run: Callable[[Story], None]) -> None:
+    async def story(w: World) -> None:
+        await w.pull(["app"], INDEX, here, there)
+        w.worker.images = [parsed("new", ["n"], ["app:latest"])]
+        lines = [line async for line in w.images.load(stream(b""), True)]
+        assert f"renaming the old one with ID {HERE} to empty string" in lines[0]["stream"]
+        assert w.images.resolve(THERE).tags == ()
+
+    run(story)
+
+
+def test_a_tag_of_a_name_is_one_for_all_its_platforms(run: Callable[[Story], None]) -> None:
+    async def story(w: World) -> None:
+        await w.pull(["app"], INDEX, here, there)
+        await w.images.tag("app", "mine", "1")
+        await w.images.tag(HERE[7:19], "alone")
+        for images in (w.images, w.again()):
+            assert images.resolve("mine:1", platforms.parse("s390x")).id == THERE
+            assert images.resolve(HERE).tags == ("alone:latest", "app:latest", "mine:1")
+            with pytest.raises(NotFound):
+                images.resolve("alone", platforms.parse("s390x"))
+        # One more platform under one of the names joins that one only.
+        await w.pull(["app"], INDEX, third)
+        assert w.images.resolve(ELSEWHERE).tags == ("app:latest",)
+
+    run(story)
+
+
+def test_a_removal_by_name_is_one_of_all_platforms(run: Callable[[Story], None]) -> None:
+    async def story(w: World) -> None:
+        await w.pull(["app", f"app@{digests.of(INDEX)}"], INDEX, here, there)
+        await w.images.tag("app", "mine", "1")
+        items = await w.images.remove("app", False, False, w.users)
+        assert [item.untagged for item in items] == ["app:latest", f"app@{digests.of(INDEX)}"]
+        assert w.files()[1] == blobs(HERE, THERE, index=INDEX)
+        w.containers[THERE] = [("c" * 64, False)]
+        with pytest.raises(Conflict, match=r'unable to remove repository reference "mine:1" \(must force\) - container cccccccccccc is using'):
+            await w.images.remove("mine:1", False, False, w.users)
+        w.containers.clear()
+        items = await w.images.remove("mine:1", False, False, w.users)
+        assert [item.untagged for item in items if item.untagged] == ["mine:1"]
+        assert {item.deleted for item in items} >= {HERE, THERE}
+        assert w.files() == ([], [], []) and w.again().count() == 0
+
+    run(story)
+
+
+def test_an_id_takes_one_platform_away(run: Callable[[Story], None]) -> None:
+    async def story(w: World) -> None:
+        await w.pull(["app"], INDEX, here, there)
+        await w.images.remove(HERE, False, False, w.users)
+        assert w.images.resolve("app").id == THERE == w.again().resolve("app").id
+        assert w.files() == ([diff_id("b")], blobs(THERE, index=INDEX), [])
+
+    run(story)
+
+
+def test_each_compressed_form_of_a_layer_is_kept_as_long_as_the_layer(run: Callable[[Story], None]) -> None:
+    def compressed(image: dict[str, Any], form: str) -> dict[str, Any]:
+        layers = [{**layer, "blob_digest": digests.of(f"{form} {layer['diff_id']}".encode()), "media_type": form} for layer in image["layers"]]
+        return {**image, "layers": layers}
+
+    async def story(w: World) -> None:
+        one, two = compressed(parsed("one", ["base"]), "gzip"), compressed(parsed("two", ["base"]), "zstd")
+        for image in (one, two):
+            for layer in image["layers"]:
+                w.content.write(f"{layer['media_type']} {layer['diff_id']}".encode())
+        forms = sorted(layer["blob_digest"] for image in (one, two) for layer in image["layers"])
+        await w.pull(["one"], None, one)
+        await w.pull(["two"], None, two)
+        for images in (w.images, w.again()):
+            assert images.resolve("one").layers == images.resolve("two").layers
+            assert sorted(blob.digest for blob in images.resolve("two").layers[0].blobs) == forms
+            assert {blob.media_type for blob in images.resolve("two").layers[0].blobs} == {"gzip", "zstd"}
+        await w.images.remove("two", False, False, w.users)
+        assert set(forms) < set(w.files()[1])
+        await w.images.remove("one", False, False, w.users)
+        assert w.files() == ([], [], [])
+
+    run(story)
+
+
+def test_what_somebody_at_work_counts_on_stays_until_its_end(run: Callable[[Story], None]) -> None:
+    async def story(w: World) -> None:
+        await w.pull(["app"], INDEX, here)
+        layers, kept, _ = w.files()
+        counted_on = [*layers, *kept, digests.of(b"not here")]
+        with pytest.raises(ZeroDivisionError):
+            async with keeping(w.ctx, counted_on):
+                async with keeping(w.ctx, counted_on):
+                    await w.images.remove("app", False, False, w.users)
+                assert w.images.count() == 0 and w.files() == (layers, kept, [])
+                raise ZeroDivisionError
+        assert w.files() == ([], [], []) and not w.ctx.kept
+        async with keeping(w.ctx, counted_on):
+            await w.pull(["app"], INDEX, here)
+        assert w.files() == (layers, kept, [])
+
+    run(story)
+
+
+def test_the_closest_variant_is_taken() -> None:
+    arm = platforms.parse("linux/arm/v7")
+    assert [arm.closeness(platforms.parse(f"linux/arm/{variant}")) for variant in ("v5", "v6", "v7", "v8")] == [5, 6, 7, -1]
+    assert platforms.parse("linux/amd64").closeness(platforms.parse("linux/arm64")) == -1
+    assert platforms.host().closeness(platforms.parse("linux/" + HOST["architecture"])) == 0
