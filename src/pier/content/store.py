@@ -5,10 +5,12 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 
 from pier.content.ingest import Ingest, hash_fd, sync_folder
+from pier.content.partial import Partial
 from pier.errors import Internal, Invalid, NotFound
 from pier.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from pier.oci import digest as digests
@@ -16,7 +18,7 @@ from pier.trace import point
 
 _log = logging.getLogger("pier.content")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_SCRATCH = "scratch-"
+_SCRATCH, _PARTIAL = "scratch-", "blob-"
 _COPY_BYTES = 1 << 20
 
 
@@ -86,6 +88,39 @@ class ContentStore:
         if not _KEY.fullmatch(key):
             raise Invalid(f"{key!r} is not a key of an ingest")
         return Ingest(self._ingests / key, self.path)
+
+    def partial(self, digest: str, size_bytes: int, part_bytes: int = 0) -> Partial:
+        """Start or resume the blob `digest` in parts of `part_bytes` (0: as one); one at a time for a blob. Raises Invalid, OSError."""
+        return Partial(self._ingests / (_PARTIAL + self.path(digest).name), digest, size_bytes, part_bytes)
+
+    def publish(self, partial: Partial) -> bool:
+        """Make a verified one a blob, durably, without copying it; whether the blob is new here. Raises OSError."""
+        target = self.path(partial.digest)
+        if target.exists():
+            return False
+        partial.publish(target)
+        return True
+
+    def expire(self, age_s: float, kept: Container[str] = ()) -> tuple[int, int]:
+        """Remove blobs that are still coming and got nothing for `age_s` seconds, and those that have arrived.
+
+        kept: digests of those in use. Returns (how many, bytes that the disk gets back).
+        """
+        count = size = 0
+        for folder in self._ingests.glob(_PARTIAL + "*"):
+            digest = "sha256:" + folder.name.removeprefix(_PARTIAL)
+            if digest in kept:
+                continue
+            try:
+                data = os.lstat(folder / "data")
+            except FileNotFoundError:
+                data = os.lstat(folder)
+            if time.time() - data.st_mtime < age_s and not (digests.is_sha256(digest) and self.has(digest)):
+                continue
+            self.remove_scratch(folder)
+            count += 1
+            size += data.st_blocks * 512 if data.st_nlink == 1 else 0
+        return count, size
 
     def ingests(self) -> list[str]:
         """The keys of what is unfinished, scratch folders left out."""

@@ -56,7 +56,7 @@ from pier.store import Store
 _log = logging.getLogger("pier.daemon")
 _FORCED_EXITS = 3
 # Steps that a released daemon has taken: only ever appended to.
-SCHEMAS = (images_schema.SCHEMA, networks_schema.SCHEMA, containers_schema.SCHEMA, images_schema.VARIANTS)
+SCHEMAS = (images_schema.SCHEMA, networks_schema.SCHEMA, containers_schema.SCHEMA, images_schema.VARIANTS, images_schema.SOURCES)
 VOLATILE_SCHEMAS = (containers_schema.VOLATILE_SCHEMA,)
 
 

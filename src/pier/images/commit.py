@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pier.content import Partial
 from pier.errors import Invalid
 from pier.images.context import Context, uninterrupted
 from pier.images.garbage import collect
 from pier.images.image import Blob, Image, Layer
 from pier.images.names import Meaning
+from pier.images.sources import LayerSource, remember
 from pier.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from pier.oci import digest as digests
 from pier.oci.image_config import ImageConfig
@@ -29,13 +31,19 @@ _LAYER_FOLDER = re.compile(r"layers/[0-9]{1,6}")
 
 @dataclass(frozen=True)
 class NewLayer:
-    """A layer that a worker left in its folder. size_bytes: of its files; -1 where the worker did not say."""
+    """A layer that a worker left in its folder, with the compressed blob that it came as, if that is to be kept.
+
+    folder: within the worker's. size_bytes: of its files; -1 where the worker did not say. scratch: the worker's folder where it had one for
+    this layer alone. partial: the blob where it came by itself and was verified, else it is in the worker's folder.
+    """
 
     diff_id: str
     folder: str
     size_bytes: int = -1
     blob_digest: str | None = None
     media_type: str = ""
+    scratch: Path | None = None
+    partial: Partial | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class NewImage:
     """An image to be made ours. Invariant: the configuration's digest is its ID, its diff IDs are those of `layers`.
 
     index_bytes: the index by which `references` mean it; other images of the same index that are here or come in the same commit keep
-    the names beside it. None: the names are to mean this image alone.
+    the names beside it. None: the names are to mean this image alone. sources: where its layers were seen.
     """
 
     id: str
@@ -54,6 +62,7 @@ class NewImage:
     references: tuple[Reference, ...] = ()
     parent: str = ""
     index_bytes: bytes | None = None
+    sources: tuple[LayerSource, ...] = ()
 
     @property
     def manifest(self) -> str | None:
@@ -111,7 +120,8 @@ def _meanings(ctx: Context, images: Sequence[NewImage]) -> dict[Reference, Meani
 
 
 def _take_layer(ctx: Context, scratch: Path, layer: NewLayer, undo: contextlib.AsyncExitStack) -> None:
-    folder_fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    place = layer.scratch or scratch
+    folder_fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if not ctx.layers.has(layer.diff_id):
             if not _LAYER_FOLDER.fullmatch(layer.folder):
@@ -120,18 +130,28 @@ def _take_layer(ctx: Context, scratch: Path, layer: NewLayer, undo: contextlib.A
             os.close(openat2(folder_fd, layer.folder, flags, resolve=RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS))
             point("images.layer")
             undo.callback(_remove_layer, ctx, layer.diff_id)
-            ctx.layers.adopt(layer.diff_id, scratch / layer.folder)
+            ctx.layers.adopt(layer.diff_id, place / layer.folder)
         digest = layer.blob_digest
         if digest and not ctx.content.has(digest):
-            undo.callback(ctx.content.delete, digest)
-            ctx.content.adopt(folder_fd, f"blobs/sha256/{digests.hex_part(digest)}", digest)
+            undo.callback(_remove_blob, ctx, digest)
+            if layer.partial:
+                point("images.blob")
+                ctx.content.publish(layer.partial)
+            else:
+                ctx.content.adopt(folder_fd, f"blobs/sha256/{digests.hex_part(digest)}", digest)
     finally:
         os.close(folder_fd)
 
 
 def _remove_layer(ctx: Context, diff_id: str) -> None:
-    if ctx.layers.has(diff_id):
+    # What others keep may have become theirs meanwhile; it is collected when they let go of it.
+    if ctx.layers.has(diff_id) and not ctx.kept[diff_id]:
         ctx.layers.remove(diff_id)
+
+
+def _remove_blob(ctx: Context, digest: str) -> None:
+    if not ctx.kept[digest]:
+        ctx.content.delete(digest)
 
 
 def _take_documents(ctx: Context, image: NewImage, undo: contextlib.AsyncExitStack) -> None:
@@ -139,7 +159,7 @@ def _take_documents(ctx: Context, image: NewImage, undo: contextlib.AsyncExitSta
         digest = digests.of(data)
         if not ctx.content.has(digest):
             point("images.document")
-            undo.callback(ctx.content.delete, digest)
+            undo.callback(_remove_blob, ctx, digest)
             ctx.content.write(data)
 
 
@@ -174,6 +194,7 @@ def _write(
             "INSERT INTO image_layers (image_id, position, diff_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             [(image.id, position, layer.diff_id) for position, layer in enumerate(image.layers)],
         )
+        remember(connection, image.sources, now_ns)
     for name, meaning in named.items():
         write_name(connection, name, meaning)
 

@@ -55,4 +55,17 @@ ALTER TABLE layers DROP COLUMN blob_digest;
 ALTER TABLE layers DROP COLUMN media_type;
 """
 
-STEPS = (SCHEMA, VARIANTS)
+# Where a layer is known to be, for mounts between repositories. Took effect as step 5 of state.db.
+SOURCES = """
+CREATE TABLE layer_sources (
+    diff_id TEXT NOT NULL REFERENCES layers (diff_id) ON DELETE CASCADE,
+    repository TEXT NOT NULL,           -- oci.reference.Reference.repository
+    digest TEXT NOT NULL,               -- of the blob there, kept here or not
+    size_bytes INTEGER NOT NULL,        -- of that blob
+    media_type TEXT NOT NULL,
+    seen_ns INTEGER NOT NULL,           -- wall clock
+    PRIMARY KEY (diff_id, repository, digest)
+) WITHOUT ROWID;
+"""
+
+STEPS = (SCHEMA, VARIANTS, SOURCES)
