@@ -2,6 +2,7 @@
 
 load    [input, ingest folder], kind, platform?, keep_compressed?, limits?  -> images, bytes
 import  [input, ingest folder], kind, limits?                              -> diff_id, size, dir, bytes
+compress [tar, output, an empty folder], form?, level?, threads?           -> diff_id, tar_bytes, size
 """
 
 import json
@@ -13,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from pier import trace
-from pier.archive import compression
+from pier.archive import compress, compression
 from pier.archive.chunks import Chunks, Piece, from_fd
 from pier.archive.image_archive import ImageIntake
 from pier.archive.image_documents import Documents, FoundImage
@@ -26,6 +27,7 @@ Fields = dict[str, Any]
 Say = Callable[[Fields], None]  # sends a progress event
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _EVENT_S, _WAIT_MS = 0.25, 5000
+_MAX_THREADS = 64
 
 
 class Heartbeat:
@@ -141,7 +143,19 @@ def _import(fields: Fields, fds: list[int], say: Say) -> Fields:
     return {"diff_id": layer.diff_id, "size": layer.files_bytes, "tar_bytes": layer.tar_bytes, "dir": "layers/0"}
 
 
-OPERATIONS: dict[str, Callable[[Fields, list[int], Say], Fields]] = {"load": _load, "import": _import}
+def _compress(fields: Fields, fds: list[int], say: Say) -> Fields:
+    """Whether the tar is the one that it should be, and the blob what was made here, is for the daemon to see: it hashes what comes out."""
+    tar_fd, out_fd, _ = fds
+    form = compress.form_of(fields.get("form", "gzip"), fields.get("level"))
+    threads = fields.get("threads", 1)
+    if not 1 <= threads <= _MAX_THREADS:
+        raise ValueError(f"{threads} threads")
+    beat = Heartbeat(tar_fd, say)
+    made = compress.compress(tar_fd, out_fd, form, threads, beat.read)
+    return {"diff_id": made.diff_id, "tar_bytes": made.tar_bytes, "size": made.size}
+
+
+OPERATIONS: dict[str, Callable[[Fields, list[int], Say], Fields]] = {"load": _load, "import": _import, "compress": _compress}
 """Every operation, by its name in a request: fields of the request, its descriptors, where progress goes -> fields of the answer."""
 
 
