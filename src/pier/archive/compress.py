@@ -7,6 +7,7 @@ each block, which readers join (RFC 8878, 3). Both cost less than a thousandth o
 
 import hashlib
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +18,11 @@ from typing import Protocol
 from isal import isal_zlib
 
 from pier.archive.chunks import write_all
-from pier.archive.compression import zstd
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 _QUEUED = 2  # blocks a thread: bounds memory
 # No name, no time, "fastest", an unknown system: RFC 1952, 2.3.
@@ -68,7 +73,7 @@ class Zstd:
     def __init__(self, level: int = 3) -> None:
         if not 1 <= level <= 19:
             raise ValueError(f"zstd has the levels 1 to 19 here, not {level}")
-        self._options = {zstd.CompressionParameter.compression_level: level, zstd.CompressionParameter.checksum_flag: 1}
+        self._options: dict[int, int] = {zstd.CompressionParameter.compression_level: level, zstd.CompressionParameter.checksum_flag: 1}
 
     def block(self, data: bytes, /) -> bytes:
         return zstd.compress(data, options=self._options)
@@ -161,7 +166,7 @@ def _write(out_fd: int, block: _Block) -> int:
 
 
 def form_of(name: str, level: int | None = None) -> Form:
-    """"gzip" or "zstd"; level None: the one for layers. Raises ValueError for another name or level."""
+    """The form called gzip or zstd; level None: the one for layers. Raises ValueError for another name or level."""
     if name not in FORMS:
         raise ValueError(f"there is no compression {name!r}")
     return FORMS[name]() if level is None else FORMS[name](level)

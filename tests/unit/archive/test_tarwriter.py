@@ -39,7 +39,7 @@ def read(data: bytes) -> list[Member]:
                 entry.major,
                 entry.minor,
                 entry.xattrs or {},
-            )  # fmt: skip
+            )
         )
     return found
 
