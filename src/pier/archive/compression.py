@@ -1,5 +1,7 @@
-"""Which compression a stream has, by its first bytes, and the stage that undoes it (gzip by isal, zstd, or none)."""
+"""Which compression a stream has, by its first bytes, and the stage that undoes it (gzip by isal, zstd, xz, bzip2, or none)."""
 
+import bz2
+import lzma
 import sys
 from typing import Protocol
 
@@ -16,11 +18,13 @@ else:
 INPUT_BYTES = 128 << 10
 OUTPUT_BYTES = 512 << 10
 _ZSTD_WINDOW_LOG = 25  # 32 MiB, what `zstd -20` uses, four times what builders use: it bounds the worker's memory
-_KNOWN_FOREIGN = ((b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"PK\3\4", "zip"), (b"\x04\x22\x4d\x18", "lz4"))
+_XZ_MEMORY_BYTES = 128 << 20  # twice what `xz -9` needs
+_KNOWN_FOREIGN = ((b"PK\3\4", "zip"), (b"\x04\x22\x4d\x18", "lz4"))
+_PADDED = frozenset({"gzip", "xz"})  # zero bytes may follow (tapes; the xz format's stream padding)
 
 
-# isal's stub does not say that its error is an Exception.
-_FAULTS: tuple[type[Exception], ...] = (igzip_lib.IsalError, zstd.ZstdError, EOFError, ValueError)  # type: ignore[assignment]
+# bz2 says OSError for damaged data. isal's stub does not say that its error is an Exception.
+_FAULTS: tuple[type[Exception], ...] = (igzip_lib.IsalError, zstd.ZstdError, lzma.LZMAError, EOFError, ValueError, OSError)  # type: ignore[assignment]
 
 
 class _Decoder(Protocol):
@@ -34,22 +38,26 @@ class _Decoder(Protocol):
 
 
 def kind(head: bytes) -> str:
-    """"gzip", "zstd" or "none" for the first bytes of a stream; raises BadArchive for a compression that is known but not read."""
+    """"gzip", "zstd", "xz", "bzip2" or "none" for the first bytes of a stream; raises BadArchive for one that is known but not read."""
     if head[:3] == b"\x1f\x8b\x08":
         return "gzip"
     if head[:4] == b"\x28\xb5\x2f\xfd" or (len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50):
         return "zstd"
+    if head[:6] == b"\xfd7zXZ\0":
+        return "xz"
+    if head[:3] == b"BZh" and head[3:4].isdigit():
+        return "bzip2"
     for magic, name in _KNOWN_FOREIGN:
         if head.startswith(magic):
-            raise BadArchive("", f"it is compressed with {name}: use gzip, zstd or no compression")
+            raise BadArchive("", f"it is compressed with {name}: use gzip, zstd, xz, bzip2 or no compression")
     return "none"
 
 
 def expand(source: Chunks) -> tuple[str, Pull]:
     """The compression of `source` and a stage that yields its expanded bytes.
 
-    Members of gzip and frames of zstd that follow each other are read as one, zero bytes after a gzip member are
-    padding, anything else after it is refused (gzip(1) calls it trailing garbage).
+    Members of gzip, frames of zstd and streams of xz and bzip2 that follow each other are read as one, zero bytes after gzip and xz are
+    padding, anything else is refused (gzip(1) calls it trailing garbage).
     """
     name = kind(source.peek(8))
     if name == "none":
@@ -61,6 +69,10 @@ def _new(name: str) -> _Decoder:
     if name == "gzip":
         gzip: _Decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         return gzip
+    if name == "xz":
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY_BYTES)
+    if name == "bzip2":
+        return bz2.BZ2Decompressor()
     frame: _Decoder = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
     return frame
 
@@ -75,8 +87,8 @@ def _stage(source: Chunks, name: str) -> Pull:
             data = b""
             if decoder.eof:
                 data = decoder.unused_data or bytes(source.some(INPUT_BYTES))
-                if name == "gzip":
-                    data = data.lstrip(b"\0") if not data.strip(b"\0") else data
+                if name in _PADDED:
+                    data = data.lstrip(b"\0")
                     while not data and (piece := source.some(INPUT_BYTES)):
                         data = bytes(piece).lstrip(b"\0")
                 if not data:

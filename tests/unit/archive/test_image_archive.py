@@ -1,7 +1,9 @@
 """Image archives: every format read from one pass, every lie refused with the entry and the reason."""
 
+import bz2
 import dataclasses
 import json
+import lzma
 import os
 import sys
 from collections.abc import Callable
@@ -45,7 +47,12 @@ def diff_ids(image: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "pack", [bytes, gzipped, zstd.compress, lambda d: gzipped(d[:700]) + gzipped(d[700:]) + bytes(100)], ids=["plain", "gzip", "zstd", "members"]
+    "pack",
+    [
+        bytes, gzipped, zstd.compress, lambda d: gzipped(d[:700]) + gzipped(d[700:]) + bytes(100), lzma.compress, bz2.compress,
+        lambda d: lzma.compress(d[:700]) + bytes(8) + lzma.compress(d[700:]) + bytes(4), lambda d: bz2.compress(d[:700]) + bz2.compress(d[700:]),
+    ],
+    ids=["plain", "gzip", "zstd", "members", "xz", "bzip2", "xz streams", "bzip2 streams"],
 )
 @pytest.mark.parametrize("backwards", [False, True])
 def test_a_docker_archive_in_any_order_and_compression(tmp_path: Path, pack: Callable[[bytes], bytes], backwards: bool) -> None:
@@ -195,8 +202,13 @@ BAD: dict[str, tuple[bytes, str, str]] = {  # archive, the entry that the refusa
     "no files": (tars.tar(), "", "no files"),
     "a root file system": (layer(0), "", "then use import"),
     "before 1.10": (archive({"repositories": b"{}"}), "", "Docker before 1.10"),
-    "bzip2": (b"BZh91AY" + bytes(2000), "", "bzip2"),
-    "xz": (b"\xfd7zXZ\0" + bytes(2000), "", "xz"),
+    "zip": (b"PK\3\4" + bytes(2000), "", "zip"),
+    "bzip2 damaged": (b"BZh91AY" + bytes(2000), "", "the bzip2 stream is damaged"),
+    "xz damaged": (b"\xfd7zXZ\0" + bytes(2000), "", "the xz stream is damaged"),
+    "xz cut short": (lzma.compress(changed())[:-20], "", "ends in the middle"),
+    "xz and more": (lzma.compress(changed()) + b"more", "", "the xz stream is damaged"),
+    "bzip2 cut short": (bz2.compress(changed())[:-20], "", "ends in the middle"),
+    "xz takes much memory": (lzma.compress(changed(), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 256 << 20}]), "", "memory usage limit"),
     "gzip cut short": (gzipped(changed())[:-20], "", "ends in the middle"),
     "gzip damaged": (gzipped(changed())[:-8] + bytes(8), "", "damaged"),
     "zstd cut short": (zstd.compress(changed())[:-3], "", "ends in the middle"),
