@@ -11,6 +11,8 @@ Piece = bytes | memoryview
 Pull = Callable[[], Piece]
 
 READ_BYTES = 512 << 10
+ZEROS = bytes(READ_BYTES)
+"""A hole: whoever writes this very object to a file passes over its length instead."""
 
 
 class Chunks:

@@ -2,8 +2,8 @@
 
 In this order: it dies with the worker; no core dump and no ptrace by others; no new privileges by execve; no network and no
 IPC (namespaces of its own, empty); the ingest folder is its whole file system (chroot); every descriptor but the job's is
-closed; then the capabilities: none when it indexes, those that making files needs when it unpacks; last the filter of system
-calls, which is inherited by the thread that hashes.
+closed; then the capabilities: none when it indexes, those that making files needs when it unpacks, those that reading all of a
+container's files needs when it makes a layer of them; last the filter of system calls, which is inherited by the thread that hashes.
 """
 
 import errno
@@ -18,11 +18,14 @@ from pier.linux.syscalls import MACHINE, call
 
 _CLONE_NEWIPC, _CLONE_NEWNET = 0x08000000, 0x40000000
 UNPACK = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD", "CAP_SETFCAP", "CAP_SYS_ADMIN")
+READ = ("CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN")  # the latter for overlay's attributes, trusted.*
+_READING = frozenset({"changes", "differences"})  # operations on a container's writable folder; it comes as a read-only mount of its own
 # What Python, its allocator, a thread and the jobs themselves call; everything else is EPERM. No socket, no execve, no ptrace,
 # no mount, no namespaces; names are made and opened below folders that the process has (chroot), never by the older calls.
 _ALLOWED = (
     "read pread64 write pwrite64 close openat newfstatat fstat statx lseek getdents64 fstatfs poll ppoll fcntl memfd_create sendmsg "
     "mkdirat unlinkat renameat renameat2 linkat symlinkat mknodat fchown fchownat fchmod fchmodat fchdir utimensat fsetxattr lsetxattr "
+    "readlinkat fgetxattr lgetxattr flistxattr llistxattr "
     "ftruncate copy_file_range sync_file_range syncfs fsync "
     "munmap mremap madvise brk futex set_robust_list rseq sched_yield sched_getaffinity restart_syscall "
     "rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack clock_gettime clock_nanosleep gettimeofday uname getpid gettid getrandom exit exit_group"
@@ -46,7 +49,8 @@ def enter(op: str, kind: str, fds: list[int], channel_fd: int) -> None:
         if fds:
             os.fchdir(fds[-1])
             os.chroot(".")
-        kept = capabilities.mask(UNPACK) if kind == "unpacked" else 0
+        kept = capabilities.mask(UNPACK if kind == "unpacked" and op != "differences" else ())
+        kept |= capabilities.mask(READ if op in _READING else ())
         capabilities.limit_bounding(kept)
         capabilities.Sets(kept, kept, 0).apply()
     if seccomp.available():

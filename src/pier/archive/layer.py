@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from pier.archive import erofs, skeleton, unpack
-from pier.archive.chunks import Chunks, Piece, write_all
+from pier.archive.chunks import ZEROS, Chunks, Piece, write_all
 from pier.archive.limits import DEFAULT, Limits
 from pier.archive.refusal import BadArchive
 from pier.archive.tarstream import TarReader
@@ -105,7 +105,11 @@ class Sink:
         while (piece := self._queue.get()) is not None:
             try:
                 if self._fd >= 0 and not self._error:
-                    write_all(self._fd, piece)
+                    if piece is ZEROS:
+                        # The hole counts once the file is that long: a tar ends with other bytes, but what ends here may be none.
+                        os.ftruncate(self._fd, os.lseek(self._fd, len(piece), os.SEEK_CUR))
+                    else:
+                        write_all(self._fd, piece)
                     written += len(piece)
                     if written - started >= _WRITE_BACK_BYTES:
                         # Writing to the disk begins now, so that the one fsync at the end has little left to do.

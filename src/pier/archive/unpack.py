@@ -106,7 +106,21 @@ class _Writer:
             if inode.size:
                 os.write(file_fd, os.pread(self._tar_fd, inode.size, inode.offset))
         else:
-            copy_range(self._tar_fd, inode.offset, file_fd, 0, inode.size)
+            self._copy(inode, file_fd)
+
+    def _copy(self, inode: Inode, file_fd: int) -> None:
+        """The payload; holes that the tar has on the disk stay holes."""
+        at, end = inode.offset, inode.offset + inode.size
+        os.ftruncate(file_fd, inode.size)
+        while at < end:
+            try:
+                start = os.lseek(self._tar_fd, at, os.SEEK_DATA)
+            except OSError:
+                return  # ENXIO: nothing but a hole up to the end
+            stop = min(end, os.lseek(self._tar_fd, start, os.SEEK_HOLE))
+            if start < stop:
+                copy_range(self._tar_fd, start, file_fd, start - inode.offset, stop - start)
+            at = max(start, stop)
 
     def _describe(self, inode: Inode, fd: int, path: bytes) -> None:
         # In this order: chown clears set-user-ID bits and file capabilities, an ACL changes the mode, and all of it changes the time.
