@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+from pier.api import patterns
 from pier.containers.record import STATUSES, Container
 from pier.containers.table import Containers
 from pier.errors import Invalid, NotFound
@@ -52,13 +53,11 @@ def for_list(ctx: Containers, wanted: dict[str, list[str]]) -> Predicate:
             codes.add(int(value))
         tests.append(lambda c: c.state.status == "exited" and c.state.exit_code in codes)
     if "id" in wanted:
-        tests.append(lambda c: any(c.id.startswith(v) or _matches(v, c.id) for v in wanted["id"]))
+        has_id = patterns.any_of(wanted["id"])
+        tests.append(lambda c: has_id(c.id))
     if "name" in wanted:
-        tests.append(
-            lambda c: any(
-                _matches(v.removeprefix("/") if not v.startswith("^/") else "^" + v[2:], c.name) or _matches(v, "/" + c.name) for v in wanted["name"]
-            )
-        )
+        has_name = patterns.any_of(wanted["name"])
+        tests.append(lambda c: has_name("/" + c.name) or has_name(c.name))
     if "network" in wanted:
         tests.append(
             lambda c: any(
@@ -121,13 +120,6 @@ def _labels(wanted: dict[str, list[str]]) -> Predicate:
         return key in labels and (not equals or labels[key] == value)
 
     return lambda c: all(has(c, w) for w in wanted.get("label", [])) and not any(has(c, w) for w in wanted.get("label!", []))
-
-
-def _matches(pattern: str, text: str) -> bool:
-    try:
-        return re.search(pattern, text) is not None
-    except re.error:
-        return pattern in text
 
 
 def _named(ctx: Containers, name: str, key: str) -> Container:
