@@ -1,0 +1,101 @@
+"""The bytes of a blob as they come, over any number of broken connections."""
+
+import re
+from collections.abc import Callable
+
+from pier.registry.errors import Unreachable, Untrue, clean
+from pier.registry.exchange import Exchange
+from pier.registry.transport import READ_BYTES, Response
+
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+
+
+def content_range(value: str) -> tuple[int, int, int | None] | None:
+    """(first, last, size of the whole or None) of a Content-Range; None for what is none (RFC 9110, section 14.4)."""
+    found = _RANGE.fullmatch(value.strip())
+    if not found or int(found[1]) > int(found[2]):
+        return None
+    return int(found[1]), int(found[2]), None if found[3] == "*" else int(found[3])
+
+
+class Blob:
+    """A blob that is being read; a context. Nothing is verified here but lengths.
+
+    start: where the bytes begin: what was asked for, or 0 where the server gives the whole blob only (then `stop` is not kept either).
+    total: the size of the whole, None where it is not known. A connection that breaks is made again from where it broke.
+    """
+
+    def __init__(self, what: str, open_at: Callable[[int], Response], exchange: Exchange, start: int, stop: int | None) -> None:
+        """what: for errors. open_at: asks for the bytes from there on (to `stop`); any answer of status 200 or 206."""
+        self._what = what
+        self._open_at = open_at
+        self._exchange = exchange
+        self._failures = 0
+        self._response, self._at, self._upto, self.total = self._begin(start)
+        self.start = self.position = self._at
+        self._stop = stop if self._response.status == 206 else self.total
+
+    def read(self, size: int = READ_BYTES) -> bytes:
+        """Up to `size` bytes; b"" at the end. Raises Unreachable, Untrue (more or fewer bytes than announced), Cancelled."""
+        while self._stop is None or self.position < self._stop:
+            try:
+                data = self._read(size)
+            except Unreachable as failure:
+                self._again(failure)
+                continue
+            if not data:
+                break
+            self._at += len(data)
+            fresh = self._at - self.position  # less than all where a server began at 0 again
+            if fresh > 0:
+                self._failures = 0
+                self.position = self._at
+                return data[-fresh:] if fresh < len(data) else data
+        self.close()
+        return b""
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        """The same into a buffer; 0 at the end."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Whatever is left is not wanted."""
+        self._response.close()
+
+    def __enter__(self) -> "Blob":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, size: int) -> bytes:
+        if self._upto is None:
+            return self._response.read(size)
+        upto = self._upto if self._stop is None else min(self._upto, self._stop)
+        data = self._response.read(min(size, upto - self._at)) if self._at < upto else b""
+        if not data:
+            raise Unreachable("GET", self._response.url, "unexpected EOF")
+        return data
+
+    def _begin(self, at: int) -> tuple[Response, int, int | None, int | None]:
+        """The answer, where its bytes begin, where they end, the size of the whole."""
+        response = self._open_at(at)
+        if response.status != 206:
+            return response, 0, response.length, response.length
+        found = content_range(response.headers.get("content-range", ""))
+        if found is None or found[0] != at:
+            response.close()
+            raise Untrue(f"{self._what}: asked for the bytes from {at} on, the registry sent {clean(response.headers.get('content-range', ''))!r}")
+        return response, at, found[1] + 1, found[2]
+
+    def _again(self, failure: Unreachable) -> None:
+        self._response.close()
+        self._failures += 1
+        if not self._exchange.pause(self._failures, failure):
+            raise failure
+        self._response, self._at, self._upto, total = self._begin(self.position)
+        if self.total is not None and total is not None and total != self.total:
+            self._response.close()
+            raise Untrue(f"{self._what}: its size was {self.total} bytes, now it is {total}")

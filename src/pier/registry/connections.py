@@ -1,0 +1,101 @@
+"""urllib3's connections, made by our `dial` and known to the Cancel of the call that uses them.
+
+urllib3 has no way to hand something of the caller's down to a connection; it works in the caller's thread, so a thread-local carries it.
+"""
+
+import socket
+import threading
+from types import TracebackType
+from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from pier.registry.cancel import Cancel
+from pier.registry.dial import dial, dial_socks
+from pier.registry.proxies import Proxy
+
+IDLE_S = 60.0  # without a byte going out or coming in
+
+
+class _Current(threading.local):
+    watch: "Watch | None" = None
+
+
+_current = _Current()
+
+
+class Watch:
+    """The sockets of one call: as a context it is this thread's; they stay watched until `end`."""
+
+    def __init__(self, cancel: Cancel, socks: Proxy | None) -> None:
+        self.cancel = cancel
+        self.socks = socks
+        self.reused = False  # whether the call went out on a connection that had served before
+        self._own: list[socket.socket] = []
+
+    @property
+    def watching(self) -> bool:
+        """Whether the call has a socket already."""
+        return bool(self._own)
+
+    def add(self, sock: socket.socket) -> None:
+        """Raises Cancelled."""
+        self._own.append(self.cancel.watch(sock))
+
+    def end(self) -> None:
+        """The call is over; again does nothing."""
+        while self._own:
+            self.cancel.forget(self._own.pop())
+
+    def __enter__(self) -> "Watch":
+        _current.watch = self
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _current.watch = None
+
+
+class _Dialled(HTTPConnection):
+    """Mixed into both kinds of connections."""
+
+    def _new_conn(self) -> socket.socket:
+        watch = _current.watch
+        assert watch is not None, "a connection is made by Transport.send only"
+        host, port = self._dns_host, self.port or self.default_port
+        sock = dial_socks(watch.socks, host, port, watch.cancel) if watch.socks else dial(host, port, watch.cancel)
+        watch.add(sock)
+        return sock
+
+    def connect(self) -> None:
+        """As urllib3's. TLS has the time of connecting; from here on a socket may be silent for IDLE_S."""
+        super().connect()
+        assert self.sock is not None
+        self.sock.settimeout(IDLE_S)
+
+    def request(self, *args: Any, **keywords: Any) -> None:
+        """As urllib3's; a connection that is there already is watched too."""
+        watch = _current.watch
+        if watch is not None and self.sock is not None and not watch.watching:
+            watch.reused = True
+            watch.add(self.sock)
+        super().request(*args, **keywords)
+
+
+class _Secured(_Dialled, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Dialled
+
+
+class _SecuredPool(HTTPSConnectionPool):
+    ConnectionCls = _Secured
+
+
+def pools(manager: urllib3.PoolManager) -> urllib3.PoolManager:
+    """The same manager, making connections of this module."""
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecuredPool}
+    return manager

@@ -1,0 +1,68 @@
+"""Where an answer sends us, and what may go along. Pure.
+
+An origin is (scheme, host, port). What belongs to a host (Authorization, its configured headers, its client certificate) goes to its own origin only.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+STATUSES = frozenset({301, 302, 303, 307, 308})
+MAX_HOPS = 10
+PORTS = {"http": 80, "https": 443}
+Origin = tuple[str, str, int]
+
+
+class BadLocation(Exception):
+    """An address that is not followed; the text says why."""
+
+
+def origin(url: str) -> Origin:
+    """Raises BadLocation for what is no URL of http or https with a host."""
+    try:
+        parts = urlsplit(url)
+        return _origin(parts)
+    except ValueError as error:
+        raise BadLocation(f"not a URL: {error}") from None
+
+
+def _origin(parts: SplitResult) -> Origin:
+    if parts.scheme not in PORTS or not parts.hostname:
+        raise BadLocation("not a URL of http or https")
+    return parts.scheme, parts.hostname, PORTS[parts.scheme] if parts.port is None else parts.port
+
+
+@dataclass(frozen=True)
+class Step:
+    """The next request on the way to an answer."""
+
+    method: str
+    url: str
+    keeps_body: bool
+
+
+def resolve(base: str, location: str, *, insecure: bool) -> str:
+    """The absolute URL of a Location seen at `base`. Raises BadLocation: no URL, credentials in it, or from https down to plain http.
+
+    insecure: whether the registry is configured as one for which plain http will do.
+    """
+    if not location or any(c <= " " or c == "\x7f" for c in location):
+        raise BadLocation("an empty address" if not location else "an address with spaces or control characters in it")
+    try:
+        url = urljoin(base, location)
+        parts = urlsplit(url)
+        scheme = _origin(parts)[0]
+    except ValueError as error:
+        raise BadLocation(f"not a URL: {error}") from None
+    if parts.username is not None or parts.password is not None:
+        raise BadLocation("an address with credentials in it")
+    if scheme == "http" and base.startswith("https:") and not insecure:
+        raise BadLocation("from https to plain http")
+    return url.partition("#")[0]
+
+
+def follow(method: str, url: str, status: int, location: str, *, insecure: bool) -> Step:
+    """The request that a redirect asks for (RFC 9110, section 15.4). Raises BadLocation."""
+    target = resolve(url, location, insecure=insecure)
+    if method in ("GET", "HEAD") or status in (307, 308):
+        return Step(method, target, keeps_body=True)
+    return Step("GET", target, keeps_body=False)

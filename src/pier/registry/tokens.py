@@ -1,0 +1,168 @@
+"""Who we are, in the header Authorization: what a registry's challenge asks for, and the tokens that were got for it.
+
+A registry answers 401 and names a scheme: Basic, or Bearer with a token server (`realm`). The token server gets the credentials of that registry and
+gives a token, which goes to that registry (its origin) alone. Sources: distribution specification, "Token Authentication" and "OAuth2 Token
+Authentication"; RFC 6749 for what the second takes from it.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlencode, urlsplit
+
+from pier.registry import scopes
+from pier.registry.cancel import Cancel
+from pier.registry.challenge import Challenge
+from pier.registry.credentials import Credentials
+from pier.registry.errors import Untrue, clean, shown_url
+from pier.registry.redirect import BadLocation, Origin, origin
+
+MAX_ANSWER_BYTES = 1 << 20
+SHORTEST_S = 60.0  # what a token is good for at least, by the specification
+EARLY_S = 5.0
+CLIENT_ID = "docker"  # token servers know it
+MAX_TOKENS = 1000
+
+
+@dataclass(frozen=True)
+class TokenRequest:
+    """What is asked of a token server: GET with the query, or POST where there is a form."""
+
+    method: str
+    url: str
+    form: bytes | None = field(default=None, repr=False)
+    authorization: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Token:
+    """value: what goes behind `Bearer `. expires_s: on the monotonic clock. refresh: an identity token, where the server gave one."""
+
+    value: str = field(repr=False)
+    expires_s: float
+    scopes: tuple[str, ...]
+    refresh: str = field(default="", repr=False)
+
+
+Fetch = Callable[[TokenRequest], bytes]
+"""Sends a TokenRequest and returns the answer's body, bounded; raises the errors of an exchange."""
+
+
+def request(wanted: Challenge, credentials: Credentials, wanted_scopes: tuple[str, ...], *, insecure: bool, offline: bool = False) -> TokenRequest:
+    """The request that a Bearer challenge asks for. offline: for an identity token too. Raises Untrue for a realm that no credentials may go to."""
+    realm, service = wanted.get("realm"), wanted.get("service")
+    try:
+        scheme = origin(realm)[0]
+        parts = urlsplit(realm)
+    except BadLocation as error:
+        raise Untrue(f"the registry names a token server that is none: {clean(realm)!r}: {error}") from None
+    if scheme == "http" and not insecure:
+        raise Untrue(f"the registry's token server {shown_url(realm)} is on plain http: refused, since credentials would go there in the clear")
+    if parts.username is not None or parts.fragment:
+        raise Untrue(f"the registry names a token server that is none: {shown_url(realm)!r}: credentials or a fragment in its address")
+    if credentials.identity_token:
+        form = {"grant_type": "refresh_token", "service": service, "client_id": CLIENT_ID, "scope": " ".join(wanted_scopes)}
+        return TokenRequest("POST", realm, urlencode({**form, "refresh_token": credentials.identity_token}).encode())
+    query = [("service", service)] if service else []
+    query += [("scope", scope) for scope in wanted_scopes]
+    if credentials.username:
+        query.append(("account", credentials.username))
+    if offline:
+        query += [("offline_token", "true"), ("client_id", CLIENT_ID)]
+    separator = "&" if parts.query else "?"
+    return TokenRequest("GET", realm + (separator + urlencode(query) if query else ""), authorization=credentials.basic)
+
+
+def read(body: bytes, asked: tuple[str, ...], now_s: float) -> Token:
+    """The token in a token server's answer. Raises Untrue."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    value = (found.get("token") or found.get("access_token")) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not isinstance(value, str) or not value or not value.isascii() or any(c <= " " for c in value):
+        raise Untrue("authorization server did not include a token in the response")
+    lasts = found.get("expires_in")
+    lasts_s = float(lasts) if isinstance(lasts, int | float) and 0 < lasts < 1e9 else SHORTEST_S
+    refresh = found.get("refresh_token")
+    return Token(value, now_s + max(lasts_s, SHORTEST_S), asked, refresh if isinstance(refresh, str) else "")
+
+
+class Tokens:
+    """What was learnt about registries and got from their token servers, for one process. Thread-safe; at most MAX_TOKENS are kept."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._challenges: dict[tuple[Origin, Credentials], Challenge] = {}
+        self._tokens: dict[tuple[Origin, str, str, Credentials], list[Token]] = {}
+        self._busy: dict[tuple[Origin, str, str, Credentials], threading.Lock] = {}
+
+    def header(self, place: Origin, who: Credentials, wanted: tuple[str, ...], fetch: "Fetch", cancel: Cancel, *, insecure: bool) -> str:
+        """The Authorization for a request to `place`, from what it asked for before; "" where it never asked. Raises as `answer`."""
+        if who.registry_token:
+            return f"Bearer {who.registry_token}"
+        with self._lock:
+            known = self._challenges.get((place, who))
+        return self._for(known, place, who, wanted, fetch, cancel, insecure=insecure) if known else ""
+
+    def answer(
+        self, place: Origin, who: Credentials, challenges: tuple[Challenge, ...], wanted: tuple[str, ...], used: str, fetch: "Fetch", cancel: Cancel,
+        *, insecure: bool,
+    ) -> str:  # fmt: skip
+        """The Authorization that meets a 401, "" where there is none. used: the one that was refused, never given again.
+
+        Raises what `fetch` raises, and Untrue for a token server that no credentials may go to.
+        """
+        if who.registry_token:
+            return ""
+        bearers = [c for c in challenges if c.scheme == "bearer" and c.get("realm")]
+        asked = next(iter(bearers + [c for c in challenges if c.scheme == "basic"]), None)
+        if asked is None:
+            return ""
+        with self._lock:
+            self._challenges[place, who] = asked
+            for tokens in self._tokens.values():
+                tokens[:] = [token for token in tokens if f"Bearer {token.value}" != used]
+        given = self._for(asked, place, who, scopes.merge(*wanted, asked.get("scope")), fetch, cancel, insecure=insecure)
+        return "" if given == used else given
+
+    def _for(
+        self, asked: Challenge, place: Origin, who: Credentials, wanted: tuple[str, ...], fetch: "Fetch", cancel: Cancel, *, insecure: bool
+    ) -> str:  # fmt: skip
+        if asked.scheme == "basic":
+            return who.basic
+        key = place, asked.get("realm"), asked.get("service"), who
+        with self._alone(key, cancel):
+            token = self._cached(key, wanted)
+            if token is None:
+                token = read(fetch(request(asked, who, wanted, insecure=insecure)), wanted, time.monotonic())
+                self._keep(key, token)
+        return f"Bearer {token.value}"
+
+    def _cached(self, key: tuple[Origin, str, str, Credentials], wanted: tuple[str, ...]) -> Token | None:
+        now_s = time.monotonic()
+        with self._lock:
+            return next((t for t in self._tokens.get(key, []) if t.expires_s - EARLY_S > now_s and scopes.covers(t.scopes, wanted)), None)
+
+    def _keep(self, key: tuple[Origin, str, str, Credentials], token: Token) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            if sum(map(len, self._tokens.values())) >= MAX_TOKENS:
+                self._tokens.clear()
+            kept = [t for t in self._tokens.get(key, []) if t.expires_s > now_s and not scopes.covers(token.scopes, t.scopes)]
+            self._tokens[key] = [token, *kept]
+
+    @contextmanager
+    def _alone(self, key: tuple[Origin, str, str, Credentials], cancel: Cancel) -> Iterator[None]:
+        """One thread at a time asks for tokens of one kind: layers that are fetched together share the answer."""
+        with self._lock:
+            lock = self._busy.setdefault(key, threading.Lock())
+        while not lock.acquire(timeout=0.1):
+            cancel.check()
+        try:
+            yield
+        finally:
+            lock.release()

@@ -1,0 +1,210 @@
+"""HTTP to registries: one request, one answer whose body is a stream. urllib3 underneath, imported with this module: import it late.
+
+One pool of connections for each (TLS setting, proxy). Nothing is decoded, followed or repeated here: that is `exchange.py`'s.
+"""
+
+import logging
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from typing import TYPE_CHECKING
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from pier.errors import Invalid
+from pier.registry import connections
+from pier.registry.cancel import Cancel, Cancelled
+from pier.registry.causes import cause_of
+from pier.registry.connections import IDLE_S
+from pier.registry.credentials import Credentials
+from pier.registry.dial import CONNECT_S, DialFailed
+from pier.registry.errors import Unreachable
+from pier.registry.hosts import Tls
+from pier.registry.proxies import Proxy
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+READ_BYTES = 1 << 20
+SEND_BYTES = 128 * 1024
+GATHER_S = 0.2
+CONNECTIONS = 16  # kept for each host
+
+logging.getLogger("urllib3").setLevel(logging.WARNING)  # its debug lines hold whole URLs, with signatures in their queries
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is sent: `chunks()` gives it from its start, as often as it has to be sent; `size` in bytes."""
+
+    size: int
+    chunks: Callable[[], Iterator[bytes | memoryview]]
+
+    @classmethod
+    def of(cls, data: bytes | memoryview) -> "Body":
+        """A body that lies in memory, sent in pieces so that a slow line is no hanging one."""
+        view = memoryview(data)
+        return cls(len(view), lambda: (view[at : at + SEND_BYTES] for at in range(0, len(view), SEND_BYTES)))
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a server is reached."""
+
+    tls: Tls = field(default_factory=Tls)
+    proxy: Proxy | None = None
+
+
+@dataclass
+class Response:
+    """An answer. Close it, or use it as a context: what is left of its body ends its connection."""
+
+    method: str
+    url: str
+    status: int
+    headers: Mapping[str, str]  # any case; several of one name are joined by commas
+    _raw: urllib3.BaseHTTPResponse
+    _watch: connections.Watch
+    _failure: Exception | None = field(default=None, repr=False)
+
+    def all(self, name: str) -> list[str]:
+        """Each header of that name."""
+        return list(self._raw.headers.getlist(name))
+
+    @property
+    def length(self) -> int | None:
+        """What Content-Length promises; None where it says nothing."""
+        text = self.headers.get("content-length", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+    def read(self, size: int = READ_BYTES) -> bytes:
+        """Up to `size` bytes of the body as they are; b"" at its end. Raises Unreachable where it breaks off, Cancelled.
+
+        Gathers what comes within GATHER_S: no call for each TLS record, and a slow line is not silent. What came before a failure is returned first.
+        """
+        if self._failure is not None:
+            raise self._failure
+        parts: list[bytes] = []
+        left, until = size, 0.0
+        while left > 0:
+            try:
+                part = self._raw.read1(left, decode_content=False)
+            except (HTTPError, OSError, HTTPException, ValueError) as error:
+                self._failure = Cancelled() if self._watch.cancel.thrown else Unreachable(self.method, self.url, *cause_of(error))
+                break
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+            now = time.monotonic()
+            until = until or now + GATHER_S
+            if now >= until:
+                break
+        if not parts:
+            self._watch.end()
+            if self._failure is not None:
+                raise self._failure
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """The same into a buffer; 0 at the end."""
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def read_bounded(self, limit: int) -> bytes:
+        """The whole body; of a longer one `limit` + 1 bytes, so that the caller sees it."""
+        data = bytearray()
+        while len(data) <= limit and (part := self.read(limit + 1 - len(data))):
+            data += part
+        return bytes(data)
+
+    def close(self) -> None:
+        """The connection goes back to the pool if the body was read to its end, else it ends."""
+        self._watch.end()
+        self._raw.close()
+        self._raw.release_conn()
+
+    def __enter__(self) -> "Response":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Transport:
+    """The pools; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._managers: dict[tuple[Route, tuple[int, ...]], urllib3.PoolManager] = {}
+
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None, route: Route, cancel: Cancel) -> Response:
+        """One request and the head of its answer. Raises Unreachable in Go's words, Cancelled."""
+        cancel.check()
+        sent = dict(headers)
+        if body is not None or method in ("POST", "PUT", "PATCH"):
+            sent["Content-Length"] = str(body.size if body else 0)
+        socks = route.proxy if route.proxy and route.proxy.scheme.startswith("socks") else None
+        watch = connections.Watch(cancel, socks)
+        try:
+            with watch:
+                raw = self._manager(route).urlopen(
+                    method, url, body=body.chunks() if body else None, headers=sent, redirect=False, retries=False, preload_content=False,
+                    decode_content=False, timeout=urllib3.Timeout(connect=CONNECT_S, read=IDLE_S),
+                )  # fmt: skip
+        except (HTTPError, OSError, DialFailed, HTTPException, ValueError) as error:
+            watch.end()
+            if cancel.thrown:
+                raise Cancelled from None
+            raise Unreachable(method, url, *cause_of(error)) from None
+        except BaseException:
+            watch.end()
+            raise
+        return Response(method, url, raw.status, raw.headers, raw, watch)
+
+    def _manager(self, route: Route) -> urllib3.PoolManager:
+        files = (*route.tls.ca, *(path for pair in route.tls.client for path in pair))
+        key = route, tuple(os.stat(path).st_mtime_ns for path in files)  # certificates may be renewed under a running daemon
+        with self._lock:
+            found = self._managers.get(key)
+            if found is None:
+                found = self._managers[key] = _new_manager(route)
+            return found
+
+
+def _new_manager(route: Route) -> urllib3.PoolManager:
+    context = tls_context(route.tls)
+    if route.proxy is None or route.proxy.scheme.startswith("socks"):
+        return connections.pools(urllib3.PoolManager(maxsize=CONNECTIONS, ssl_context=context))
+    named = Credentials(route.proxy.username, route.proxy.password)
+    headers = {"Proxy-Authorization": named.basic} if named.basic else {}
+    return connections.pools(
+        urllib3.ProxyManager(route.proxy.url, proxy_headers=headers, proxy_ssl_context=tls_context(Tls()), maxsize=CONNECTIONS, ssl_context=context)
+    )
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """What a Tls setting means: TLS 1.2 or newer; the system's authorities and its own. Raises Invalid that names the file that cannot be used."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for path in tls.ca:
+        try:
+            context.load_verify_locations(path)
+        except (OSError, ssl.SSLError) as error:
+            raise Invalid(f"{path}: not a certificate of an authority in PEM: {error}") from None
+    for certificate, key in tls.client:
+        try:
+            context.load_cert_chain(certificate, key)
+        except (OSError, ssl.SSLError) as error:
+            raise Invalid(f"{certificate}, {key}: not a client certificate with its key in PEM: {error}") from None
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
