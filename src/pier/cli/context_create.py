@@ -1,6 +1,6 @@
 """`pier context create`: name a daemon."""
 
-from pier.cli.context_values import LONG_ENDPOINT, description_of, endpoint, pairs
+from pier.cli.context_values import LONG_ENDPOINT, description_of, endpoint, pairs, save
 from pier.cli.session import Cli, CommandError
 from pier.client import contexts
 
@@ -42,7 +42,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         endpoints = {"docker": endpoint(cli, values)}
     if options.text("description"):
         metadata["Description"] = options.text("description")
-    contexts.store(cli.config_dir, name, {"Name": name, "Metadata": metadata, "Endpoints": endpoints})
+    save(cli, name, {"Name": name, "Metadata": metadata, "Endpoints": endpoints})
     cli.out(name + "\n")
     cli.err(f'Successfully created context "{name}"\n')
     return 0

@@ -3,8 +3,9 @@
 import io
 import os
 
+from pier.cli.context_values import save
 from pier.cli.session import Cli, CommandError
-from pier.client import contexts, jsontext
+from pier.client import configfile, contexts, jsontext
 from pier.client.connection import read_file
 
 TYPE_CHECKING = False
@@ -52,10 +53,14 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         raise CommandError("invalid context: no metadata found")
     description["Name"] = name
     base = f"{cli.config_dir}/contexts/tls/{contexts.identifier(name)}"
-    for path, content in keys.items():
-        os.makedirs(os.path.dirname(f"{base}/{path}"), mode=0o700, exist_ok=True)
-        contexts.write_whole(f"{base}/{path}", content, 0o600)
-    contexts.store(cli.config_dir, name, description)
+    try:
+        with configfile.Lock(cli.config_dir):
+            for path, content in keys.items():
+                os.makedirs(os.path.dirname(f"{base}/{path}"), mode=0o700, exist_ok=True)
+                configfile.write_whole(f"{base}/{path}", content, 0o600)
+    except configfile.ConfigError as error:
+        raise CommandError(str(error)) from None
+    save(cli, name, description)
     cli.out(name + "\n")
     cli.err(f'Successfully imported context "{name}"\n')
     return 0

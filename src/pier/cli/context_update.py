@@ -1,6 +1,6 @@
 """`pier context update`: change what a context says."""
 
-from pier.cli.context_values import LONG_ENDPOINT, endpoint, pairs
+from pier.cli.context_values import LONG_ENDPOINT, endpoint, pairs, save
 from pier.cli.session import Cli, CommandError
 from pier.client import contexts
 
@@ -31,7 +31,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     values = pairs(options.many("docker"))
     if values:
         found.setdefault("Endpoints", {})["docker"] = endpoint(cli, values)
-    contexts.store(cli.config_dir, name, found)
+    save(cli, name, found)
     cli.out(name + "\n")
     cli.err(f'Successfully updated context "{name}"\n')
     return 0

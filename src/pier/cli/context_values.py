@@ -1,9 +1,7 @@
 """What the context commands share: the endpoint that --docker describes, the current context, and its warnings."""
 
-import os
-
 from pier.cli.session import Cli, CommandError, check_host
-from pier.client import contexts
+from pier.client import configfile, contexts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,12 +81,24 @@ def warn_of_environment(cli: Cli) -> None:
             return
 
 
+def save(cli: Cli, name: str, description: "dict[str, Any]") -> None:
+    """Write a context's description. Raises CommandError."""
+    try:
+        contexts.store(cli.config_dir, name, description)
+    except configfile.ConfigError as error:
+        raise CommandError(str(error)) from None
+
+
 def set_current(cli: Cli, name: str) -> None:
-    """Write the current context into config.json; `default` is written as none."""
-    config = dict(contexts.read_config(cli.config_dir))
-    config.pop("currentContext", None)
-    if name != contexts.DEFAULT:
-        config["currentContext"] = name
-    elif not os.path.exists(f"{cli.config_dir}/config.json"):
-        return
-    contexts.write_config(cli.config_dir, config)
+    """Write the current context into config.json; `default` is written as none. Raises CommandError."""
+
+    def edit(config: "dict[str, Any]") -> bool:
+        before = config.pop("currentContext", None)
+        if name != contexts.DEFAULT:
+            config["currentContext"] = name
+        return bool(config.get("currentContext") != before)
+
+    try:
+        configfile.change(cli.config_dir, edit)
+    except configfile.ConfigError as error:
+        raise CommandError(str(error)) from None

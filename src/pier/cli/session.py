@@ -77,11 +77,11 @@ class Cli:
             if not os.path.exists(f"{self.config_dir}/config.json"):
                 self._config = {}
             else:
-                from pier.client.contexts import ContextError, read_config
+                from pier.client.configfile import ConfigError, read
 
                 try:
-                    self._config = read_config(self.config_dir)
-                except ContextError as error:
+                    self._config = read(self.config_dir)
+                except ConfigError as error:
                     self._config = {}
                     self.err(f"WARNING: Error loading config file: {error}\n")
         return self._config

@@ -10,6 +10,7 @@ Source: docker/cli, "Docker contexts" reference. `default` is no file: it is wha
 import os
 
 from pier.client import jsontext
+from pier.client.configfile import Lock, write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,10 +90,11 @@ def check_name(name: str) -> None:
 
 
 def store(config_dir: str, name: str, description: "dict[str, Any]") -> None:
-    """Write a context's description, replacing an older one whole or not at all."""
+    """Write a context's description, replacing an older one whole or not at all. Raises ConfigError."""
     path = meta_file(config_dir, name)
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    write_whole(path, jsontext.encode(description).encode(), 0o644)
+    with Lock(config_dir):
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        write_whole(path, jsontext.encode(description).encode(), 0o644)
 
 
 def remove(config_dir: str, name: str) -> None:
@@ -117,45 +119,3 @@ def tls_files(config_dir: str, name: str) -> "dict[str, dict[str, str]]":
             if os.path.isdir(f"{base}/{endpoint}"):
                 found[endpoint] = {file: f"{base}/{endpoint}/{file}" for file in sorted(os.listdir(f"{base}/{endpoint}"))}
     return found
-
-
-def read_config(config_dir: str) -> "dict[str, Any]":
-    """config.json, empty where there is none. Raises ContextError where it cannot be read as an object."""
-    path = f"{config_dir}/config.json"
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise ContextError(f"error loading config file: {path}: {error.strerror}") from None
-    try:
-        found = jsontext.decode(text)
-    except ValueError as error:
-        raise ContextError(f"{path}: {error}") from None
-    return found if isinstance(found, dict) else {}
-
-
-def write_config(config_dir: str, config: "dict[str, Any]") -> None:
-    """Write config.json whole, with tabs as Docker does."""
-    os.makedirs(config_dir, mode=0o700, exist_ok=True)
-    path = f"{config_dir}/config.json"
-    try:
-        mode = os.stat(path).st_mode & 0o777
-    except OSError:
-        mode = 0o600
-    write_whole(os.path.realpath(path), jsontext.indent(jsontext.encode(config), "\t").encode(), mode)
-
-
-def write_whole(path: str, data: bytes, mode: int) -> None:
-    """Replace a file by a new one beside it: a reader sees the old or the new content."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.rename(temporary, path)

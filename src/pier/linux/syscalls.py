@@ -27,6 +27,7 @@ _NUMBERS = {  # name: (x86-64, arm64)
     "prctl": (157, 167),
     "mount": (165, 40),
     "umount2": (166, 39),
+    "add_key": (248, 217),
     "keyctl": (250, 219),
     "unshare": (272, 97),
     "setns": (308, 268),

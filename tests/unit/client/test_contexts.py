@@ -27,18 +27,9 @@ def test_missing_and_broken(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(contexts.ContextError, match='context "bad"'):
         contexts.load(str(tmp_path), "bad")
-    (tmp_path / "config.json").write_text("[1,")
-    with pytest.raises(contexts.ContextError, match=r"config.json"):
-        contexts.read_config(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["", "default", "a", "-ab", "a b", "a/b", "é1"])
 def test_names_that_are_refused(name: str) -> None:
     with pytest.raises(contexts.ContextError):
         contexts.check_name(name)
-
-
-def test_other_settings_survive(tmp_path: Path) -> None:
-    contexts.write_config(str(tmp_path), {"auths": {"x": {}}, "currentContext": "a"})
-    assert (tmp_path / "config.json").read_text() == '{\n\t"auths": {\n\t\t"x": {}\n\t},\n\t"currentContext": "a"\n}'
-    assert (tmp_path / "config.json").stat().st_mode & 0o777 == 0o600
