@@ -44,6 +44,16 @@ def write_index(tree: Tree, index_fd: int, tar_fd: int, tar_bytes: int, uuid: by
     return _Writer(tree, index_fd, tar_fd, tar_bytes).write(uuid)
 
 
+def check_tar(index_fd: int, tar_bytes: int) -> None:
+    """Whether a tar of that size can be the one that an index was made for. Raises ValueError that says what is wrong; OSError."""
+    head = os.pread(index_fd, _SUPERBLOCK.size + _SLOT.size, 1024)
+    if len(head) < _SUPERBLOCK.size + _SLOT.size or _SUPERBLOCK.unpack_from(head)[0] != _MAGIC:
+        raise ValueError("its index is damaged")
+    blocks = _SLOT.unpack_from(head, _SUPERBLOCK.size)[1]
+    if -(-tar_bytes // BLOCK) != blocks:
+        raise ValueError(f"its tar has {tar_bytes} bytes, its index was made for {blocks * BLOCK}")
+
+
 class _Output:
     """Appends to the index at a block, buffered."""
 

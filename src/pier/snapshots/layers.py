@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pier import trace
-from pier.archive import skeleton
+from pier.archive import erofs, skeleton
 from pier.archive.chunks import write_all
 from pier.archive.layer import FILES, INDEX, SIZES, SKELETON, TAR
 from pier.archive.refusal import BadArchive
@@ -56,6 +56,10 @@ class LayerStore(Protocol):
 
     def size(self, diff_id: str) -> tuple[int, int]:
         """(bytes of its tar, bytes on the disk)."""
+        ...
+
+    def tar_bytes(self, diff_id: str) -> int:
+        """Bytes of the tar that `open_tar` gives. Raises Internal that names the layer where a look at its files shows that one is damaged."""
         ...
 
     def list(self) -> list[str]:
@@ -120,6 +124,17 @@ class _Layers:
         except FileNotFoundError:
             sizes = json.loads((folder / SIZES).read_text())
             return int(sizes["tar_bytes"]), int(sizes["disk_bytes"])
+
+    def tar_bytes(self, diff_id: str) -> int:
+        folder = self._existing(diff_id)
+        try:
+            size = self.size(diff_id)[0]
+            if (folder / INDEX).exists():
+                with open(folder / INDEX, "rb", opener=lambda path, flags: os.open(path, flags | _FILE_FLAGS)) as index:
+                    erofs.check_tar(index.fileno(), size)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Internal(f"layer {diff_id} is damaged on the disk: {error}: remove its images and load or pull them again") from error
+        return size
 
     def open_tar(self, diff_id: str) -> int:
         folder = self._existing(diff_id)

@@ -141,7 +141,7 @@ def test_what_the_worker_did_not_make_is_not_adopted(layers: Any, kind: str, tmp
 
 def test_names_that_are_paths_are_no_diff_ids(layers: Any, tmp_path: Path) -> None:
     for name in ("sha256:../../etc", "", "sha256:" + "A" * 64, "x" * 64, "sha256:" + "0" * 63 + "/"):
-        for verb in (layers.has, layers.remove, layers.size, layers.open_tar):
+        for verb in (layers.has, layers.remove, layers.size, layers.tar_bytes, layers.open_tar):
             with pytest.raises(Internal):
                 verb(name)
 
@@ -153,6 +153,23 @@ def test_the_tar_comes_out_as_it_went_in(layers: Any, kind: str, tmp_path: Path)
         assert file.read() == TOP
     with pytest.raises(NotFound):
         layers.open_tar(diff_id(BASE))
+
+
+def test_a_damaged_layer_is_named(layers: Any, kind: str, tmp_path: Path) -> None:
+    layers.adopt(diff_id(TOP), taken_in(TOP, tmp_path / "one", kind))
+    assert layers.tar_bytes(diff_id(TOP)) == len(TOP)
+    with pytest.raises(NotFound, match=diff_id(BASE)):
+        layers.tar_bytes(diff_id(BASE))
+    folder = layers.root / diff_id(TOP)[7:]
+    if kind == "erofs":
+        os.truncate(folder / "layer.tar", len(TOP) - 512)
+    else:
+        (folder / "layer.json").write_text("{}")
+    with pytest.raises(Internal, match=f"layer {diff_id(TOP)} is damaged"):
+        layers.tar_bytes(diff_id(TOP))
+    os.truncate(folder / ("layer.erofs" if kind == "erofs" else "layer.json"), 0)
+    with pytest.raises(Internal, match="damaged"):
+        layers.tar_bytes(diff_id(TOP))
 
 
 def test_removing_is_quiet_where_nothing_is(layers: Any, kind: str, tmp_path: Path) -> None:
