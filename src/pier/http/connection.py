@@ -231,7 +231,7 @@ class Connection:
             if not self._is_head:
                 await sending.send(self._sock, answer)
         finally:
-            answer.release()
+            await answer.release()
 
     async def _stream(self, answer: Stream) -> None:
         """Send a body piece by piece; stop, and close its source, as soon as the client hangs up."""

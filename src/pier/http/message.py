@@ -67,14 +67,14 @@ class Segments:
     """An answer of a known length, made of byte strings and of files that never pass through the daemon's memory.
 
     A thread of its own runs `parts` and sends (http/sending.py): neither a slow disk nor a slow client holds up the loop. `parts` may
-    block; should it make other than `size` bytes, the connection is cut, so that the client sees that it is not whole. `release` is called
-    once, on the loop, however it ended, when the thread is over: there goes what the parts stand on.
+    block; should it make other than `size` bytes, the connection is cut, so that the client sees that it is not whole. `release` is
+    awaited once, however it ended, when the thread is over: there goes what the parts stand on.
     """
 
     parts: Generator[bytes | FileSegment, None, None]
     size: int
     content_type: str
-    release: Callable[[], None]
+    release: Callable[[], Awaitable[None]]
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
 

@@ -25,11 +25,13 @@ from pier.images import progress
 from pier.images import prune as _prune
 from pier.images import remove as _remove
 from pier.images import repair as _repair
+from pier.images import save as _save
 from pier.images import tag as _tag
 from pier.images.catalog import Catalog
 from pier.images.context import Context, HasLayers, LayerStore, Users, WorkerPool
 from pier.images.filters import Filters
 from pier.images.image import Image, Layer
+from pier.images.save import Archive
 from pier.images.schema import SCHEMA, STEPS
 from pier.oci.platform import Platform
 from pier.store import Store
@@ -77,6 +79,14 @@ class Images:
     def load(self, stream: AsyncIterator[bytes], quiet: bool = False, platform: Platform | None = None) -> AsyncIterator[progress.Line]:
         """Take every image of an archive (docker-archive or OCI layout) or none; the lines of Docker's progress, errors among them."""
         return _load.load(self._ctx, stream, quiet, platform)
+
+    def save(self, names: Sequence[str], platforms: Sequence[Platform] = ()) -> contextlib.AbstractAsyncContextManager[Archive]:
+        """An archive of images, for the time of the block. See save.save."""
+        return _save.save(self._ctx, names, platforms)
+
+    def open_tar(self, diff_id: str) -> int:
+        """A descriptor to read a layer's tar from, once, front to back, the caller's; from any thread. Raises NotFound."""
+        return self._ctx.layers.open_tar(diff_id)
 
     async def import_(
         self,

@@ -24,7 +24,7 @@ class Content:
         self.fd = os.open(folder / "file", os.O_RDONLY)
         self.released = asyncio.Event()
 
-    def release(self) -> None:
+    async def release(self) -> None:
         assert not self.released.is_set()
         os.close(self.fd)
         self.released.set()

@@ -1,7 +1,15 @@
 """The table of all routes."""
 
 from pier.daemon.router import Route
-from pier.daemon.routes import containers, execs, images, networks, streams, system
+from pier.daemon.routes import containers, execs, image_transfer, images, networks, streams, system
 
-ROUTES: tuple[Route, ...] = (*system.ROUTES, *containers.ROUTES, *streams.ROUTES, *execs.ROUTES, *images.ROUTES, *networks.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *system.ROUTES,
+    *containers.ROUTES,
+    *streams.ROUTES,
+    *execs.ROUTES,
+    *images.ROUTES,
+    *image_transfer.ROUTES,
+    *networks.ROUTES,
+)
 """Everything that this version of Pier answers; what is not here is 404 `page not found`."""

@@ -1,0 +1,55 @@
+"""The /images routes that send images away: archives of them, and pushes to registries."""
+
+import os
+import stat
+from collections.abc import Generator
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from pier.daemon.routes.images import platform_parameter
+from pier.errors import Invalid
+from pier.http.message import Answer, FileSegment, Request, Segments
+
+if TYPE_CHECKING:
+    from pier.daemon.engine import Engine
+    from pier.daemon.router import Route
+    from pier.images import Images
+    from pier.images.save import Archive
+
+
+async def save(request: Request, engine: "Engine") -> Answer:
+    """GET /images/{name}/get."""
+    return await _archive(request, engine, [request.params["name"]])
+
+
+async def save_several(request: Request, engine: "Engine") -> Answer:
+    """GET /images/get."""
+    return await _archive(request, engine, request.query.get_all("names"))
+
+
+async def _archive(request: Request, engine: "Engine", names: list[str]) -> Answer:
+    given = request.query.get_all("platform") if request.version >= (1, 48) else []
+    if len(given) > 1:
+        raise Invalid("multiple platform parameters not supported")
+    platforms = [found for text in given if (found := platform_parameter(text))]
+    async with AsyncExitStack() as stack:
+        archive = await stack.enter_async_context(engine.images.save(names, platforms))
+        return Segments(_parts(engine.images, archive), archive.size, "application/x-tar", stack.pop_all().aclose)
+
+
+def _parts(images: "Images", archive: "Archive") -> Generator[bytes | FileSegment, None, None]:
+    for piece in archive.pieces:
+        if isinstance(piece, bytes):
+            yield piece
+            continue
+        fd = images.open_tar(piece.diff_id)
+        try:
+            yield FileSegment(fd, piece.size, pipe=stat.S_ISFIFO(os.fstat(fd).st_mode))
+        finally:
+            os.close(fd)
+
+
+ROUTES: "tuple[Route, ...]" = (
+    ("GET", "/images/get", save_several),
+    ("GET", "/images/{name:.*}/get", save),
+)
