@@ -140,7 +140,7 @@ LATER = frozenset(
         "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "disable-content-trust", "gpus", "health-cmd",
         "health-interval", "health-retries", "health-start-interval", "health-start-period", "health-timeout", "io-maxbandwidth", "io-maxiops",
         "ip", "ip6", "isolation", "kernel-memory", "link", "link-local-ip", "network-alias", "publish", "publish-all", "runtime",
-        "storage-opt", "use-api-socket", "volume-driver", "volumes-from",
+        "storage-opt", "use-api-socket",
     ]
 )  # fmt: skip
 DEFAULTS = {"memory-swappiness": -1, "pull": "missing", "restart": "no", "sig-proxy": True, "network": ["default"]}

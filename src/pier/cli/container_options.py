@@ -1,6 +1,7 @@
 """The flags of `run` and `create`, and the request body made of them, field by field as Docker's client sends it."""
 
 from pier.cli import container_values as values
+from pier.cli.mount_values import mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ PARSERS = {
     "memory": values.memory,
     "memory-reservation": values.memory,
     "memory-swap": values.memory_swap,
-    "mount": values.mount,
+    "mount": mount,
     "shm-size": values.memory,
     "sysctl": values.sysctl,
     "ulimit": values.ulimit,
@@ -116,8 +117,8 @@ def _host_config(options: "Options", binds: list[str], network: str) -> "dict[st
         "PortBindings": {},
         "RestartPolicy": _restart_policy(options),
         "AutoRemove": options.flag("rm"),
-        "VolumeDriver": "",
-        "VolumesFrom": None,
+        "VolumeDriver": options.text("volume-driver"),
+        "VolumesFrom": options.many("volumes-from") or None,
         "ConsoleSize": [0, 0],
     }
     if options.many("annotation"):

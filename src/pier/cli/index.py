@@ -28,7 +28,7 @@ MANAGEMENT = {
     "plugin": (LATER, "Manage plugins"),
     "system": ("", "Manage Pier"),
     "trust": (LATER, "Manage trust on images"),
-    "volume": (LATER, "Manage volumes"),
+    "volume": ("", "Manage volumes"),
 }
 SWARM = {
     "config": (LATER, "Manage Swarm configs"),
@@ -97,6 +97,14 @@ GROUPS = {
         "events": _ALL["events"],
         "info": _ALL["info"],
         "prune": (LATER, "Remove unused data"),
+    },
+    "volume": {
+        "create": ("volume_create", "Create a volume"),
+        "inspect": ("volume_inspect", "Display detailed information on one or more volumes"),
+        "ls": ("volume_ls", "List volumes"),
+        "prune": ("volume_prune", "Remove unused local volumes"),
+        "rm": ("volume_rm", "Remove one or more volumes"),
+        "update": (LATER, "Update a volume (cluster volumes only)"),
     },
     "context": {
         "create": ("context_create", "Create a context"),

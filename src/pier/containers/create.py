@@ -12,9 +12,9 @@ import msgspec
 from msgspec import UNSET
 
 from pier import trace
-from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig, MountPoint
+from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
 from pier.api.models.networks import EndpointSettings
-from pier.containers import merge, mounts, names, security, sources, unsupported, validate
+from pier.containers import merge, mounts, names, security, sources, unsupported, validate, volumes
 from pier.containers.degrade import degrade
 from pier.containers.record import Container, Record, State, encode
 from pier.containers.shapes import is_pooled
@@ -23,6 +23,7 @@ from pier.errors import Invalid, NotFound, NotImplementedByPier
 from pier.oci import platform as platforms
 from pier.runtime import defaults
 from pier.runtime.supervisor import Child, PeerGone
+from pier.volumes.drafts import Drafts
 
 KEEP_CHILD_S = 10
 PREDEFINED = ("bridge", "host", "none")
@@ -47,7 +48,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     warnings = unsupported.image_warnings(config) + validate.check(config, host, ctx.machine)
     warnings += degrade(host, ctx.machine)
     warnings += ctx.profiles.warnings(security.parse(host.security_opt or [], host.privileged))
-    points = await _mount_points(host)
+    wishes = await _mount_points(ctx, config, host)
     _resolve_modes(ctx, host)
     _fill_defaults(ctx, config, host)
     endpoints = _endpoints(request, host)
@@ -64,11 +65,13 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
         args=args,
         config=config,
         host=host,
-        mounts=points,
+        mounts=[],
         endpoints=endpoints,
     )
     with ctx.images.hold(image.id):
-        container, child = await _make(ctx, draft, name)
+        async with ctx.volumes.drafts() as drafts:
+            points = await volumes.take(drafts, wishes) if wishes else []
+            container, child = await _make(ctx, msgspec.structs.replace(draft, mounts=points), name, drafts)
     trace.point("create.done")
     if child is not None:
         _keep_for_a_while(ctx, container, child)
@@ -76,17 +79,19 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     return CreateResponse(id=container.id, warnings=warnings)
 
 
-async def _mount_points(host: HostConfig) -> list[MountPoint]:
-    """The mount points, with the folders made that a bind asks for. Raises Invalid, Internal; waits for no mount that hangs."""
+async def _mount_points(ctx: Containers, config: ContainerConfig, host: HostConfig) -> list[mounts.Wish]:
+    """The mount points asked for, with the folders made that a bind asks for. Raises Invalid, Internal; waits for no mount that hangs."""
+    others = volumes.of_others(ctx, host.volumes_from or [])
+    declared = sorted(config.volumes or {})
     if not host.binds and not (host.mounts if host.mounts is not UNSET else []):
-        return mounts.points(host)[0]
+        return mounts.wishes(declared, host, others)
 
-    def look() -> list[MountPoint]:
-        points, folders = mounts.points(host)
-        for source in folders:
-            if not os.path.lexists(source):
-                os.makedirs(source)
-        return points
+    def look() -> list[mounts.Wish]:
+        wishes = mounts.wishes(declared, host, others)
+        for wish in wishes:
+            if wish.make_source and not os.path.lexists(wish.point.source):
+                os.makedirs(wish.point.source)
+        return wishes
 
     wanted = [bind.partition(":")[0] for bind in host.binds or []] + [mount.source or "" for mount in host.mounts or []]
     return await sources.in_time(look, f"bind source {', '.join(wanted)}")
@@ -99,7 +104,7 @@ async def _reserve(ctx: Containers) -> Child | None:
         return None  # the launcher is being started again: the start makes a child
 
 
-async def _make(ctx: Containers, draft: Record, name: str | None) -> tuple[Container, Child | None]:
+async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts) -> tuple[Container, Child | None]:
     """Give a draft its ID and name, and make what belongs to it; the child that waits for its start, where the pool had one."""
     host, config = draft.host, draft.config
     async with AsyncExitStack() as undo:
@@ -127,7 +132,8 @@ async def _make(ctx: Containers, draft: Record, name: str | None) -> tuple[Conta
         with open(os.open(folder / "config.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
             file.write(encode(record))  # with the environment and its secrets
         trace.point("create.record")
-        await ctx.insert(container)
+        await ctx.insert(container, drafts.write)
+        drafts.done()
         undo.pop_all()
     ctx.table[container_id] = container
     return container, child

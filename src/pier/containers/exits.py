@@ -8,7 +8,7 @@ import asyncio
 import time
 
 from pier import trace
-from pier.containers import execs, policy, start, streams, wait
+from pier.containers import execs, policy, start, streams, volumes, wait
 from pier.containers.record import Container
 from pier.containers.remove import erase
 from pier.containers.table import Containers, log
@@ -72,6 +72,8 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         ctx.snapshots.release(container.id)
         if endpoint is not None:
             await ctx.networks.detach(container.id)
+        if record.has_volumes:
+            await volumes.let_go(ctx, container)
         wait.tell_exit(container)
         if remove:
             recorded = await _erase(ctx, container)

@@ -1,14 +1,17 @@
-"""Binds and mounts as asked for (`-v`, `--mount`) -> the container's mount points. Pure, but for asking whether a source is there.
+"""Binds, volumes and mounts as asked for (`-v`, `--mount`) -> the container's mount points. Pure, but for asking whether a source is there.
 
-Texts and statuses are Docker's (Engine 28.5). Named volumes and other kinds are refused before (unsupported.py).
+Texts and statuses are Docker's (Engine 28.5). Other kinds are refused before (unsupported.py).
 """
 
 import os
 import posixpath
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+import msgspec
 from msgspec import UNSET
 
-from pier.api.models.containers import HostConfig, Mount, MountPoint
+from pier.api.models.containers import DriverConfig, HostConfig, Mount, MountPoint, VolumeOptions
 from pier.errors import Internal, Invalid
 
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
@@ -21,67 +24,120 @@ _OPTIONS = (
 )
 
 
-def points(host: HostConfig) -> tuple[list[MountPoint], list[str]]:
-    """The mount points of a request, and the bind sources that have to be made (`-v` makes folders, `--mount` does not).
+@dataclass
+class Wish:
+    """A mount point as somebody wants it. Of a volume, `name` and `source` are filled in once it is there ("" asks for an anonymous one)."""
 
+    point: MountPoint
+    make_source: bool = False  # a bind's folder: `-v` makes it, `--mount` does not
+    driver: str = ""
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+    @property
+    def is_volume(self) -> bool:
+        return self.point.type == "volume"
+
+
+def wishes(config_volumes: Iterable[str], host: HostConfig, others: Sequence[MountPoint] = ()) -> list[Wish]:
+    """All mount points of a request, in Docker's order: of other containers, binds, mounts, then anonymous volumes where nothing else is.
+
+    config_volumes: the paths that image and request declare. others: the points of `--volumes-from`, which anything else covers.
     Raises Invalid or Internal (where Docker answers 500) with the spec or mount at fault.
     """
-    found: list[MountPoint] = []
-    create: list[str] = []
-    for bind in host.binds or []:
-        point = parse_bind(bind)
-        found.append(point)
-        create.append(point.source)
-    for mount in host.mounts if host.mounts is not UNSET else []:
-        point = from_mount(mount)
-        found.append(point)
-        if mount.bind_options is not UNSET and mount.bind_options.create_mountpoint is True:
-            create.append(point.source)
-        elif point.type == "bind" and not os.path.lexists(point.source):
-            raise Invalid(f'invalid mount config for type "bind": bind source path does not exist: {point.source}')
-    seen: set[str] = set()
-    tmpfs = host.tmpfs if host.tmpfs is not UNSET else {}
-    for target in tmpfs:
+    asked = [parse_bind(bind, host.volume_driver) for bind in host.binds or []]
+    asked += [_from_mount(mount) for mount in (host.mounts if host.mounts is not UNSET else [])]
+    tmpfs = [posixpath.normpath(target) for target in (host.tmpfs if host.tmpfs is not UNSET else {})]
+    for target in host.tmpfs if host.tmpfs is not UNSET else {}:
         if problem := _bad_target(target):
             raise Invalid(problem)
-    for target in [p.destination for p in found] + [posixpath.normpath(t) for t in tmpfs]:
+    seen: set[str] = set()
+    for target in [wish.point.destination for wish in asked] + tmpfs:
         if target in seen:
             raise Invalid(f"Duplicate mount point: {target}")
         seen.add(target)
-    return found, create
+    found = {point.destination: Wish(point) for point in others if point.destination not in seen}
+    found |= {wish.point.destination: wish for wish in asked}
+    for path in config_volumes:
+        target = posixpath.normpath(f"/{path}").replace("//", "/")
+        if target == "/":
+            raise Invalid("invalid volume specification: destination can't be '/'")
+        if target not in found and target not in tmpfs:
+            found[target] = Wish(_volume_point("", target), driver=host.volume_driver)
+    return list(found.values())
 
 
-def parse_bind(spec: str) -> MountPoint:
-    """The mount point of `SOURCE:TARGET[:MODES]` with an absolute source."""
+def volumes_from(spec: str, of: Callable[[str], Sequence[MountPoint]]) -> list[MountPoint]:
+    """The points that `CONTAINER[:ro|rw]` of `--volumes-from` stands for. of: a container's points, by its name. Raises Invalid."""
+    name, _, mode = spec.partition(":")
+    modes = mode.split(",") if mode else []
+    if any(word not in _MODES or word in PROPAGATIONS or word == "nocopy" for word in modes) or ("ro" in modes and "rw" in modes):
+        raise Invalid(f"invalid mode: {mode}")
+    taken = []
+    for point in of(name):
+        if point.type == "tmpfs":
+            continue  # it is that container's alone
+        copied = msgspec.structs.replace(point, rw=point.rw and "ro" not in modes, mode=mode or point.mode)
+        taken.append(copied)
+    return taken
+
+
+def parse_bind(spec: str, driver: str = "") -> Wish:
+    """`SOURCE:TARGET[:MODES]`: a bind where the source is absolute, else a volume; `TARGET` alone is an anonymous volume."""
     parts = spec.split(":")
-    if not 2 <= len(parts) <= 3 or not all(parts[:2]):
+    if len(parts) > 3 or not all(parts[:2]):
         raise Internal(f"invalid volume specification: '{spec}'")
+    if len(parts) == 1:
+        if problem := _bad_target(spec):
+            raise Internal(f"invalid volume specification: '{spec}': invalid mount config for type \"volume\": {problem}")
+        return Wish(_volume_point("", posixpath.normpath(spec)), driver=driver)
     source, target = parts[0], parts[1]
     modes = parts[2].split(",") if len(parts) == 3 else []
+    is_bind = source.startswith("/")
     groups = [sum(m in ("ro", "rw") for m in modes), sum(m in PROPAGATIONS for m in modes), sum(m in ("z", "Z") for m in modes)]
-    if any(m not in _MODES for m in modes) or any(n > 1 for n in groups) or "nocopy" in modes:
+    wrong = ("nocopy",) if is_bind else PROPAGATIONS
+    if any(m not in _MODES or m in wrong for m in modes) or any(n > 1 for n in groups):
         raise Internal(f"invalid mode: {parts[2]}")
-    problem = _bad_target(target)
-    if problem:
-        raise Internal(f"invalid volume specification: '{spec}': invalid mount config for type \"bind\": {problem}")
-    propagation = next((m for m in modes if m in PROPAGATIONS), "rprivate")
+    if problem := _bad_target(target):
+        raise Internal(f"invalid volume specification: '{spec}': invalid mount config for type \"{'bind' if is_bind else 'volume'}\": {problem}")
     mode = ",".join(modes)
-    return MountPoint(
+    if not is_bind:
+        return Wish(_volume_point(source, posixpath.normpath(target), mode or "z", "ro" not in modes), driver=driver)
+    point = MountPoint(
         type="bind",
         source=posixpath.normpath(source),
         destination=posixpath.normpath(target),
         mode=mode,
         rw="ro" not in modes,
-        propagation=propagation,
+        propagation=next((m for m in modes if m in PROPAGATIONS), "rprivate"),
     )
+    return Wish(point, make_source=True)
+
+
+def _volume_point(name: str, target: str, mode: str = "", writable: bool = True) -> MountPoint:
+    return MountPoint(type="volume", name=name, source="", destination=target, driver="local", mode=mode, rw=writable, propagation="")
+
+
+def _from_mount(mount: Mount) -> Wish:
+    point = from_mount(mount)
+    if point.type == "volume":
+        options = mount.volume_options if mount.volume_options is not UNSET else VolumeOptions()
+        config = options.driver_config if options.driver_config is not UNSET else DriverConfig()
+        labels = dict(options.labels) if options.labels is not UNSET and options.labels else None
+        return Wish(point, driver=config.name or "", options=dict(config.options) if config.options else None, labels=labels)
+    if point.type == "bind" and not (mount.bind_options is not UNSET and mount.bind_options.create_mountpoint is True):
+        if not os.path.lexists(point.source):
+            raise Invalid(f'invalid mount config for type "bind": bind source path does not exist: {point.source}')
+        return Wish(point)
+    return Wish(point, make_source=point.type == "bind")
 
 
 def from_mount(mount: Mount) -> MountPoint:
-    """The mount point of a `--mount` of type bind or tmpfs."""
+    """The mount point of a `--mount` of type bind, volume or tmpfs."""
     kind = "" if mount.type is UNSET else mount.type
     target = "" if mount.target is UNSET else mount.target
     source = "" if mount.source is UNSET else mount.source
-    if kind not in ("bind", "tmpfs"):
+    if kind not in ("bind", "tmpfs", "volume"):
         raise Invalid(f'invalid mount config for type "{kind}": mount type unknown')
     for owner, attribute, name in _OPTIONS:
         if getattr(mount, attribute) is not UNSET and owner != kind:
@@ -96,6 +152,14 @@ def from_mount(mount: Mount) -> MountPoint:
         if source:
             raise Invalid('invalid mount config for type "tmpfs": field Source must not be specified')
         return MountPoint(type="tmpfs", source="", destination=posixpath.normpath(target), mode="", rw=not readonly, propagation="")
+    if kind == "volume":
+        options = mount.volume_options
+        if options is not UNSET and options.subpath is not UNSET and options.subpath:
+            if not source:
+                raise Invalid('invalid mount config for type "volume": must not set Subpath when using anonymous volumes')
+            if options.subpath.startswith("/") or ".." in options.subpath.split("/"):
+                raise Invalid(f'invalid mount config for type "volume": subpath must be a relative path within the volume: {options.subpath}')
+        return _volume_point(source, posixpath.normpath(target), "z" if source else "", not readonly)
     if not source:
         raise Invalid('invalid mount config for type "bind": field Source must not be empty')
     if not source.startswith("/"):

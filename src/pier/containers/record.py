@@ -39,6 +39,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return self.id[:12]
 
     @property
+    def has_volumes(self) -> bool:
+        return any(point.type == "volume" for point in self.mounts)
+
+    @property
     def terminal(self) -> bool:
         return self.config.tty
 

@@ -7,13 +7,15 @@ from pier import trace
 from pier.containers import stop, streams, wait
 from pier.containers.record import Container
 from pier.containers.table import Containers, log
+from pier.containers.volumes import anonymous
 from pier.errors import Conflict, Internal, PierError
+from pier.volumes.records import delete_all
 
 _TRIES, _PAUSE_S = 2, 0.2
 
 
 async def remove(ctx: Containers, name: str, force: bool = False, volumes: bool = False, link: bool = False) -> None:
-    """Remove a container; `force` kills it first. `volumes` is taken and has nothing to do: there are no volumes yet.
+    """Remove a container; `force` kills it first, `volumes` takes its anonymous volumes away.
 
     Raises NotFound, Conflict with Docker's texts.
     """
@@ -31,28 +33,28 @@ async def remove(ctx: Containers, name: str, force: bool = False, volumes: bool 
     container.doomed = True
     container.keep += 1
     try:
-        await _down_and_out(ctx, container, force, name)
+        await _down_and_out(ctx, container, force, name, volumes)
     finally:
         container.doomed = False
         container.keep -= 1
 
 
-async def _down_and_out(ctx: Containers, container: Container, force: bool, name: str) -> None:
+async def _down_and_out(ctx: Containers, container: Container, force: bool, name: str, volumes: bool) -> None:
     """KILL what runs, wait until its exit is recorded, and erase it; a start that is under way is waited for, no other one begins."""
     while True:
         async with container.lock:
             if container.removed:
                 return
             if not (container.state.running or container.state.restarting):
-                await erase(ctx, container)
+                await erase(ctx, container, volumes)
                 return
         if not force:
             raise Conflict(f'cannot remove container "{name}": container is running: stop the container before removing or force remove')
         await stop.halt(ctx, container, "SIGKILL", 0)
 
 
-async def erase(ctx: Containers, container: Container) -> None:
-    """Take away a container that does not run; its lock is held.
+async def erase(ctx: Containers, container: Container, volumes: bool = True) -> None:
+    """Take away a container that does not run, with its anonymous volumes unless told otherwise; its lock is held.
 
     The row goes first: from then on start-up repair takes away whatever a crash leaves of the rest.
     """
@@ -60,7 +62,11 @@ async def erase(ctx: Containers, container: Container) -> None:
     ctx.set_state(container, status="removing")
     try:
         trace.point("remove.row")
-        await ctx.delete(container.id)
+        if volumes and container.record.has_volumes:
+            async with ctx.volumes.removing(list(anonymous(ctx, container)), ctx.users_of_volume, container.id) as going:
+                await ctx.delete(container.id, lambda db: delete_all(db, going))
+        else:
+            await ctx.delete(container.id)
     except BaseException:
         ctx.set_state(container, status=before)
         raise

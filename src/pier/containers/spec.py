@@ -5,6 +5,7 @@ What nobody asked for is `runtime.defaults`; here is only what a request changes
 
 import os
 import stat
+from dataclasses import replace
 
 from msgspec import UNSET
 
@@ -15,6 +16,7 @@ from pier.containers.files import Bound
 from pier.containers.record import Container, Record
 from pier.containers.shapes import namespaces
 from pier.containers.table import Containers
+from pier.containers.volumes import Ready
 from pier.errors import Internal
 from pier.logs.fifos import Fifos
 from pier.oci.runtime_spec import (
@@ -100,7 +102,9 @@ def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security
     )
 
 
-def build(ctx: Containers, container: Container, root: RootMount, bound: Bound, io: Fifos, joins: dict[str, int]) -> tuple[Spec, Extras]:
+def build(
+    ctx: Containers, container: Container, root: RootMount, bound: Bound, io: Fifos, joins: dict[str, int], volumes: Ready
+) -> tuple[Spec, Extras]:
     """Specification and extras of a container that is about to start; its endpoint is there."""
     record, host, endpoint = container.record, container.record.host, container.endpoint
     kinds = namespaces(host)
@@ -120,7 +124,8 @@ def build(ctx: Containers, container: Container, root: RootMount, bound: Bound, 
     init = f"host:{ctx.defaults.init_path}" if ctx.defaults.init_path else "builtin"
     cgroups_path = f"{ctx.facts.cgroups.parent}/{container.id}"
     document = spec(record, kinds, bound, ctx.profiles, cgroups_path, ctx.facts.has(features.MOUNT_SETATTR))
-    return document, extras(record, root, network, stdio, joins, init)
+    made = extras(record, root, network, stdio, joins, init)
+    return document, replace(made, sources=volumes.sources, copy_up=frozenset(volumes.copy_up)) if volumes.sources else made
 
 
 def extras(record: Record, root: RootMount, network: NetworkSetup | None, stdio: StdioSetup, joins: dict[str, int], init: str | None) -> Extras:

@@ -9,7 +9,7 @@ import time
 from contextlib import AsyncExitStack
 
 from pier import trace
-from pier.containers import files, streams, wait
+from pier.containers import files, streams, volumes, wait
 from pier.containers.create import PREDEFINED
 from pier.containers.joins import open_joins
 from pier.containers.record import Container
@@ -82,7 +82,7 @@ async def _failed(ctx: Containers, container: Container, code: int, text: str) -
 async def _run(ctx: Containers, container: Container) -> None:
     record, host = container.record, container.record.host
     loop = asyncio.get_running_loop()
-    async with AsyncExitStack() as undo:
+    async with AsyncExitStack() as undo, AsyncExitStack() as filling:
         trace.point("start.child")
         child = await _take_child(ctx, container)
         undo.callback(container.let_go, child)
@@ -109,16 +109,19 @@ async def _run(ctx: Containers, container: Container) -> None:
         if not record.terminal:
             await streams.open_fifos(ctx, container.id, io, streams.log_config(ctx, container), record.config.stdin_once)
             undo.push_async_callback(ctx.pump.close, container.id)
+        ready = await volumes.prepare(ctx, container, undo, filling) if record.has_volumes else volumes.Ready()
         await attaching
         bound = files.write(ctx, container)
-        spec, extras = build(ctx, container, mount, bound, io, {kind: len(fds) + index for kind, index in joins.indexes.items()})
+        handed = [*fds, *joins.fds, *ready.fds]
+        indexes = {kind: len(fds) + index for kind, index in joins.indexes.items()}
+        spec, extras = build(ctx, container, mount, bound, io, indexes, ready.moved(len(fds) + len(joins.fds)))
         steps = plan(spec, extras, ctx.facts)
         trace.point("start.limits")
         apply(container.id, limits(spec.linux.resources, ctx.facts.cgroups), ctx.facts.cgroups)
         trace.point("start.run")
         begun_ns = time.time_ns()
         try:
-            await asyncio.wait_for(child.run(steps.encode(), [*fds, *joins.fds]), START_PATIENCE_S)
+            await asyncio.wait_for(child.run(steps.encode(), handed), START_PATIENCE_S)
         except TimeoutError:
             raise Internal(f"{_PREFIX}the container did not start within {START_PATIENCE_S} s: a mount that hangs? It was ended.") from None
         if record.terminal:

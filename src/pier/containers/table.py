@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from pier.runtime.facts import HostFacts
 from pier.runtime.supervisor import Supervisor
 from pier.snapshots import Snapshots
 from pier.store import Store
+from pier.volumes import Volumes
 
 log = logging.getLogger("pier.containers")
 
@@ -56,6 +57,7 @@ class Containers:
     images: Images
     snapshots: Snapshots
     networks: Networks
+    volumes: Volumes
     supervisor: Supervisor
     pump: Pump
     facts: HostFacts
@@ -115,11 +117,24 @@ class Containers:
             )
         self.names[name] = container_id
 
-    async def insert(self, container: Container) -> None:
-        """Write a new container durably."""
+    def users_of_volume(self, name: str) -> list[str]:
+        """The IDs of the containers that have a volume."""
+        return [c.id for c in self.table.values() if c.record.has_volumes and any(p.type == "volume" and p.name == name for p in c.record.mounts)]
+
+    def running_users_of_volume(self, name: str) -> list[str]:
+        """Those that run, or are about to."""
+        return [i for i in self.users_of_volume(name) if self.table[i].state.running or self.table[i].child is not None]
+
+    async def insert(self, container: Container, further: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:
+        """Write a new container durably, and in the same transaction what is `further` to be written."""
         record, state = container.record, encode(container.state)
         row = (record.id, record.name, record.created_ns, record.image_id, encode(record), state)
-        await self.store.write(lambda db: db.execute("INSERT INTO containers VALUES (?,?,?,?,?,?)", row))
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO containers VALUES (?,?,?,?,?,?)", row)
+            further(db)
+
+        await self.store.write(write)
 
     async def save_state(self, container: Container) -> None:
         """Write a container's state durably."""
@@ -132,9 +147,14 @@ class Containers:
         await self.store.write(lambda db: db.execute("UPDATE containers SET name=?, record=? WHERE id=?", row))
         container.record = record
 
-    async def delete(self, container_id: str) -> None:
-        """Delete a container's row durably."""
-        await self.store.write(lambda db: db.execute("DELETE FROM containers WHERE id=?", (container_id,)))
+    async def delete(self, container_id: str, further: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:
+        """Delete a container's row durably, and in the same transaction do what is `further` to be done."""
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM containers WHERE id=?", (container_id,))
+            further(db)
+
+        await self.store.write(write)
 
     def set_state(self, container: Container, **changes: object) -> State:
         """Replace a container's state with a changed copy and return it."""

@@ -12,8 +12,6 @@ _HOST_FIELDS: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("port_bindings", "PortBindings", ()),
     ("publish_all_ports", "PublishAllPorts", ()),
     ("links", "Links", ()),
-    ("volumes_from", "VolumesFrom", ()),
-    ("volume_driver", "VolumeDriver", ()),
     ("cgroup", "Cgroup", ()),
     ("cgroup_parent", "CgroupParent", ()),
     ("storage_opt", "StorageOpt", ()),
@@ -33,7 +31,7 @@ _HOST_FIELDS: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("io_maximum_iops", "IOMaximumIOps", ()),
     ("io_maximum_bandwidth", "IOMaximumBandwidth", ()),
 )
-_MOUNT_KINDS = ("volume", "image", "cluster", "npipe")
+_MOUNT_KINDS = ("image", "cluster", "npipe")
 
 
 def refuse(request: CreateRequest, host: HostConfig) -> None:
@@ -45,9 +43,6 @@ def refuse(request: CreateRequest, host: HostConfig) -> None:
     if host.pid_mode.startswith("container:"):
         raise NotImplementedByPier(f"HostConfig.PidMode {host.pid_mode!r}")
     for bind in host.binds or []:
-        source = bind.partition(":")[0]
-        if not source.startswith("/"):
-            raise NotImplementedByPier(f"volume {source!r} (HostConfig.Binds)" if ":" in bind else f"anonymous volume {bind!r} (HostConfig.Binds)")
         for mode in bind.split(":")[2:]:
             _refuse_shared(mode.split(","), f"{bind!r} (HostConfig.Binds)")
     for mount in host.mounts if host.mounts is not UNSET else []:
@@ -56,8 +51,6 @@ def refuse(request: CreateRequest, host: HostConfig) -> None:
             raise NotImplementedByPier(f"mount type {mount.type!r} of {target!r} (HostConfig.Mounts)")
         if mount.bind_options is not UNSET and mount.bind_options.propagation is not UNSET:
             _refuse_shared([mount.bind_options.propagation or ""], f"{mount.source!r} (HostConfig.Mounts)")
-    if request.volumes:
-        raise NotImplementedByPier(f"volume at {sorted(request.volumes)[0]!r} (Config.Volumes)")
     if request.healthcheck and request.healthcheck.test and request.healthcheck.test != ["NONE"]:
         raise NotImplementedByPier("Config.Healthcheck")
 
@@ -72,10 +65,6 @@ def _refuse_shared(words: list[str], what: str) -> None:
 def image_warnings(config: ContainerConfig) -> list[str]:
     """What of an image's configuration is not carried out; entries for the answer's `Warnings`."""
     warnings = []
-    if config.volumes:
-        warnings.append(
-            f"The image declares VOLUME {', '.join(sorted(config.volumes))}: volumes are not supported by Pier yet, the data stays in the container."
-        )
     if config.healthcheck and config.healthcheck.test and config.healthcheck.test != ["NONE"]:
         warnings.append("The image declares HEALTHCHECK: health checks are not supported by Pier yet, the container runs without.")
     return warnings

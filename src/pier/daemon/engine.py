@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pier.runtime.supervisor import Supervisor
     from pier.snapshots import Snapshots
     from pier.store import Store
+    from pier.volumes import Volumes
 
 
 @dataclass(eq=False)
@@ -32,6 +33,7 @@ class Engine:
     images: "Images"
     snapshots: "Snapshots"
     networks: "Networks"
+    volumes: "Volumes"
     supervisor: "Supervisor"
     pump: "Pump"
     workers: "Workers"

@@ -52,11 +52,20 @@ from pier.runtime import ahead, apparmor, defaults, facts, plan
 from pier.runtime.supervisor import Supervisor
 from pier.snapshots import Snapshots
 from pier.store import Store
+from pier.volumes import Volumes
+from pier.volumes import schema as volumes_schema
 
 _log = logging.getLogger("pier.daemon")
 _FORCED_EXITS = 3
 # Steps that a released daemon has taken: only ever appended to.
-SCHEMAS = (images_schema.SCHEMA, networks_schema.SCHEMA, containers_schema.SCHEMA, images_schema.VARIANTS, images_schema.SOURCES)
+SCHEMAS = (
+    images_schema.SCHEMA,
+    networks_schema.SCHEMA,
+    containers_schema.SCHEMA,
+    images_schema.VARIANTS,
+    images_schema.SOURCES,
+    volumes_schema.SCHEMA,
+)
 VOLATILE_SCHEMAS = (containers_schema.VOLATILE_SCHEMA,)
 
 
@@ -188,6 +197,8 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
     networks = Networks(store, journal, _network_config(config), instance)
     await networks.start()
     undo.push_async_callback(networks.stop)
+    volumes = Volumes(store, config.data_root / "volumes", journal)
+    undo.callback(volumes.close)
 
     containers = Containers(
         data_root=config.data_root,
@@ -199,6 +210,7 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
         images=images,
         snapshots=snapshots,
         networks=networks,
+        volumes=volumes,
         supervisor=supervisor,
         pump=pump,
         facts=host,
@@ -214,7 +226,7 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
     )
     relay.containers = containers
     engine = Engine(
-        daemon_id(config.data_root), config, host, store, journal, images, snapshots, networks, supervisor, pump, workers, containers, relay
+        daemon_id(config.data_root), config, host, store, journal, images, snapshots, networks, volumes, supervisor, pump, workers, containers, relay
     )
     await restore_all(engine)
     return engine
@@ -227,6 +239,8 @@ async def restore_all(engine: Engine) -> None:
     engine.relay.go()
     live = {container.id for container in ctx.table.values() if container.state.running}
     await engine.networks.reconcile(live)
+    for line in await engine.volumes.repair(ctx.running_users_of_volume):
+        _log.info("%s", line)
     await engine.snapshots.repair(set(ctx.table))
     await engine.images.repair(ctx.users_of)
     # What ended while daemon and keeper were both gone has left its cgroups; the keeper's own are its janitor's.

@@ -77,6 +77,7 @@ class Extras:
     `user` as given, resolved inside; `init`: None, "builtin" or "host:PATH"; `join`: namespace kind -> index of a descriptor;
     `sources`: mount destination -> index of a descriptor (a detached mount) that stands for the bind's source path;
     `borrowed`: mount destination -> index of the descriptor of another container's mount namespace: its mount at the bind's source is shared;
+    `copy_up`: mount destinations whose (empty) source is filled with what the image has there;
     `keyring`: name of the session keyring that execs share ("" for a nameless one).
     """
 
@@ -90,6 +91,7 @@ class Extras:
     create_workdir: bool = True
     sources: Mapping[str, int] = field(default_factory=dict)
     borrowed: Mapping[str, int] = field(default_factory=dict)
+    copy_up: frozenset[str] = frozenset()
     keyring: str = ""
 
 
@@ -147,7 +149,7 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
         if mount.destination in extras.borrowed:
             steps.append(Step("borrow", {"slot": mount.destination, "space": extras.borrowed[mount.destination], "path": mount.source}))
     steps += _root(extras.root, facts)
-    steps += mount_steps(spec, extras.init, extras.stdio.terminal, facts)
+    steps += mount_steps(spec, extras.init, extras.stdio.terminal, facts, extras.copy_up)
     if extras.stdio.terminal:
         steps.append(Step("console", {"rows": extras.stdio.rows, "cols": extras.stdio.cols, "bind": True}))
     if linux.masked_paths:

@@ -47,8 +47,11 @@ def bind_sources(spec: Spec, handed: Mapping[str, int], borrowed: Mapping[str, i
     return found
 
 
-def mount_steps(spec: Spec, init: str | None, terminal: bool, facts: HostFacts) -> list[Step]:
-    """A step for each mount, in the specification's order, then the devices and the init program. Raises Invalid."""
+def mount_steps(spec: Spec, init: str | None, terminal: bool, facts: HostFacts, copy_up: frozenset[str] = frozenset()) -> list[Step]:
+    """A step for each mount, in the specification's order, then the devices and the init program. Raises Invalid.
+
+    copy_up: destinations of binds whose source is filled from the image before it covers it.
+    """
     steps: list[Step] = []
     dev_made = False
     for mount in spec.mounts:
@@ -56,6 +59,8 @@ def mount_steps(spec: Spec, init: str | None, terminal: bool, facts: HostFacts) 
             raise Invalid(f"mount destination {mount.destination!r} is not an absolute path")
         options = parse(mount.options, mount.destination)
         if is_bind(mount):
+            if mount.destination in copy_up:
+                steps.append(Step("copy_up", {"slot": mount.destination, "target": mount.destination}))
             steps.append(_bind(mount, options, facts))
         elif mount.type in ("cgroup", "cgroup2"):
             steps.append(_cgroup(mount, options, spec, facts))

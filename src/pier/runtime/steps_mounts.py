@@ -8,6 +8,7 @@ from typing import Any
 
 from pier.linux import fds, mounts, paths, terminals
 from pier.runtime.child_state import State, StepFailed
+from pier.runtime.copy_up import copy_folder
 
 _PRIVATE = mounts.MS_PRIVATE
 _NULL_DEVICE = os.makedev(1, 3)
@@ -59,6 +60,25 @@ def _is_there(state: State, path: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def copy_up(state: State, slot: str, target: str) -> None:
+    """An empty volume gets what the image has at its place; the image's path is resolved inside the root. No folder there: nothing to copy."""
+    try:
+        source_fd = paths.openat2(state.root_fd, target, os.O_RDONLY | os.O_DIRECTORY, 0, paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return
+        raise StepFailed(f"copy the image's files into the volume: {target}: {error.strerror}", error, path=target) from None
+    mount_fd, _ = state.sources[slot]
+    try:
+        target_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount_fd)
+        try:
+            copy_folder(source_fd, target_fd, target)
+        finally:
+            os.close(target_fd)
+    finally:
+        os.close(source_fd)
 
 
 def bind(
@@ -300,5 +320,5 @@ def _existing(state: State, path: str) -> int:
 
 
 STEPS: dict[str, Callable[..., None]] = {
-    function.__name__: function for function in (filesystem, bind, dev, devices, cgroup_v1, console, mask, protect)
+    function.__name__: function for function in (filesystem, copy_up, bind, dev, devices, cgroup_v1, console, mask, protect)
 }

@@ -6,7 +6,8 @@
 True at every instant: a row names a folder that is there; a folder without a row is what a crash left, and repair takes it away.
 """
 
+from pier.volumes.options import ANONYMOUS_LABEL
 from pier.volumes.schema import SCHEMA
 from pier.volumes.volumes import Users, Volumes
 
-__all__ = ["SCHEMA", "Users", "Volumes"]
+__all__ = ["ANONYMOUS_LABEL", "SCHEMA", "Users", "Volumes"]

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pier.store import Store
@@ -33,20 +33,23 @@ class Records:
 
     async def add(self, record: VolumeRecord) -> None:
         """Write a volume; durable when it returns."""
-        row = (record.name, record.driver, _json(record.options), _json(record.labels), record.created_ns)
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT INTO volume (name, driver, options, labels, created_ns) VALUES (?, ?, ?, ?, ?)", row)
-
-        await self._store.write(work)
+        await self._store.write(lambda connection: insert(connection, record))
 
     async def remove(self, name: str) -> None:
         """Forget a volume; durable when it returns."""
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM volume WHERE name = ?", (name,))
+        await self._store.write(lambda connection: connection.execute("DELETE FROM volume WHERE name = ?", (name,)))
 
-        await self._store.write(work)
+
+def insert(connection: sqlite3.Connection, record: VolumeRecord) -> None:
+    """Write a volume within somebody's transaction; one that is there already stays."""
+    row = (record.name, record.driver, _json(record.options), _json(record.labels), record.created_ns)
+    connection.execute("INSERT OR IGNORE INTO volume (name, driver, options, labels, created_ns) VALUES (?, ?, ?, ?, ?)", row)
+
+
+def delete_all(connection: sqlite3.Connection, records: Iterable[VolumeRecord]) -> None:
+    """Forget volumes within somebody's transaction."""
+    connection.executemany("DELETE FROM volume WHERE name = ?", [(record.name,) for record in records])
 
 
 def _json(value: Mapping[str, str] | None) -> str:

@@ -6,7 +6,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from pier.api.models.volumes import UsageData, Volume, VolumesPruned
@@ -16,6 +16,7 @@ from pier.store import Store
 from pier.trace import point
 from pier.volumes import options as checks
 from pier.volumes import views
+from pier.volumes.drafts import Drafts
 from pier.volumes.local import Local
 from pier.volumes.options import ANONYMOUS_LABEL
 from pier.volumes.records import Records, VolumeRecord
@@ -32,6 +33,7 @@ class Volumes:
         """root: `<data-root>/volumes`."""
         self._records, self._local, self._journal = Records(store), Local(root), journal
         self._volumes = {record.name: record for record in self._records.all()}
+        self._drafted: dict[str, VolumeRecord] = {}  # with a folder, without a row: a container that is being made has it
         self._held: Counter[str] = Counter()
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -79,31 +81,62 @@ class Volumes:
         self, name: str = "", driver: str = "", options: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None
     ) -> VolumeRecord:
         """A volume of that name: the one that is there, else a new one; without a name an anonymous one. Raises Invalid, NotFound, Conflict."""
+        async with self.drafts() as drafts:
+            record = await drafts.take(name, driver, options, labels)
+            if not self.has(record.name):
+                await self._records.add(record)
+                point("volumes.created")
+                drafts.done()
+        return record
+
+    def drafts(self) -> Drafts:
+        """For the making of a container: drafts.py."""
+        return Drafts(self)
+
+    async def draft(self, name: str, driver: str, options: Mapping[str, str] | None, labels: Mapping[str, str] | None) -> VolumeRecord:
+        """For `Drafts` alone: a volume that is held until `let_go`; a new one has its folder and no row yet."""
         if not name:
             name, labels = secrets.token_hex(32), {**(labels or {}), ANONYMOUS_LABEL: ""}
-        driver = driver or _DRIVER
-        try:
-            async with self._lock(name):
-                return self._volumes.get(name) or await self._create(name, driver, options, labels)
-        except PierError as error:
-            raise type(error)(f"create {name}: {error}") from None
+        async with self._lock(name):
+            record = self._volumes.get(name) or self._drafted.get(name)
+            if record is None:
+                try:
+                    self._check(name, driver or _DRIVER, options)
+                except PierError as error:
+                    raise type(error)(f"create {name}: {error}") from None
+                record = VolumeRecord(name, driver or _DRIVER, options, labels, time.time_ns())
+                await asyncio.to_thread(self._local.create, name)
+                self._drafted[name] = record
+            self._held[name] += 1
+        return record
 
-    async def _create(self, name: str, driver: str, options: Mapping[str, str] | None, labels: Mapping[str, str] | None) -> VolumeRecord:
+    def _check(self, name: str, driver: str, options: Mapping[str, str] | None) -> None:
         if driver != _DRIVER:
             raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
         checks.check_name(name)
         checks.filesystem(options)
-        record = VolumeRecord(name, driver, options, labels, time.time_ns())
-        await asyncio.to_thread(self._local.create, name)
-        try:
-            await self._records.add(record)
-        except BaseException:
-            await asyncio.to_thread(self._local.remove, name)
-            raise
-        point("volumes.created")
-        self._volumes[name] = record
-        self._publish("create", name, driver=driver)
-        return record
+
+    def let_go(self, name: str) -> None:
+        """For `Drafts` alone."""
+        self._held[name] -= 1
+
+    def is_free(self, name: str) -> bool:
+        """For `Drafts` alone: whether a draft is nobody's any more."""
+        return not self._held[name] and name not in self._volumes
+
+    def adopt(self, record: VolumeRecord) -> None:
+        """For `Drafts` alone: the row of a draft is written."""
+        self._drafted.pop(record.name, None)
+        if record.name not in self._volumes:
+            self._volumes[record.name] = record
+            self._publish("create", record.name, driver=record.driver)
+
+    async def discard(self, name: str) -> None:
+        """For `Drafts` alone: a draft that came to nothing."""
+        async with self._lock(name):
+            if self.is_free(name) and name in self._drafted:
+                del self._drafted[name]
+                await asyncio.to_thread(self._local.remove, name)
 
     async def remove(self, name: str, users: Users, *, force: bool = False) -> None:
         """Remove a volume that nobody has. force: one that is not there is no error. Raises NotFound, Conflict."""
@@ -126,6 +159,27 @@ class Volumes:
         await asyncio.to_thread(self._local.remove, name)
         self._publish("destroy", name, driver=driver)
 
+    @contextlib.asynccontextmanager
+    async def removing(self, names: Sequence[str], users: Users, owner: str) -> AsyncIterator[list[VolumeRecord]]:
+        """Around the transaction that removes a container, and with it those of its volumes that nobody else has.
+
+        The block writes their rows off (`records.delete`) and gets those that may go, locked; after it they are gone. owner: the container's ID.
+        """
+        async with contextlib.AsyncExitStack() as locks:
+            going = []
+            for name in names:
+                await locks.enter_async_context(self._lock(name))
+                if name in self._volumes and not self._held[name] and all(user == owner for user in users(name)):
+                    going.append(self._volumes[name])
+            yield going
+            for record in going:
+                del self._volumes[record.name]
+                self._publish("destroy", record.name, driver=record.driver)
+                try:
+                    await asyncio.to_thread(self._local.remove, record.name)
+                except OSError as error:
+                    _log.warning("the folder of the removed volume %s stays until the next start: %s", record.name, error)
+
     async def prune(self, filters: Mapping[str, Sequence[str]], users: Users) -> VolumesPruned:
         """Remove what no container has: anonymous volumes, with the filter `all` the named ones, too. Raises Invalid."""
         report = VolumesPruned()
@@ -141,15 +195,6 @@ class Volumes:
             report.space_reclaimed += size
         self._journal.publish("volume", "prune", "", {"reclaimed": str(report.space_reclaimed)})
         return report
-
-    @contextlib.contextmanager
-    def hold(self, names: Sequence[str]) -> Iterator[None]:
-        """While a container is being made that has them they cannot be removed; from its record on, `users` tells of it."""
-        self._held.update(names)
-        try:
-            yield
-        finally:
-            self._held.subtract(names)
 
     # -- for containers that run
 
@@ -213,7 +258,7 @@ class Volumes:
     def _lock(self, name: str) -> asyncio.Lock:
         lock = self._locks.get(name)
         if lock is None:
-            for idle in [other for other, lock in self._locks.items() if not lock.locked() and other not in self._volumes]:
+            for idle in [name for name, held in self._locks.items() if not (held.locked() or name in self._volumes or name in self._drafted)]:
                 del self._locks[idle]
             lock = self._locks[name] = asyncio.Lock()
         return lock

@@ -7,12 +7,12 @@ from pier.errors import Internal, Invalid, NotImplementedByPier
 
 
 def test_a_bind_has_its_modes_and_propagation() -> None:
-    point = mounts.parse_bind("/src:/dst:ro,rslave")
+    point = mounts.parse_bind("/src:/dst:ro,rslave").point
     assert (point.source, point.destination, point.rw, point.propagation, point.mode) == ("/src", "/dst", False, "rslave", "ro,rslave")
 
 
 def test_a_plain_bind_is_writable_and_private() -> None:
-    point = mounts.parse_bind("/src/../other:/dst/")
+    point = mounts.parse_bind("/src/../other:/dst/").point
     assert (point.source, point.destination, point.rw, point.propagation) == ("/other", "/dst", True, "rprivate")
 
 
@@ -26,6 +26,13 @@ def test_a_plain_bind_is_writable_and_private() -> None:
         ),
         ("/tmp:/", "invalid volume specification: '/tmp:/': invalid mount config for type \"bind\": invalid specification: destination can't be '/'"),
         ("/tmp:/x:foo", "invalid mode: foo"),
+        ("/tmp:/x:nocopy", "invalid mode: nocopy"),
+        ("named:/x:rslave", "invalid mode: rslave"),
+        (
+            "named:x",
+            "invalid volume specification: 'named:x': invalid mount config for type \"volume\": invalid mount path: 'x' mount path must be absolute",
+        ),
+        ("/", "invalid volume specification: '/': invalid mount config for type \"volume\": invalid specification: destination can't be '/'"),
         ("/tmp:/x:ro,rw", "invalid mode: ro,rw"),
         ("/tmp:/x:shared,private", "invalid mode: shared,private"),
     ],
@@ -69,16 +76,54 @@ def test_a_bad_mount_is_refused_in_dockers_words(mount: Mount, text: str) -> Non
 
 def test_two_mounts_at_one_target_are_refused() -> None:
     with pytest.raises(Invalid, match="Duplicate mount point: /x"):
-        mounts.points(HostConfig(binds=["/tmp:/x", "/tmp:/x"]))
+        mounts.wishes([], HostConfig(binds=["/tmp:/x", "named:/x"]))
     with pytest.raises(Invalid, match="Duplicate mount point: /x"):
-        mounts.points(HostConfig(binds=["/tmp:/x"], tmpfs={"/x/": ""}))
+        mounts.wishes([], HostConfig(binds=["/tmp:/x"], tmpfs={"/x/": ""}))
 
 
 def test_a_missing_source_is_made_for_binds_and_refused_for_mounts() -> None:
-    _, folders = mounts.points(HostConfig(binds=["/no/such/place:/x"]))
-    assert folders == ["/no/such/place"]
+    (wish,) = mounts.wishes([], HostConfig(binds=["/no/such/place:/x"]))
+    assert wish.make_source
     with pytest.raises(Invalid, match="bind source path does not exist: /no/such/place"):
-        mounts.points(HostConfig(mounts=[Mount(type="bind", source="/no/such/place", target="/x")]))
+        mounts.wishes([], HostConfig(mounts=[Mount(type="bind", source="/no/such/place", target="/x")]))
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "target", "mode", "writable"),
+    [
+        ("shelf:/x", "shelf", "/x", "z", True),
+        ("shelf:/x/:ro", "shelf", "/x", "ro", False),
+        ("shelf:/x:nocopy", "shelf", "/x", "nocopy", True),
+        ("/x", "", "/x", "", True),
+    ],
+)
+def test_a_volume_is_what_has_no_absolute_source(spec: str, name: str, target: str, mode: str, writable: bool) -> None:
+    wish = mounts.parse_bind(spec)
+    point = wish.point
+    assert wish.is_volume and not wish.make_source
+    assert (point.name, point.destination, point.mode, point.rw, point.propagation) == (name, target, mode, writable, "")
+
+
+def test_declared_volumes_give_way_to_what_was_asked_for() -> None:
+    host = HostConfig(binds=["shelf:/a"], tmpfs={"/b": ""}, mounts=[Mount(type="volume", source="other", target="/c")])
+    found = {wish.point.destination: wish.point.name for wish in mounts.wishes(["/a", "/b", "/c", "/d", "rel"], host)}
+    assert found == {"/a": "shelf", "/c": "other", "/d": "", "/rel": ""}
+
+
+def test_points_of_other_containers_are_covered_by_own_ones() -> None:
+    others = [wish.point for wish in mounts.wishes([], HostConfig(binds=["one:/a", "two:/b:ro"]))]
+    taken = mounts.volumes_from("c:ro", lambda name: others if name == "c" else [])
+    found = {wish.point.destination: (wish.point.name, wish.point.rw) for wish in mounts.wishes([], HostConfig(binds=["own:/a"]), taken)}
+    assert found == {"/a": ("own", True), "/b": ("two", False)}
+    for bad in ("c:zz", "c:ro,rw", "c:nocopy", "c:rslave"):
+        with pytest.raises(Invalid, match="invalid mode: "):
+            mounts.volumes_from(bad, lambda _: others)
+
+
+@pytest.mark.parametrize("subpath", ["/abs", "../x", "a/../../b"])
+def test_a_subpath_leads_nowhere_else(subpath: str) -> None:
+    with pytest.raises(Invalid, match="subpath must be a relative path within the volume"):
+        mounts.from_mount(Mount(type="volume", source="v", target="/x", volume_options=VolumeOptions(subpath=subpath)))
 
 
 def test_tmpfs_options_become_words() -> None:

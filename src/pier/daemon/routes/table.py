@@ -1,7 +1,7 @@
 """The table of all routes."""
 
 from pier.daemon.router import Route
-from pier.daemon.routes import containers, execs, image_transfer, images, networks, streams, system
+from pier.daemon.routes import containers, execs, image_transfer, images, networks, streams, system, volumes
 
 ROUTES: tuple[Route, ...] = (
     *system.ROUTES,
@@ -11,5 +11,6 @@ ROUTES: tuple[Route, ...] = (
     *images.ROUTES,
     *image_transfer.ROUTES,
     *networks.ROUTES,
+    *volumes.ROUTES,
 )
 """Everything that this version of Pier answers; what is not here is 404 `page not found`."""

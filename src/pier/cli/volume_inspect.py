@@ -1,0 +1,20 @@
+"""`pier volume inspect`."""
+
+from pier.cli.format_help import FORMAT_HELP
+from pier.cli.inspect import show
+from pier.cli.session import Cli
+from pier.client.session import segment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pier.cli.flags import Options
+
+USAGE = "[OPTIONS] VOLUME [VOLUME...]"
+SHORT = "Display detailed information on one or more volumes"
+FLAGS = (("format", "f", "string", FORMAT_HELP),)
+ARGS = (1, None)
+
+
+def run(cli: Cli, options: "Options", args: list[str]) -> int:
+    """Show each volume; 1 where one was not found."""
+    return show(cli, options.text("format"), args, lambda name: cli.client().raw("GET", f"/volumes/{segment(name)}"))
