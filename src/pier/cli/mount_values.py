@@ -1,6 +1,6 @@
 """The value of `--mount`, as the API's Mount."""
 
-from pier.cli.container_values import csv_fields, memory
+from pier.cli.container_values import memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
