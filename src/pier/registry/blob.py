@@ -22,7 +22,8 @@ class Blob:
     """A blob that is being read; a context. Nothing is verified here but lengths.
 
     start: where the bytes begin: what was asked for, or 0 where the server gives the whole blob only (then `stop` is not kept either).
-    total: the size of the whole, None where it is not known. A connection that breaks is made again from where it broke.
+    ranged: whether the server gives ranges (where one was asked for). total: the size of the whole, None where it is not known. A connection
+    that breaks is made again from where it broke.
     """
 
     def __init__(self, what: str, open_at: Callable[[int], Response], exchange: Exchange, start: int, stop: int | None) -> None:
@@ -33,7 +34,8 @@ class Blob:
         self._failures = 0
         self._response, self._at, self._upto, self.total = self._begin(start)
         self.start = self.position = self._at
-        self._stop = stop if self._response.status == 206 else self.total
+        self.ranged = self._response.status == 206
+        self._stop = stop if self.ranged else self.total
 
     def read(self, size: int = READ_BYTES) -> bytes:
         """Up to `size` bytes; b"" at the end. Raises Unreachable, Untrue (more or fewer bytes than announced), Cancelled."""
