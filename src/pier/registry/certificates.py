@@ -16,6 +16,8 @@ from pier.errors import Invalid
 if TYPE_CHECKING:
     import ssl
 
+States = tuple[tuple[int, int, int], ...]
+
 
 @dataclass(frozen=True)
 class Tls:
@@ -54,14 +56,20 @@ def read_folder(folder: Path) -> Tls:
 
 def context(tls: Tls) -> "ssl.SSLContext":
     """A context for connections to a host; made once for the same unchanged files. Raises Invalid that names the file which is at fault."""
-    return _context(tls, tuple(_state(path) for path in (*tls.ca, *(path for pair in tls.client for path in pair))))
+    return _context(tls, states(tls))
+
+
+def states(tls: Tls) -> States:
+    """What tells whether a file was changed or replaced since. Raises Invalid for a file that is not there."""
+    return tuple(_state(path) for path in (*tls.ca, *(path for pair in tls.client for path in pair)))
 
 
 @lru_cache(maxsize=32)
-def _context(tls: Tls, _states: tuple[tuple[int, int, int], ...]) -> "ssl.SSLContext":
+def _context(tls: Tls, _states: States) -> "ssl.SSLContext":
     import ssl
 
     made = ssl.create_default_context()
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
     if not tls.verify:
         made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
     for path in tls.ca:

@@ -29,9 +29,10 @@ _current = _Current()
 class Watch:
     """The sockets of one call: as a context it is this thread's; they stay watched until `end`."""
 
-    def __init__(self, cancel: Cancel, socks: Proxy | None) -> None:
+    def __init__(self, cancel: Cancel, socks: Proxy | None, dial_s: float) -> None:
         self.cancel = cancel
         self.socks = socks
+        self.dial_s = dial_s
         self.reused = False  # whether the call went out on a connection that had served before
         self._own: list[socket.socket] = []
 
@@ -64,7 +65,8 @@ class _Dialled(HTTPConnection):
         watch = _current.watch
         assert watch is not None, "a connection is made by Transport.send only"
         host, port = self._dns_host, self.port or self.default_port
-        sock = dial_socks(watch.socks, host, port, watch.cancel) if watch.socks else dial(host, port, watch.cancel)
+        cancel, limit_s = watch.cancel, watch.dial_s
+        sock = dial_socks(watch.socks, host, port, cancel, limit_s) if watch.socks else dial(host, port, cancel, limit_s)
         watch.add(sock)
         return sock
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pier.registry.cancel import Cancel
 from pier.registry.proxies import Proxy
 
-CONNECT_S = 10.0  # for each address
+CONNECT_S = 10.0  # for each address, unless something else is said
 HEAD_START_S = 0.25  # before the next address is tried beside it
 
 Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
@@ -28,12 +28,12 @@ class DialFailed(Exception):
         super().__init__(cause)
 
 
-def dial(host: str, port: int, cancel: Cancel) -> socket.socket:
-    """A connected socket with TCP_NODELAY and a timeout of CONNECT_S, watched by nobody. Raises DialFailed, Cancelled."""
-    return _race(_resolve(host, port), cancel)
+def dial(host: str, port: int, cancel: Cancel, limit_s: float = CONNECT_S) -> socket.socket:
+    """A connected socket with TCP_NODELAY and a timeout of `limit_s`, watched by nobody. Raises DialFailed, Cancelled."""
+    return _race(_resolve(host, port), cancel, limit_s)
 
 
-def dial_socks(proxy: Proxy, host: str, port: int, cancel: Cancel) -> socket.socket:
+def dial_socks(proxy: Proxy, host: str, port: int, cancel: Cancel, limit_s: float = CONNECT_S) -> socket.socket:
     """The same through a SOCKS5 proxy, which resolves the name. Raises DialFailed, Cancelled."""
     import socks  # type: ignore[import-untyped]  # PySocks has no stubs
 
@@ -41,7 +41,7 @@ def dial_socks(proxy: Proxy, host: str, port: int, cancel: Cancel) -> socket.soc
     for family, _ in _resolve(proxy.host, proxy.port):
         sock = socks.socksocket(family)
         sock.set_proxy(socks.SOCKS5, proxy.host, proxy.port, True, proxy.username or None, proxy.password or None)
-        sock.settimeout(CONNECT_S)
+        sock.settimeout(limit_s)
         own = cancel.watch(sock)
         try:
             sock.connect((host, port))
@@ -84,7 +84,7 @@ class _Attempt:
     deadline: float
 
 
-def _race(addresses: list[Address], cancel: Cancel) -> socket.socket:
+def _race(addresses: list[Address], cancel: Cancel, limit_s: float) -> socket.socket:
     waiting = list(addresses)
     running: list[_Attempt] = []
     failure = "dial tcp: no address"
@@ -94,7 +94,7 @@ def _race(addresses: list[Address], cancel: Cancel) -> socket.socket:
             now = time.monotonic()
             if waiting and (now >= next_start or not running):
                 family, address = waiting.pop(0)
-                attempt = _begin(family, address, cancel)
+                attempt = _begin(family, address, cancel, limit_s)
                 next_start = now + HEAD_START_S
                 if isinstance(attempt, str):
                     failure = attempt
@@ -110,7 +110,7 @@ def _race(addresses: list[Address], cancel: Cancel) -> socket.socket:
                 running.remove(attempt)
                 cancel.forget(attempt.own)
                 if not problem:
-                    attempt.sock.settimeout(CONNECT_S)
+                    attempt.sock.settimeout(limit_s)
                     attempt.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     return attempt.sock
                 attempt.sock.close()
@@ -122,7 +122,7 @@ def _race(addresses: list[Address], cancel: Cancel) -> socket.socket:
             attempt.sock.close()
 
 
-def _begin(family: socket.AddressFamily, address: tuple[object, ...], cancel: Cancel) -> _Attempt | str:
+def _begin(family: socket.AddressFamily, address: tuple[object, ...], cancel: Cancel, limit_s: float) -> _Attempt | str:
     """An attempt that is under way, or why it is not."""
     name = f"[{address[0]}]:{address[1]}" if family == socket.AF_INET6 else f"{address[0]}:{address[1]}"
     try:
@@ -135,7 +135,7 @@ def _begin(family: socket.AddressFamily, address: tuple[object, ...], cancel: Ca
         cancel.forget(own)
         sock.close()
         return f"dial tcp {name}: connect: {os.strerror(code).lower()}"
-    return _Attempt(sock, own, name, time.monotonic() + CONNECT_S)
+    return _Attempt(sock, own, name, time.monotonic() + limit_s)
 
 
 def _poll(running: list[_Attempt], seconds: float) -> list[_Attempt]:

@@ -126,7 +126,8 @@ class Exchange:
         own = not ask.anonymous and redirect.origin(url) == endpoint.origin
         headers = {"User-Agent": self._user_agent, **ask.headers, **(dict(endpoint.host.headers) if own else {})}
         tls = endpoint.host.tls if own else Tls(endpoint.host.tls.verify, endpoint.host.tls.ca)
-        route = Route(tls, endpoint.host.proxy if own and endpoint.host.proxy else proxy_for(url, self._config.proxies))
+        proxy = endpoint.host.proxy if own and endpoint.host.proxy else proxy_for(url, self._config.proxies)
+        route = Route(tls, proxy, endpoint.host.dial_s if own else None)
         if not own or "authorization" in map(str.lower, headers):
             return self._transport.send(method, url, headers, body, route, self.cancel)
         who = NOBODY if endpoint.host.mirror else self.credentials

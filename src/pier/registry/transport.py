@@ -4,8 +4,6 @@ One pool of connections for each (TLS setting, proxy). Nothing is decoded, follo
 """
 
 import logging
-import os
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +14,7 @@ from typing import TYPE_CHECKING
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from pier.errors import Invalid
-from pier.registry import connections
+from pier.registry import certificates, connections
 from pier.registry.cancel import Cancel, Cancelled
 from pier.registry.causes import cause_of
 from pier.registry.connections import IDLE_S
@@ -36,6 +33,7 @@ GATHER_S = 0.2
 CONNECTIONS = 16  # kept for each host
 
 logging.getLogger("urllib3").setLevel(logging.WARNING)  # its debug lines hold whole URLs, with signatures in their queries
+urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # who is not verified was told so by the configuration
 
 
 @dataclass(frozen=True)
@@ -54,10 +52,11 @@ class Body:
 
 @dataclass(frozen=True)
 class Route:
-    """How a server is reached."""
+    """How a server is reached. dial_s: seconds for the connection, None: CONNECT_S."""
 
     tls: Tls = field(default_factory=Tls)
     proxy: Proxy | None = None
+    dial_s: float | None = None
 
 
 @dataclass
@@ -143,7 +142,7 @@ class Transport:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._managers: dict[tuple[Route, tuple[int, ...]], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[Route, certificates.States], urllib3.PoolManager] = {}
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None, route: Route, cancel: Cancel) -> Response:
         """One request and the head of its answer. Raises Unreachable in Go's words, Cancelled."""
@@ -152,12 +151,12 @@ class Transport:
         if body is not None or method in ("POST", "PUT", "PATCH"):
             sent["Content-Length"] = str(body.size if body else 0)
         socks = route.proxy if route.proxy and route.proxy.scheme.startswith("socks") else None
-        watch = connections.Watch(cancel, socks)
+        watch = connections.Watch(cancel, socks, route.dial_s or CONNECT_S)
         try:
             with watch:
                 raw = self._manager(route).urlopen(
                     method, url, body=body.chunks() if body else None, headers=sent, redirect=False, retries=False, preload_content=False,
-                    decode_content=False, timeout=urllib3.Timeout(connect=CONNECT_S, read=IDLE_S),
+                    decode_content=False, timeout=urllib3.Timeout(connect=route.dial_s or CONNECT_S, read=IDLE_S),
                 )  # fmt: skip
         except (HTTPError, OSError, DialFailed, HTTPException, ValueError) as error:
             watch.end()
@@ -170,8 +169,7 @@ class Transport:
         return Response(method, url, raw.status, raw.headers, raw, watch)
 
     def _manager(self, route: Route) -> urllib3.PoolManager:
-        files = (*route.tls.ca, *(path for pair in route.tls.client for path in pair))
-        key = route, tuple(os.stat(path).st_mtime_ns for path in files)  # certificates may be renewed under a running daemon
+        key = route, certificates.states(route.tls)  # certificates may be renewed under a running daemon
         with self._lock:
             found = self._managers.get(key)
             if found is None:
@@ -180,31 +178,13 @@ class Transport:
 
 
 def _new_manager(route: Route) -> urllib3.PoolManager:
-    context = tls_context(route.tls)
+    context = certificates.context(route.tls)
     if route.proxy is None or route.proxy.scheme.startswith("socks"):
         return connections.pools(urllib3.PoolManager(maxsize=CONNECTIONS, ssl_context=context))
     named = Credentials(route.proxy.username, route.proxy.password)
     headers = {"Proxy-Authorization": named.basic} if named.basic else {}
     return connections.pools(
-        urllib3.ProxyManager(route.proxy.url, proxy_headers=headers, proxy_ssl_context=tls_context(Tls()), maxsize=CONNECTIONS, ssl_context=context)
+        urllib3.ProxyManager(
+            route.proxy.url, proxy_headers=headers, proxy_ssl_context=certificates.context(Tls()), maxsize=CONNECTIONS, ssl_context=context
+        )
     )
-
-
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """What a Tls setting means: TLS 1.2 or newer; the system's authorities and its own. Raises Invalid that names the file that cannot be used."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    for path in tls.ca:
-        try:
-            context.load_verify_locations(path)
-        except (OSError, ssl.SSLError) as error:
-            raise Invalid(f"{path}: not a certificate of an authority in PEM: {error}") from None
-    for certificate, key in tls.client:
-        try:
-            context.load_cert_chain(certificate, key)
-        except (OSError, ssl.SSLError) as error:
-            raise Invalid(f"{certificate}, {key}: not a client certificate with its key in PEM: {error}") from None
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
