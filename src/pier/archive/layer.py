@@ -8,6 +8,7 @@ Until `finish` returns nothing in the folder may be used; a folder that was left
 """
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -51,7 +52,7 @@ class Budget:
         self.used_bytes = self._checked = 0
 
     def spend(self, count: int) -> None:
-        """Account for `count` bytes; raises BadArchive when the limit or the disk's reserve is reached."""
+        """Account for `count` bytes. Raises BadArchive at the limit, OSError(ENOSPC) where less than the reserve would be left on the disk."""
         self.used_bytes += count
         if self.used_bytes > self._limits.total_bytes:
             raise BadArchive("", f"its content is larger than {self._limits.total_bytes} bytes: the limit")
@@ -59,7 +60,7 @@ class Budget:
             self._checked = self.used_bytes
             space = os.fstatvfs(self._fd)
             if space.f_bavail * space.f_frsize < self._limits.reserve_bytes:
-                raise BadArchive("", f"no space left on the disk after {self.used_bytes} bytes of its content")
+                raise OSError(errno.ENOSPC, f"no space left on the disk after {self.used_bytes} bytes")
 
 
 class Sink:

@@ -243,6 +243,19 @@ class CgroupLayout(NamedTuple):
         """Let what `freeze` stopped go on. Does nothing where the cgroup is gone. Raises OSError."""
         self._freezer(id, "THAWED", "0")
 
+    def is_frozen(self, id: str) -> bool:
+        """Whether what `freeze` asked for is done: every process of `id` stands still. True too where there is no such cgroup or freezer."""
+        for tree in self.hierarchies:
+            folder = f"{tree.folder}/{self.parent}/{_checked(id)}"
+            try:
+                if "freezer" in tree.controllers and not tree.v2:
+                    return _read(f"{folder}/freezer.state").strip() == "FROZEN"
+                if tree.v2 and self.mode == "v2":
+                    return "frozen 1" in _read(f"{folder}/cgroup.events").splitlines()
+            except OSError:
+                return True  # it has just gone
+        return True
+
     def _freezer(self, id: str, v1: str, v2: str) -> None:
         for tree in self.hierarchies:
             try:

@@ -140,7 +140,11 @@ class Snapshots:
 
         Raises NotFound.
         """
-        return used_bytes(str(self._existing(id) / "upper"))
+        return used_bytes(self.upper(id))
+
+    def upper(self, id: str) -> str:
+        """The writable folder of container `id`: for whoever reads it on descriptors (reading.py). Raises NotFound."""
+        return str(self._existing(id) / "upper")
 
     def list(self) -> list[str]:
         """The containers that have a snapshot."""
