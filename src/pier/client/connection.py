@@ -1,7 +1,7 @@
 """Sockets to a daemon, and one request with its response on one of them. Blocking; no `socket` import (6 ms)."""
 
 import _socket
-import os
+import posix
 
 from pier.client.wire import ProtocolError, ResponseReader, request_head
 
@@ -95,6 +95,12 @@ class Response:
         """The whole body."""
         return b"".join(self.chunks())
 
+    def peek(self) -> bytes:
+        """The whole body, which stays to be read."""
+        body = self.read()
+        self._reader.unread(body)
+        return body
+
     def hijacked(self) -> bytes:
         """What came behind the head already; from here on the connection is the caller's raw stream."""
         if self._reader.upgraded:
@@ -161,5 +167,5 @@ def _send_chunks(sock: "_socket.socket", body: "Iterable[bytes]") -> None:
 
 def read_file(fd: int, size: int = 1 << 20) -> "Iterator[bytes]":
     """The rest of a file or pipe, in pieces."""
-    while piece := os.read(fd, size):
+    while piece := posix.read(fd, size):
         yield piece

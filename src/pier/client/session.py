@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 API_VERSION = "1.51"
 OLDEST_API_VERSION = "1.24"
+_TOO_NEW = "is too new. Maximum supported API version is "
 
 
 class ApiError(Exception):
@@ -41,9 +42,9 @@ def version_key(version: str) -> tuple[int, int]:
 class Client:
     """Requests to the daemon at `host` (unix:///path, tcp://host:port).
 
-    `version` pins the API version (DOCKER_API_VERSION); otherwise the first request asks with `_ping` and the lower
-    of both sides' versions is spoken. `on_refused` is called once where nothing answers: it returns True when it
-    started a daemon, and the connection is tried again.
+    `version` pins the API version (DOCKER_API_VERSION); otherwise the lower of both sides' versions is spoken: the first
+    request is sent in ours, and in theirs where that is refused as too new, which daemons do before they look at it.
+    `on_refused` is called once where nothing answers: it returns True when it started a daemon, and the connection is tried again.
     """
 
     def __init__(self, host: str, version: str = "", headers: "dict[str, str] | None" = None, on_refused: "Callable[[], bool] | None" = None) -> None:
@@ -51,8 +52,6 @@ class Client:
         self.version = version
         self.headers: list[tuple[str, str]] = list((headers or {}).items())
         self.pinned = bool(version)
-        self.server_os = ""
-        self.experimental = False
         self._negotiated = bool(version)
         self._idle: _socket.socket | None = None
         self._on_refused = on_refused
@@ -77,31 +76,51 @@ class Client:
         return f"Cannot connect to the Pier daemon at {self.host}. Is the pier daemon running?"
 
     def negotiate(self) -> None:
-        """Agree on an API version with the daemon, once; also learns `server_os`. Raises ConnectionFailed."""
+        """Agree on an API version with the daemon by a ping, once. Raises ConnectionFailed."""
         if self._negotiated:
             return
-        self._negotiated = True
+        response = self._exchange("HEAD", "/_ping", None, (), None)
+        response.read()
+        self._keep(response)
+        self._agree(response.headers.get("api-version", OLDEST_API_VERSION))
+
+    def _agree(self, theirs: str) -> None:
         try:
-            response = self._send("HEAD", "/_ping", None, ())
-            response.read()
-            self._keep(response)
-        except BaseException:
-            self._negotiated = False
-            raise
-        self.server_os = response.headers.get("ostype", "")
-        self.experimental = response.headers.get("docker-experimental") == "true"
-        theirs = response.headers.get("api-version", OLDEST_API_VERSION)
-        self.version = theirs if version_key(theirs) < version_key(API_VERSION) else API_VERSION
+            self.version = theirs if version_key(theirs) < version_key(API_VERSION) else API_VERSION
+        except ValueError:
+            raise ConnectionFailed(f"{self.host} speaks an unknown version of the API: {theirs[:40]!r}") from None
+        self._negotiated = True
 
     def _send(self, method: str, target: str, body: "bytes | Iterable[bytes] | None", headers: "Iterable[tuple[str, str]]") -> Response:
+        if not self._negotiated and not (body is None or isinstance(body, bytes)):
+            self.negotiate()  # what can be sent only once is not sent to be refused
+        meanwhile, self.meanwhile = self.meanwhile, None
+        response = self._exchange(method, f"/v{self.version or API_VERSION}{target}", body, headers, meanwhile)
         if not self._negotiated:
-            self.negotiate()
-        if target != "/_ping":
-            target = f"/v{self.version or API_VERSION}{target}"
+            if response.status == 400 and (theirs := self._refused_as_too_new(response)):
+                self._agree(theirs)
+                return self._exchange(method, f"/v{self.version}{target}", body, headers, None)
+            self._agree(response.headers.get("api-version", API_VERSION))
+        return response
+
+    def _refused_as_too_new(self, response: Response) -> str:
+        """The version that a daemon speaks at most, where its answer is that; "" for any other refusal, which stays to be read."""
+        message = response.peek().decode("utf-8", "replace")
+        _, found, rest = message.partition(_TOO_NEW)
+        if not found:
+            return ""
+        self._keep(response)
+        return rest.partition('"')[0].strip()
+
+    def _exchange(
+        self,
+        method: str,
+        target: str,
+        body: "bytes | Iterable[bytes] | None",
+        headers: "Iterable[tuple[str, str]]",
+        meanwhile: "Callable[[], None] | None",
+    ) -> Response:
         everything = [("User-Agent", "Pier-Client/0.1 (linux)"), *self.headers, *headers]
-        meanwhile = None
-        if target != "/_ping":
-            meanwhile, self.meanwhile = self.meanwhile, None
         sock, self._idle = self._idle, None
         if sock is not None and (body is None or isinstance(body, bytes)):
             try:

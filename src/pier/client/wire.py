@@ -98,6 +98,10 @@ class ResponseReader:
         body, self._body = self._body, []
         return body[0] if len(body) == 1 else b"".join(body)
 
+    def unread(self, body: bytes) -> None:
+        """Let the next `take` give these bytes first."""
+        self._body.insert(0, body)
+
     def _finish(self) -> None:
         self.done = True
         self._mode = "done"

@@ -16,6 +16,10 @@ def reply(status: int, body: Any = None, headers: str = "") -> bytes:
     return f"HTTP/1.1 {status} X\r\n{headers}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
+def _key(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
 class FakeDaemon:
     """`routes`: "METHOD /path" (without version and query) to bytes, a JSON-able value (status 200), or a function."""
 
@@ -75,10 +79,15 @@ class FakeDaemon:
                     buffer += connection.recv(65536)
                 body, buffer = buffer[:length], buffer[length:]
                 method, target, _ = lines[0].split(" ")
+                asked = ""
                 if target.startswith("/v1."):
-                    target = "/" + target.split("/", 2)[2]
+                    asked, target = target[2:].split("/", 1)
+                    target = "/" + target
                 self.seen.append((f"{method} {target}", body))
-                if not self._answer(connection, method, target, headers, body):
+                if asked and _key(asked) > _key(self.api_version):
+                    text = f"client version {asked} is too new. Maximum supported API version is {self.api_version}"
+                    connection.sendall(reply(400, {"message": text}))
+                elif not self._answer(connection, method, target, headers, body):
                     return
 
     def _answer(self, connection: socket.socket, method: str, target: str, headers: dict[str, str], body: bytes) -> bool:

@@ -15,8 +15,36 @@ def test_speaks_the_lower_version_of_both_sides(tmp_path: Path) -> None:
         daemon = FakeDaemon(folder, {"GET /info": {"ok": 1}}, theirs)
         client = Client(daemon.host)
         assert client.get("/info") == {"ok": 1}
-        assert (client.version, client.server_os) == (spoken, "linux")
+        assert client.version == spoken
+        assert client.get("/info") == {"ok": 1}
+        assert [line for line, _ in daemon.seen] == ["GET /info"] * (3 if spoken == "1.40" else 2)  # no ping: the refusal tells the version
         daemon.close()
+
+
+def test_another_refusal_stays_the_answer(tmp_path: Path) -> None:
+    daemon = FakeDaemon(tmp_path, {"GET /info": reply(400, {"message": "bad filter"})})
+    with pytest.raises(ApiError, match=r"^Error response from daemon: bad filter$"):
+        Client(daemon.host).get("/info")
+    assert [line for line, _ in daemon.seen] == ["GET /info"]
+
+
+def test_what_can_be_sent_only_once_is_sent_in_the_right_version(tmp_path: Path) -> None:
+    def once(_: FakeDaemon, connection: socket.socket, *__: Any) -> bool:
+        connection.sendall(reply(200, {}))
+        return False  # the chunks are nobody's here
+
+    daemon = FakeDaemon(tmp_path, {"POST /images/load": once}, "1.40")
+    Client(daemon.host).open("POST", "/images/load", raw=b"x").close()
+    client = Client(daemon.host)
+    client.open("POST", "/images/load", raw=iter([b"x"])).close()
+    assert client.version == "1.40"
+    assert [line for line, _ in daemon.seen] == ["POST /images/load", "POST /images/load", "HEAD /_ping", "POST /images/load"]
+
+
+def test_a_daemon_of_an_unknown_version_is_no_traceback(tmp_path: Path) -> None:
+    daemon = FakeDaemon(tmp_path, {"GET /info": reply(200, {}, "Api-Version: new\r\n")})
+    with pytest.raises(ConnectionFailed, match="unknown version of the API: 'new'"):
+        Client(daemon.host).get("/info")
 
 
 def test_a_pinned_version_is_not_negotiated(tmp_path: Path) -> None:
