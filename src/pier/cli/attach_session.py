@@ -1,6 +1,6 @@
 """One attached container, from the hijacked connection to the exit status: what run, start, attach and exec share."""
 
-import os
+import posix
 
 from pier.cli.session import Cli, CommandError
 from pier.cli.streams import DETACHED, Attached, DaemonStreamError
@@ -18,7 +18,7 @@ RESIZE_TRIES = 10
 
 def require_terminal() -> None:
     """Refuse a terminal's session where stdin is none. Raises CommandError."""
-    if not os.isatty(0):
+    if not posix.isatty(0):
         raise CommandError("the input device is not a TTY")
 
 
@@ -133,7 +133,7 @@ class Session:
             attached.watch(self._signals.fd, lambda: self._on_signals(resize_path))
         if self.waiting is not None and not self.stdout and not self.stderr:
             attached.watch(self.waiting.fileno(), lambda: True)
-        if self.tty and resize_path and os.isatty(1) and not self._resize(resize_path):
+        if self.tty and resize_path and posix.isatty(1) and not self._resize(resize_path):
             attached.later(10, lambda: None if self._resize(resize_path) or self._tries > RESIZE_TRIES else 10 * self._tries)
         with self._raw:
             try:

@@ -1,10 +1,8 @@
 """`pier create`: make a container without starting it. What it shares with `run` is here too: pulling, messages, the ID file."""
 
-import os
-
 from pier.cli import container_flags, container_options
 from pier.cli.flags import NotYet
-from pier.cli.session import Cli, CommandError
+from pier.cli.session import Cli, CommandError, exists
 from pier.client.session import ApiError, ConnectionFailed
 
 TYPE_CHECKING = False
@@ -86,7 +84,7 @@ def create(cli: Cli, options: "Options", body: "dict[str, Any]") -> str:
     if options.text("platform"):
         params.append(("platform", options.text("platform")))
     cidfile = options.text("cidfile")
-    if cidfile and os.path.exists(cidfile):
+    if cidfile and exists(cidfile):
         raise CommandError(f"container ID file found, make sure the other container isn't running or delete {cidfile}")
     client = cli.client()
     try:

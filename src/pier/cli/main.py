@@ -1,6 +1,6 @@
 """`pier`: global flags, the command's module, its flags, and the exit status."""
 
-import os
+import posix
 import sys
 
 from pier.cli import flags as flag_parser
@@ -20,12 +20,18 @@ EXIT_BROKEN_PIPE = 141
 def main() -> None:
     """Run the command line of this process and leave it; the interpreter's own clean-up is skipped, it takes 2 ms."""
     try:
-        status = run(sys.argv[1:], os.environ)
+        status = run(sys.argv[1:], environment())
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
     except BrokenPipeError:
         status = EXIT_BROKEN_PIPE
-    os._exit(status)
+    posix._exit(status)
+
+
+def environment() -> "dict[str, str]":
+    """What os.environ would be, without `os`."""
+    encoding = sys.getfilesystemencoding()
+    return {name.decode(encoding, "surrogateescape"): value.decode(encoding, "surrogateescape") for name, value in posix.environ.items()}
 
 
 def run(args: list[str], environ: "Any") -> int:

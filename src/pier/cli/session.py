@@ -1,6 +1,6 @@
 """What a command has in its hands: the streams, the configuration, and the daemon that it was told to speak to."""
 
-import os
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,12 +30,21 @@ def write_all(fd: int, text: "str | bytes") -> None:
     view = memoryview(data)
     while view:
         try:
-            view = view[os.write(fd, view) :]
+            view = view[posix.write(fd, view) :]
         except BlockingIOError:
             # A shared terminal may have been made non-blocking by another program.
             import select
 
             select.select([], [fd], [])
+
+
+def exists(path: str) -> bool:
+    """Whether something is there that this user can see."""
+    try:
+        posix.stat(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class Endpoint:
@@ -74,7 +83,7 @@ class Cli:
     def config(self) -> "dict[str, Any]":
         """config.json of the configuration folder; a broken one is told once and counts as empty, as in Docker."""
         if self._config is None:
-            if not os.path.exists(f"{self.config_dir}/config.json"):
+            if not exists(f"{self.config_dir}/config.json"):
                 self._config = {}
             else:
                 from pier.client.configfile import ConfigError, read
@@ -135,7 +144,7 @@ class Cli:
             endpoint = self.endpoint
             host = check_host(endpoint.host)
             hook = None
-            if autostart and endpoint.source == "default" and self.environ.get("PIER_AUTOSTART") != "0" and os.geteuid() == 0:
+            if autostart and endpoint.source == "default" and self.environ.get("PIER_AUTOSTART") != "0" and posix.geteuid() == 0:
                 from pier.cli.autostart import starter
 
                 hook = starter(self)

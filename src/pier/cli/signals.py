@@ -1,6 +1,6 @@
 """Signals of this process as readable events, so that one poll loop serves them. Uses the C half of `signal`: no enum."""
 
-import os
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Signals:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Signals":
-        self.fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.fd, self._write_fd = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
         for number in self.numbers:
             self._before[number] = _signal.signal(number, self._caught)
         return self
@@ -43,14 +43,14 @@ class Signals:
     def _caught(self, number: int, frame: object) -> None:
         self._pending.append(number)
         try:
-            os.write(self._write_fd, b"!")
+            posix.write(self._write_fd, b"!")
         except BlockingIOError:
             pass
 
     def take(self) -> list[int]:
         """The signals that came since the last call."""
         try:
-            os.read(self.fd, 4096)
+            posix.read(self.fd, 4096)
         except BlockingIOError:
             pass
         pending, self._pending = self._pending, []
@@ -59,5 +59,5 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             _signal.signal(number, handler)  # type: ignore[arg-type]
-        os.close(self.fd)
-        os.close(self._write_fd)
+        posix.close(self.fd)
+        posix.close(self._write_fd)

@@ -1,6 +1,6 @@
 """The poll loop of an attached container: terminal or pipes on one side, the hijacked connection on the other."""
 
-import os
+import posix
 import select
 
 from pier.cli.session import write_all
@@ -120,7 +120,7 @@ class Attached:
 
     def _read_input(self, poll: "select.poll", sock_fd: int) -> bool:
         try:
-            data = os.read(self._stdin_fd, READ_BYTES)
+            data = posix.read(self._stdin_fd, READ_BYTES)
         except BlockingIOError:
             return False
         except OSError:  # a terminal that is gone

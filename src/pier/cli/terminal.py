@@ -1,7 +1,6 @@
 """The user's terminal: raw mode and its end, size, detach keys."""
 
-import os
-import termios
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +18,12 @@ class RawMode:
     def __init__(self, fd: int, wanted: bool = True) -> None:
         self.fd = fd
         self._before: list[Any] | None = None
-        self._wanted = wanted and os.isatty(fd)
+        self._wanted = wanted and posix.isatty(fd)
 
     def __enter__(self) -> "RawMode":
         if self._wanted:
+            import termios  # 0.3 ms that only a terminal is worth
+
             self._before = termios.tcgetattr(self.fd)
             termios.tcsetattr(self.fd, termios.TCSANOW, raw_attributes(self._before))
         return self
@@ -33,12 +34,16 @@ class RawMode:
     def restore(self) -> None:
         """Give the terminal back as it was; may be called more than once."""
         if self._before is not None:
+            import termios
+
             before, self._before = self._before, None
             termios.tcsetattr(self.fd, termios.TCSANOW, before)
 
 
 def raw_attributes(attributes: "list[Any]") -> "list[Any]":
     """Termios attributes for raw mode (cfmakeraw of termios(3), as moby/term does it)."""
+    import termios
+
     iflag, oflag, cflag, lflag, ispeed, ospeed, control = attributes
     iflag &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXON)
     oflag &= ~termios.OPOST
@@ -52,7 +57,7 @@ def raw_attributes(attributes: "list[Any]") -> "list[Any]":
 def size(fd: int = 1) -> tuple[int, int]:
     """(rows, columns) of a terminal, (0, 0) where it is none."""
     try:
-        found = os.get_terminal_size(fd)
+        found = posix.get_terminal_size(fd)
     except OSError:
         return 0, 0
     return found.lines, found.columns

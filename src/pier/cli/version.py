@@ -1,5 +1,6 @@
 """`pier version`: of the client, and of the daemon where one answers. Never starts a daemon."""
 
+import posix
 import sys
 
 from pier.cli.format_help import FORMAT_HELP
@@ -57,9 +58,8 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
 
 
 def _machine() -> str:
-    from os import uname
-
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(uname().machine, uname().machine)
+    machine = posix.uname().machine
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
 def _text(both: "dict[str, Any]") -> str:

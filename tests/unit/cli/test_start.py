@@ -12,7 +12,7 @@ import pier.cli
 SOURCE = Path(pier.cli.__file__).parent.parent.parent
 HEAVY = [
     "argparse", "asyncio", "base64", "collections", "contextlib", "dataclasses", "datetime", "enum", "fractions", "functools", "hashlib",
-    "inspect", "json", "logging", "msgspec", "pathlib", "random", "re", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile",
+    "inspect", "json", "logging", "msgspec", "os", "pathlib", "random", "re", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile",
     "threading", "typing", "urllib", "csv", "pier.cli.goformat",
 ]  # fmt: skip
 NOT_FOR_ALL = ["pier.cli.container_values", "pier.client.contexts", "pier.cli.completion", "pier.cli.help"]
@@ -23,12 +23,12 @@ def modules(*args: str) -> set[str]:
     code = f"""
 import sys
 sys.path.append({str(SOURCE)!r})
-import os
-out = os._exit
+import posix
+out = posix._exit
 def leave(status):
-    os.write({write_fd}, "\\n".join(sys.modules).encode())
+    posix.write({write_fd}, "\\n".join(sys.modules).encode())
     out(0)
-os._exit = leave
+posix._exit = leave
 sys.argv[1:] = {list(args)!r}
 from pier.cli.main import main
 main()

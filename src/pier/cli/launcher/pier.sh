@@ -4,5 +4,6 @@
 exec "@PYTHON@" -IS -c 'import sys
 sys.path.append("@SOURCE@")
 sys.argv[0] = sys.argv.pop(1)
+import pier.cli.quick
 from pier.cli.main import main
 main()' "$0" "$@"
