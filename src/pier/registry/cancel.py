@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 
 
@@ -14,15 +15,14 @@ class Cancelled(Exception):
 class Cancel:
     """A switch that is thrown once, for any number of calls in any threads.
 
-    A thrown switch shuts the sockets in use down, so that whoever waits in one raises Cancelled at once. `cancel` may run in a signal handler:
-    what it takes is re-entrant (an RLock; SimpleQueue.put is documented to be).
+    A thrown switch shuts the sockets in use down and wakes who sleeps, so that everybody raises Cancelled at once. `cancel` may run in a signal
+    handler: what it takes is re-entrant (an RLock; SimpleQueue.put, by its documentation).
     """
 
     def __init__(self) -> None:
         self._thrown = False
         self._lock = threading.RLock()
-        self._watched: set[socket.socket] = set()
-        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._hooks: dict[int, Callable[[], None]] = {}
 
     @property
     def thrown(self) -> bool:
@@ -32,10 +32,9 @@ class Cancel:
     def cancel(self) -> None:
         """Throw the switch; again does nothing."""
         self._thrown = True
-        self._wake.put(None)
         with self._lock:
-            for sock in tuple(self._watched):
-                _shut(sock)
+            for hook in tuple(self._hooks.values()):
+                hook()
 
     def check(self) -> None:
         """Raises Cancelled if the switch was thrown."""
@@ -44,31 +43,49 @@ class Cancel:
 
     def wait(self, seconds: float) -> None:
         """Sleep; raises Cancelled as soon as the switch is thrown."""
-        try:
-            self._wake.get(timeout=seconds)
-        except Empty:
-            return
-        self._wake.put(None)  # for the next one who waits
-        raise Cancelled
+        woken: SimpleQueue[None] = SimpleQueue()
+        with self.waking(lambda: woken.put(None)), contextlib.suppress(Empty):
+            woken.get(timeout=seconds)
+        self.check()
 
-    def watch(self, sock: socket.socket) -> socket.socket:
-        """Have `sock` shut down when the switch is thrown. Returns what `forget` takes; raises Cancelled if it is thrown already.
+    @contextlib.contextmanager
+    def waking(self, hook: Callable[[], None]) -> Iterator[None]:
+        """While the context lasts, `hook` is called when the switch is thrown, in whatever thread does that. Raises Cancelled if it is already."""
+        key = self._add(hook)
+        try:
+            yield
+        finally:
+            self._remove(key)
+
+    def watch(self, sock: socket.socket) -> Callable[[], None]:
+        """Have `sock` shut down when the switch is thrown. Returns what ends that, to be called once; raises Cancelled if it is thrown already.
 
         The descriptor is a duplicate: its number cannot have become another file's by the time it is shut down.
         """
         own = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
-        with self._lock:
-            self._watched.add(own)
-        if self._thrown:
-            self.forget(own)
-            raise Cancelled
-        return own
-
-    def forget(self, own: socket.socket) -> None:
-        """The call that `watch` was for is over."""
-        with self._lock:
-            self._watched.discard(own)
+        try:
+            key = self._add(lambda: _shut(own))
+        except Cancelled:
             own.close()
+            raise
+
+        def forget() -> None:
+            self._remove(key)
+            own.close()
+
+        return forget
+
+    def _add(self, hook: Callable[[], None]) -> int:
+        with self._lock:
+            self._hooks[id(hook)] = hook
+        if self._thrown:  # looked at after the hook is there: a switch thrown in between has called it
+            self._remove(id(hook))
+            raise Cancelled
+        return id(hook)
+
+    def _remove(self, key: int) -> None:
+        with self._lock:
+            self._hooks.pop(key, None)
 
 
 def _shut(sock: socket.socket) -> None:

@@ -5,6 +5,7 @@ urllib3 has no way to hand something of the caller's down to a connection; it wo
 
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -34,21 +35,21 @@ class Watch:
         self.socks = socks
         self.dial_s = dial_s
         self.reused = False  # whether the call went out on a connection that had served before
-        self._own: list[socket.socket] = []
+        self._forgets: list[Callable[[], None]] = []
 
     @property
     def watching(self) -> bool:
         """Whether the call has a socket already."""
-        return bool(self._own)
+        return bool(self._forgets)
 
     def add(self, sock: socket.socket) -> None:
         """Raises Cancelled."""
-        self._own.append(self.cancel.watch(sock))
+        self._forgets.append(self.cancel.watch(sock))
 
     def end(self) -> None:
         """The call is over; again does nothing."""
-        while self._own:
-            self.cancel.forget(self._own.pop())
+        while self._forgets:
+            self._forgets.pop()()
 
     def __enter__(self) -> "Watch":
         _current.watch = self
