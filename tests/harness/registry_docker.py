@@ -50,11 +50,12 @@ class DockerRegistry:
         tokens: TokenServer | None = None,
         proxy: str = "",
         address: str = "127.0.0.1",
+        port: int = 0,
         **more: Any,
     ) -> None:
         self.inside, self.authority, self.tokens, self.htpasswd, self.clients = inside, authority, tokens, htpasswd, clients
         self.folder = Path(tempfile.mkdtemp(prefix="pier-registry-", dir="/tmp"))
-        self.address, self.port = address, _free_port(inside, address)
+        self.address, self.port = address, port or _free_port(inside, address)
         config: dict[str, Any] = {
             "version": 0.1,
             "log": {"level": "warn"},
