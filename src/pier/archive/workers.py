@@ -19,6 +19,10 @@ Progress = Callable[[Message], None]
 STALL_S = 120.0
 
 
+class WorkerDied(Unavailable):
+    """The worker was killed: what it did may be done again."""
+
+
 class Provider(Protocol):
     """Where workers come from: the supervisor, or a test."""
 
@@ -41,7 +45,7 @@ class Workers:
         """Run a job and return its answer. The caller keeps its `fds`, and removes the ingest folder when this raises.
 
         `on_progress` gets {"bytes", "entry", "state"} some times a second. Raises BadArchive for the archive's faults,
-        Unavailable when the disk is full or the worker died or hung, Internal for what is a bug.
+        Unavailable when the disk is full or the worker hung, WorkerDied when it was killed, Internal for what is a bug.
         """
         async with self._free:
             channel = await self._provider.worker()
@@ -64,7 +68,7 @@ class Workers:
                 whole = True
                 raise _as_pier_error(op, error) from None
             except PeerGone:
-                raise Unavailable(f"the worker died during {op}: nothing was changed, try again") from None
+                raise WorkerDied(f"the worker died during {op}: nothing was changed, try again") from None
             finally:
                 del self._hear[job]
                 call.cancel()
@@ -104,5 +108,5 @@ def _as_pier_error(op: str, error: RemoteError) -> Exception:
         case "os":
             return Unavailable(f"{op}: {error}")
         case "died":
-            return Unavailable(f"{error}: nothing was changed, try again")
+            return WorkerDied(f"{error}: nothing was changed, try again")
     return Internal(f"{op}: {error}")

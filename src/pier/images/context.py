@@ -11,6 +11,7 @@ from pier.content import ContentStore
 from pier.events import Journal
 from pier.images.catalog import Catalog
 from pier.images.image import Image
+from pier.images.remote import Remote
 from pier.store import Store
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class Context:
 
     lock: held while layers, blobs and rows change, so that nothing is collected that another verb is about to name.
     held: images that a container is being made from and that must not go meanwhile. kept: layers and blobs that somebody at work counts
-    on (garbage.keeping).
+    on (garbage.keeping). remote: the registries.
     """
 
     store: Store
@@ -61,6 +62,7 @@ class Context:
     workers: WorkerPool
     journal: Journal
     catalog: Catalog
+    remote: Remote = field(default_factory=Remote)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     held: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)

@@ -1,0 +1,88 @@
+"""The registry client, which blocks, from the loop: each call in a thread, and ended at once when nobody waits for it any more.
+
+Threads for calls (manifests, tags) and for bulk (blobs, both ways) are not the same, so that a slow transfer keeps no short call waiting;
+how many transfers there are at once is for the verbs to say. urllib3 is imported by the first call, in its thread.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from pier.errors import Unavailable
+from pier.registry.cancel import Cancel, Cancelled
+from pier.registry.config import RegistryConfig
+
+if TYPE_CHECKING:
+    from pier.registry.client import Registries
+
+T = TypeVar("T")
+_CALLS, _BULK = 32, 128
+
+
+class Remote:
+    """All registries, for this daemon. Use from the loop's thread, but for `registries`."""
+
+    def __init__(self, config: RegistryConfig | None = None, user_agent: str = "pier") -> None:
+        self._config, self._user_agent = config or RegistryConfig(), user_agent
+        self._made: Registries | None = None
+        self._making = threading.Lock()
+        self._calls = ThreadPoolExecutor(_CALLS, thread_name_prefix="registry")
+        self._bulk = ThreadPoolExecutor(_BULK, thread_name_prefix="transfer")
+        self._running: set[Cancel] = set()
+
+    @property
+    def config(self) -> RegistryConfig:
+        """What is configured; setting another holds for calls from then on (what was learnt about servers is learnt again)."""
+        return self._config
+
+    @config.setter
+    def config(self, config: RegistryConfig) -> None:
+        with self._making:
+            self._config, self._made = config, None
+
+    def registries(self) -> "Registries":
+        """The client; in a thread only, as its first use imports what it stands on."""
+        with self._making:
+            if self._made is None:
+                from pier.registry.client import Registries
+
+                self._made = Registries(self._config, self._user_agent)
+            return self._made
+
+    async def call(self, work: "Callable[[Registries, Cancel], T]", *, bulk: bool = False) -> T:
+        """`work(registries, cancel)` in a thread; what it raises is raised. When the caller is cancelled, `cancel` is thrown and its end awaited.
+
+        bulk: it takes as long as its bytes take.
+        """
+        cancel = Cancel()
+        future = asyncio.get_running_loop().run_in_executor(self._bulk if bulk else self._calls, lambda: work(self.registries(), cancel))
+        self._running.add(cancel)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            cancel.cancel()
+            await _ended(future)
+            raise
+        except Cancelled:
+            raise Unavailable("the daemon ends: ask the next one again") from None
+        finally:
+            self._running.discard(cancel)
+
+    def close(self) -> None:
+        """End every call that is under way, and the threads."""
+        for cancel in tuple(self._running):
+            cancel.cancel()
+        for pool in (self._calls, self._bulk):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+async def _ended(future: "asyncio.Future[T]") -> None:
+    while not future.done():
+        try:
+            await asyncio.wait({future})
+        except asyncio.CancelledError:
+            continue
+    if not future.cancelled():
+        future.exception()  # heard
