@@ -1,5 +1,6 @@
 """The answers of GET /version and GET /info: complete, in Docker's shape, and true of this host and this daemon."""
 
+import os
 import platform
 import sys
 import time
@@ -19,13 +20,13 @@ from pier.api.models.system import (
     FirewallInfo,
     InstalledPlugins,
     PlatformName,
-    RegistryServiceConfig,
     RuntimeInfo,
     SwarmInfo,
     SystemInfo,
     SystemVersion,
 )
-from pier.daemon import host
+from pier.daemon import host, registries
+from pier.registry.proxies import masked
 
 if TYPE_CHECKING:
     from pier.daemon.engine import Engine
@@ -86,6 +87,7 @@ def info(engine: "Engine", version: tuple[int, int]) -> dict[str, Any]:
     controllers = engine.containers.machine.controllers
     swap = engine.containers.machine.swap_accounting
     config = engine.config
+    registry = registries.registry_config(config, os.environ)
     answer = SystemInfo(
         id=engine.id,
         containers=len(states),
@@ -119,14 +121,14 @@ def info(engine: "Engine", version: tuple[int, int]) -> dict[str, Any]:
         os_version="",
         os_type="linux",
         architecture=platform.machine(),
-        index_server_address="",
-        registry_config=RegistryServiceConfig(index_configs={}, insecure_registry_cidrs=[], mirrors=None),
+        index_server_address=registries.INDEX_SERVER,
+        registry_config=registries.service_config(registry),
         ncpu=engine.facts.cpus,
         mem_total=host.memory_bytes(),
         docker_root_dir=str(config.data_root),
-        http_proxy="",
-        https_proxy="",
-        no_proxy="",
+        http_proxy=masked(registry.proxies.http),
+        https_proxy=masked(registry.proxies.https),
+        no_proxy=registry.proxies.no_proxy,
         name=platform.node(),
         labels=list(config.labels),
         experimental_build=False,

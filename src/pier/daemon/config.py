@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from pier.api.fields import (
     DEFAULT_SOCKET,
     LOG_DRIVERS,
 )
+from pier.daemon import registries
 from pier.daemon.options import OPTIONS, Flags, Value, merge, parse_file
 from pier.errors import Invalid, NotImplementedByPier
+from pier.registry.config import DEFAULT_ATTEMPTS, DEFAULT_DOWNLOADS, DEFAULT_RANGE_BYTES, DEFAULT_UPLOADS, OWN_HOSTS, RegistryOptions
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 STORAGE_DRIVERS = ("erofs", "unpacked")
@@ -55,6 +57,18 @@ class Config:
     default_shm_size_bytes: int = DEFAULT_SHM_SIZE_BYTES
     init: bool = False
     init_path: str = ""
+    registry_mirrors: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+    max_concurrent_downloads: int = DEFAULT_DOWNLOADS
+    max_concurrent_uploads: int = DEFAULT_UPLOADS
+    max_download_attempts: int = DEFAULT_ATTEMPTS
+    http_proxy: str = field(default="", repr=False)
+    https_proxy: str = field(default="", repr=False)
+    no_proxy: str = ""
+    registries: Mapping[str, RegistryOptions] = field(default_factory=dict)
+    registry_hosts_dir: Path = OWN_HOSTS
+    keep_compressed: bool = True
+    range_download_bytes: int = DEFAULT_RANGE_BYTES
 
     @property
     def pid_path(self) -> Path:
@@ -237,4 +251,5 @@ _CHECKS: dict[str, Any] = {
     "log-driver": _choice("log-driver", LOG_DRIVERS),
     "default-shm-size": _size,
     "init-path": _init_path,
+    **registries.CHECKS,
 }

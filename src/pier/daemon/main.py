@@ -38,6 +38,7 @@ from pier.daemon.dispatch import Dispatcher
 from pier.daemon.engine import Engine
 from pier.daemon.initprogram import find_init
 from pier.daemon.options import Flags, parse_flags, usage
+from pier.daemon.registries import registry_config
 from pier.daemon.relay import Relay
 from pier.daemon.routes.table import ROUTES
 from pier.errors import PierError
@@ -91,6 +92,7 @@ def main() -> int:
             print(f"Pier version {VERSION}")
             return 0
         config = load(flags)
+        registry_config(config, os.environ)  # the environment's proxies are refused as early as the options
         if flags.validate:
             print("configuration OK", file=sys.stderr)
             return 0

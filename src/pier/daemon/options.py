@@ -1,6 +1,6 @@
 """The options of `pierd` as one table: flag, key in daemon.json, kind. And reading them from an argument list and a file.
 
-What is not in the table is refused by its name. Pure but for `read_file`.
+What is not in the table is refused by its name. Pure.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,17 @@ from typing import Any
 import msgspec
 
 from pier.errors import Invalid
+from pier.registry.proxies import masked
 
-Value = bool | int | str | list[str] | dict[str, str]
+Value = bool | int | str | list[str] | dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Option:
-    """`flag` without dashes, empty for what stands in the file only; `key` in the file; kind: bool, int, str, list, map (k=v)."""
+    """`flag` without dashes, empty for what stands in the file only; `key` in the file, below `group` where there is one.
+
+    kind: bool, int, str, list, map (k=v), rows (objects by name).
+    """
 
     flag: str
     key: str
@@ -24,6 +28,7 @@ class Option:
     help: str
     short: str = ""
     reloadable: bool = False
+    group: str = ""
 
 
 OPTIONS = (
@@ -49,10 +54,23 @@ OPTIONS = (
     Option("default-shm-size", "default-shm-size", "str", "size of /dev/shm in containers, as 64M"),
     Option("init", "init", "bool", "run an init in every container"),
     Option("init-path", "init-path", "str", "path of that init on the host"),
+    Option("registry-mirror", "registry-mirrors", "list", "mirror of Docker Hub, as https://mirror.example.com", reloadable=True),
+    Option("insecure-registry", "insecure-registries", "list", "registry without verified TLS: HOST[:PORT], or a network", reloadable=True),
+    Option("max-concurrent-downloads", "max-concurrent-downloads", "int", "layers that are pulled at once (3)", reloadable=True),
+    Option("max-concurrent-uploads", "max-concurrent-uploads", "int", "layers that are pushed at once (5)", reloadable=True),
+    Option("max-download-attempts", "max-download-attempts", "int", "how often a download is tried (5)", reloadable=True),
+    Option("http-proxy", "http-proxy", "str", "proxy for http://: [http|https|socks5|socks5h]://HOST:PORT", reloadable=True, group="proxies"),
+    Option("https-proxy", "https-proxy", "str", "proxy for https://", reloadable=True, group="proxies"),
+    Option("no-proxy", "no-proxy", "str", "what is asked without a proxy: hosts, domains, networks, with commas", reloadable=True, group="proxies"),
+    Option("", "registries", "rows", "HOST[:PORT]: mirrors, insecure, ca, client-cert, client-key, headers", reloadable=True),
+    Option("", "registry-hosts-dir", "str", "folder of HOST/hosts.toml, beside containerd's (/etc/pier/certs.d)", reloadable=True),
+    Option("", "keep-compressed", "bool", "keep layers as they were pulled, for pushes of the same digest (true)", reloadable=True),
+    Option("", "range-download-bytes", "int", "larger layers are pulled in parts at once; 0: never (67108864)", reloadable=True),
 )
-_BY_FLAG = {option.flag: option for option in OPTIONS}
+_BY_FLAG = {option.flag: option for option in OPTIONS if option.flag}
 _BY_SHORT = {option.short: option for option in OPTIONS if option.short}
 _BY_KEY = {option.key: option for option in OPTIONS}
+_GROUPS = {option.group for option in OPTIONS if option.group}
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
@@ -138,7 +156,7 @@ def _store(values: dict[str, Value], option: Option, word: str, text: str) -> No
         values[option.key] = text
 
 
-_KINDS: dict[str, Any] = {"bool": bool, "int": int, "str": str, "list": list[str], "map": dict[str, str]}
+_KINDS: dict[str, Any] = {"bool": bool, "int": int, "str": str, "list": list[str], "map": dict[str, str], "rows": dict[str, dict[str, Any]]}
 
 
 def parse_file(text: bytes, path: str) -> dict[str, Value]:
@@ -152,10 +170,11 @@ def parse_file(text: bytes, path: str) -> dict[str, Value]:
         raise Invalid(f"{start}: invalid JSON: {error}") from None
     if not isinstance(raw, dict):
         raise Invalid(f"{start}: it must hold a JSON object")
-    if unknown := sorted(key for key in raw if key not in _BY_KEY):
+    given = _ungrouped(raw, start)
+    if unknown := sorted(key for key, group in given if key not in _BY_KEY or _BY_KEY[key].group != group):
         raise Invalid(f"{start}: the following directives don't match any configuration option: {', '.join(unknown)}")
     values: dict[str, Value] = {}
-    for key, value in raw.items():
+    for (key, _), value in given.items():
         try:
             values[key] = msgspec.convert(value, _KINDS[_BY_KEY[key].kind])
         except msgspec.ValidationError as error:
@@ -163,10 +182,23 @@ def parse_file(text: bytes, path: str) -> dict[str, Value]:
     return values
 
 
+def _ungrouped(raw: dict[str, Any], start: str) -> dict[tuple[str, str], Any]:
+    """The file's values by key and group: what stands in a group is an option of its own."""
+    given: dict[tuple[str, str], Any] = {}
+    for key, value in raw.items():
+        if key not in _GROUPS:
+            given[key, ""] = value
+        elif isinstance(value, dict):
+            given |= {(inner, key): text for inner, text in value.items()}
+        else:
+            raise Invalid(f"{start}: {key}: Expected `object`")
+    return given
+
+
 def merge(flags: dict[str, Value], file: dict[str, Value], path: str) -> dict[str, Value]:
     """Both together. Raises Invalid where one option is in both, as dockerd does."""
     if twice := sorted(key for key in flags if key in file):
-        said = ", ".join(f"{key}: (from flag: {_shown(flags[key])}, from file: {_shown(file[key])})" for key in twice)
+        said = ", ".join(f"{key}: (from flag: {_shown(key, flags[key])}, from file: {_shown(key, file[key])})" for key in twice)
         raise Invalid(
             f"unable to configure the Pier daemon with file {path}: the following directives are specified both as a flag "
             f"and in the configuration file: {said}"
@@ -174,7 +206,9 @@ def merge(flags: dict[str, Value], file: dict[str, Value], path: str) -> dict[st
     return {**file, **flags}
 
 
-def _shown(value: Value) -> str:
+def _shown(key: str, value: Value) -> str:
+    if _BY_KEY[key].group == "proxies":
+        return masked(str(value))
     if isinstance(value, list):
         return f"[{' '.join(value)}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -183,11 +217,14 @@ def _shown(value: Value) -> str:
 def usage() -> str:
     """The text of --help."""
     lines = ["Usage: pierd [OPTIONS]", "", "The daemon of Pier, a container platform.", "", "Options:"]
-    rows = [(f"-{o.short}, " if o.short else "    ", o) for o in OPTIONS]
-    lines += [f"  {short}--{o.flag:<18} {'' if o.kind == 'bool' else o.kind:<5} {o.help}" for short, o in rows]
+    rows = [(f"-{o.short}, " if o.short else "    ", o) for o in OPTIONS if o.flag]
+    lines += [f"  {short}--{o.flag:<24} {'' if o.kind == 'bool' else o.kind:<5} {o.help}" for short, o in rows]
     lines += [
-        "      --config-file        str   configuration file (default /etc/pier/daemon.json)",
-        "      --validate                 check flags and configuration file, and exit",
-        "  -v, --version                  print the version, and exit",
+        "      --config-file              str   configuration file (default /etc/pier/daemon.json)",
+        "      --validate                       check flags and configuration file, and exit",
+        "  -v, --version                        print the version, and exit",
+        "",
+        "In the configuration file only:",
     ]
+    lines += [f"  {o.key:<32} {o.kind:<5} {o.help}" for o in OPTIONS if not o.flag]
     return "\n".join(lines) + "\n"

@@ -48,11 +48,11 @@ class RegistryOptions:
 
 @dataclass(frozen=True)
 class RegistryConfig:
-    """Everything that `hosts` decides by, and how much is fetched at once (0: no limit).
+    """Everything that `hosts` decides by, and how much is fetched at once (all at least 1).
 
     `mirrors` (URLs without a slash at the end) are Hub's; `insecure` are HOST or HOST:PORT, `insecure_networks` without loopback, which always
     is; keys of `registries` are HOST or HOST:PORT, with "docker.io" for Hub. Of `hosts_folders` the last that knows a registry counts.
-    `range_bytes`: larger layers are fetched in several ranges at once.
+    `range_bytes`: larger layers are fetched in several ranges at once; 0: none is.
     """
 
     mirrors: tuple[str, ...] = ()

@@ -76,6 +76,16 @@ def test_arguments_that_are_refused(arguments: list[str], text: str) -> None:
         ({"labels": ["a=1", "a=2"]}, "conflict labels"),
         ({"default-shm-size": "much"}, "a size"),
         ({"init-path": "tini"}, "absolute path"),
+        ({"registry-mirrors": ["mirror.corp"]}, "registry-mirrors: invalid mirror: no scheme specified for 'mirror.corp'"),
+        ({"insecure-registries": ["-a"]}, "insecure-registries: invalid index name (-a). Cannot begin or end with a hyphen"),
+        ({"max-concurrent-downloads": -1}, "invalid max concurrent downloads: -1"),
+        ({"max-concurrent-uploads": -1}, "invalid max concurrent uploads: -1"),
+        ({"max-download-attempts": -3}, "invalid max download attempts: -3"),
+        ({"http-proxy": "ftp://p"}, "http-proxy: invalid proxy address 'ftp://p'"),
+        ({"https-proxy": "socks4://u:secret@p"}, "https-proxy: invalid proxy address 'socks4://xxxxx:xxxxx@p'"),
+        ({"registries": {"a/b": {}}}, "registries: a/b: a registry is HOST or HOST:PORT"),
+        ({"registry-hosts-dir": "certs.d"}, "registry-hosts-dir: certs.d: it is an absolute path"),
+        ({"range-download-bytes": 5}, "range-download-bytes: 5: it is 0"),
     ],
 )
 def test_values_that_are_refused_name_their_option(values: dict[str, object], part: str) -> None:
@@ -92,12 +102,29 @@ def test_sizes_and_roots() -> None:
 
 
 def test_a_file_with_unknown_keys_is_refused_by_name() -> None:
-    with pytest.raises(PierError, match="don't match any configuration option: registry-mirrors, zz"):
-        parse_file(b'{"zz":1,"debug":true,"registry-mirrors":[]}', "/f")
+    with pytest.raises(PierError, match="don't match any configuration option: features, zz"):
+        parse_file(b'{"zz":1,"debug":true,"features":[]}', "/f")
 
 
 @pytest.mark.parametrize(
-    ("text", "part"), [(b"{", "invalid JSON"), (b"[]", "JSON object"), (b'{"mtu":"x"}', "mtu: Expected `int`"), (b'{"dns":"x"}', "dns")]
+    ("text", "said"),
+    [(b'{"http-proxy":"http://p"}', "http-proxy"), (b'{"proxies":{"ftp-proxy":"x"}}', "ftp-proxy"), (b'{"proxies":{"mtu":1}}', "mtu")],
+)
+def test_what_stands_in_the_wrong_place_is_refused_by_name(text: bytes, said: str) -> None:
+    with pytest.raises(PierError, match=f"don't match any configuration option: {said}"):
+        parse_file(text, "/f")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (b"{", "invalid JSON"),
+        (b"[]", "JSON object"),
+        (b'{"mtu":"x"}', "mtu: Expected `int`"),
+        (b'{"dns":"x"}', "dns"),
+        (b'{"proxies":"x"}', "proxies: Expected `object`"),
+        (b'{"registries":{"a":1}}', "registries: Expected `object`"),
+    ],
 )
 def test_broken_files(text: bytes, part: str) -> None:
     with pytest.raises(PierError) as caught:
@@ -114,6 +141,19 @@ def test_flag_and_file_may_not_say_the_same_thing() -> None:
         "configuration file: debug: (from flag: true, from file: false), dns: (from flag: [1.1.1.1], from file: [2.2.2.2 3.3.3.3])"
     )
     assert merge({"debug": True}, {"mtu": 1400}, "/f") == {"debug": True, "mtu": 1400}
+
+
+def test_proxies_stand_in_a_group_of_the_file_and_their_passwords_are_not_told() -> None:
+    file = parse_file(b'{"proxies":{"http-proxy":"http://u:secret@p","no-proxy":"*"},"registries":{"r":{"insecure":true}}}', "/f")
+    assert build(file).no_proxy == "*" and "secret" not in repr(build(file))
+    with pytest.raises(PierError) as caught:
+        merge({"http-proxy": "http://a:hidden@q"}, file, "/f")
+    assert "http-proxy: (from flag: http://xxxxx:xxxxx@q, from file: http://xxxxx:xxxxx@p)" in str(caught.value)
+
+
+def test_a_flag_without_a_name_is_none() -> None:
+    with pytest.raises(PierError, match="unknown flag: --"):
+        parse_flags(["--", "x"])
 
 
 def test_loading_from_a_file(tmp_path: Path) -> None:
@@ -137,10 +177,10 @@ def test_a_reload_changes_what_can_and_names_the_rest() -> None:
 
 def test_every_option_has_a_place_in_the_configuration_and_in_the_help() -> None:
     for option in OPTIONS:
-        value: object = {"bool": True, "int": 1400, "str": "/x", "list": [], "map": {}}[option.kind]
+        value: object = {"bool": True, "int": 1400, "str": "/x", "list": [], "map": {}, "rows": {}}[option.kind]
         good = {
             "group": "g", "log-level": "info", "bip": "172.30.0.1/16", "bridge": "br0", "storage-driver": "erofs", "log-driver": "none",
-            "default-shm-size": "1M",
+            "default-shm-size": "1M", "http-proxy": "http://p", "https-proxy": "http://p", "range-download-bytes": 0,
         }  # fmt: skip
         build({option.key: good.get(option.key, value)})  # type: ignore[dict-item]
-        assert f"--{option.flag} " in usage()
+        assert (f"--{option.flag} " if option.flag else f"  {option.key} ") in usage()
