@@ -56,6 +56,51 @@ class ConfigReference(Model):
     network: str = ""
 
 
+class NetworkCreate(Model, kw_only=True):
+    """POST /networks/create."""
+
+    name: str = ""
+    driver: str = ""
+    scope: str = ""
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: ConfigReference | None = None
+    ipam: IPAM | None = field(name="IPAM", default=None)
+    enable_ipv4: bool | None = field(name="EnableIPv4", default=None)
+    enable_ipv6: bool | None = field(name="EnableIPv6", default=None)
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class NetworkCreated(Model):
+    """The answer to it."""
+
+    id: str = ""
+    warning: str = ""
+
+
+class NetworkConnect(Model):
+    """POST /networks/{id}/connect."""
+
+    container: str = ""
+    endpoint_config: EndpointSettings | None = None
+
+
+class NetworkDisconnect(Model):
+    """POST /networks/{id}/disconnect."""
+
+    container: str = ""
+    force: bool = False
+
+
+class NetworksPruned(Model):
+    """POST /networks/prune."""
+
+    networks_deleted: list[str] | None = None
+
+
 class NetworkContainer(Model):
     """A container in a network."""
 

@@ -1,0 +1,236 @@
+"""From a request to a network that can be made: every check before anything is touched. Pure. Texts are Docker's (Engine 28.5).
+
+What is chosen here: the subnets where none were asked for, around what the host has; gateways; the name of the bridge.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from pier.api.models.networks import IPAM, IPAMConfig, NetworkCreate
+from pier.errors import Conflict, Forbidden, Invalid, NotFound, NotImplementedByPier
+from pier.networks import pools
+from pier.networks.model import BRIDGE_OPTIONS, FALSE_WORDS, PREDEFINED, TRUE_WORDS, IPNetwork, Network, Subnet
+
+_BOOLEANS = ("enable_icc", "enable_ip_masquerade", "inhibit_ipv4", "default_bridge")
+_GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
+_BRIDGE_KEYS = {
+    BRIDGE_OPTIONS + key
+    for key in ("name", "host_binding_ipv4", "gateway_mode_ipv4", "gateway_mode_ipv6", "trusted_host_interfaces", *_BOOLEANS)
+} | {"com.docker.network.driver.mtu", "com.docker.network.container_iface_prefix", "com.docker.network.host_ipv4", "com.docker.network.host_ipv6"}
+_DRIVERS = ("bridge", "macvlan", "ipvlan")
+MAX_LINK_NAME = 15
+
+
+@dataclass(frozen=True)
+class World:
+    """What a new network must fit into. taken: the host's routes, addresses and name servers. pools: see pools.choose_network."""
+
+    networks: Sequence[Network]
+    taken: Sequence[IPNetwork] = ()
+    pools: Sequence[tuple[IPNetwork, int]] = ()
+    ipvlan: bool = False
+
+    def named(self, name: str) -> Network | None:
+        """The network of that name."""
+        return next((network for network in self.networks if network.name == name), None)
+
+
+def plan(request: NetworkCreate, world: World, *, identity: str, now_ns: int) -> Network:
+    """The network that a request makes. identity: its ID, 64 hex digits.
+
+    Raises Invalid, Forbidden, Conflict, NotFound, NotImplementedByPier, Unavailable where no pool is free.
+    """
+    _check_request(request, world)
+    source = _configuration(request, world)
+    ipam = (request.ipam or IPAM()) if source is None else IPAM()
+    options = dict(request.options or {}) if source is None else dict(source.options)
+    driver = request.driver or "bridge"
+    if request.config_only:
+        driver = "null"
+    else:
+        check_options(driver, options)
+    ipv6 = source.ipv6 if source else request.enable_ipv6 is True
+    ipv4 = source.ipv4 if source else request.enable_ipv4 is not False
+    if not ipv4 and not ipv6 and not request.config_only:
+        raise Invalid("IPv4 or IPv6 must be enabled")
+    subnets = source.subnets if source else tuple(_subnets(ipam, ipv4, ipv6))
+    if not request.config_only:
+        subnets = tuple(_filled(subnets, world, driver, ipv4=ipv4, ipv6=ipv6, internal=request.internal))
+    link = ""
+    if driver == "bridge" and not request.config_only:
+        link = options.get(BRIDGE_OPTIONS + "name") or f"br-{identity[:12]}"
+        _check_link(link, world)
+    elif driver in ("macvlan", "ipvlan"):
+        link = options.get("parent", "")
+    return Network(
+        id=identity, name=request.name, created_ns=now_ns, driver=driver, link=link, subnets=subnets, ipv4=ipv4, ipv6=ipv6,
+        internal=request.internal, attachable=request.attachable, options=options,
+        labels=dict(request.labels or (source.labels if source else {})), ipam_options=ipam.options, config_only=request.config_only,
+        config_from=request.config_from.network if request.config_from else "",
+    )  # fmt: skip
+
+
+def _check_request(request: NetworkCreate, world: World) -> None:
+    if not request.name.strip():
+        raise Invalid("invalid name: name is empty")
+    if request.name in PREDEFINED:
+        raise Forbidden(f"operation is not permitted on predefined {request.name} network ")
+    if world.named(request.name):
+        raise Conflict(f"network with name {request.name} already exists")
+    if request.scope == "swarm" or request.ingress:
+        raise Forbidden("cannot create a swarm scoped network when swarm is not active")
+    if request.scope not in ("", "local"):
+        raise Invalid(f"invalid scope: {request.scope}")
+    driver = request.driver or "bridge"
+    if driver in ("host", "null"):
+        raise Forbidden(f'only one instance of "{driver}" network is allowed')
+    if driver == "overlay":
+        raise Forbidden(
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
+        )
+    if driver not in _DRIVERS:
+        raise NotFound(f'plugin "{driver}" not found')
+    if driver == "ipvlan" and not world.ipvlan:
+        raise NotImplementedByPier("ipvlan on this kernel (it has no ipvlan links)", "macvlan gives addresses of the parent's network, too")
+    ipam = request.ipam
+    if ipam and ipam.driver not in ("", "default"):
+        raise NotFound(f'plugin "{ipam.driver}" not found')
+
+
+def _configuration(request: NetworkCreate, world: World) -> Network | None:
+    """The config-only network that the request takes its settings from."""
+    name = request.config_from.network if request.config_from else ""
+    if not name:
+        return None
+    source = world.named(name)
+    if source is None or not source.config_only:
+        raise NotFound(f'configuration network "{name}" does not exist')
+    if request.config_only:
+        raise Forbidden("a configuration network cannot have a configuration network as a source")
+    if request.options or request.labels or (request.ipam and request.ipam.config):
+        raise Forbidden("user specified configurations are not supported if the network depends on a configuration network")
+    return source
+
+
+def check_options(driver: str, options: Mapping[str, str]) -> None:
+    """The options of a driver. Raises Invalid with Docker's text, NotImplementedByPier for one that is known and not carried out."""
+    for key, value in options.items():
+        name = key.removeprefix(BRIDGE_OPTIONS)
+        if key == "com.docker.network.driver.mtu" and not (value.isdecimal() and int(value) <= 65535):
+            raise Invalid(f'failed to parse {key} value: {value} (strconv.Atoi: parsing "{value}": invalid syntax)')
+        if key.startswith(BRIDGE_OPTIONS) and name in _BOOLEANS and value.lower() not in (*TRUE_WORDS, *FALSE_WORDS):
+            raise Invalid(f'failed to parse {key} value: {value} (strconv.ParseBool: parsing "{value}": invalid syntax)')
+        if name in ("gateway_mode_ipv4", "gateway_mode_ipv6") and value not in _GATEWAY_MODES:
+            raise Invalid(f"unknown gateway mode {value}")
+        if name == "host_binding_ipv4":
+            try:
+                ip_address(value)
+            except ValueError:
+                raise Invalid(f"failed to parse {key} value: {value} (invalid ip address)") from None
+        if driver == "bridge" and key.startswith("com.docker.network.") and key not in _BRIDGE_KEYS:
+            raise NotImplementedByPier(f"the network option {key}")
+    if driver == "macvlan" and options.get("macvlan_mode", "bridge") not in ("bridge", "private", "vepa", "passthru"):
+        raise Invalid(f"unknown macvlan mode {options['macvlan_mode']}")
+
+
+def _subnets(ipam: IPAM, ipv4: bool, ipv6: bool) -> Iterable[Subnet]:
+    """The pools of a request, checked one by one; all problems are told at once, as in Docker."""
+    problems: list[str] = []
+    found = []
+    for config in ipam.config or []:
+        subnet = _subnet(config, problems)
+        if subnet is None:
+            continue
+        if (subnet.version == 4 and ipv4) or (subnet.version == 6 and ipv6):
+            found.append(subnet)
+        elif subnet.version == 6:
+            problems.append(f"invalid subnet {subnet.network}: IPv6 has not been enabled")
+        else:
+            problems.append(f"invalid subnet {subnet.network}: IPv4 has not been enabled")
+    for position, subnet in enumerate(found):
+        for other in found[:position]:
+            if subnet.version == other.version and subnet.parsed.overlaps(other.parsed):
+                problems.append(f"invalid subnet {subnet.network}: it overlaps with {other.network} of the same network")
+    if problems:
+        told = problems[0] if len(problems) == 1 else "\n".join(f"* {problem}" for problem in problems)
+        raise Invalid(f"invalid network config:\n{told}")
+    return found
+
+
+def _subnet(config: IPAMConfig, problems: list[str]) -> Subnet | None:
+    if not config.subnet:
+        if config.gateway or config.ip_range or config.auxiliary_addresses:
+            problems.append("invalid subnet : invalid CIDR block notation")
+        return None
+    network = _network(config.subnet)
+    if network is None:
+        problems.append(f"invalid subnet {config.subnet}: invalid CIDR block notation")
+        return None
+    if str(network) != str(ip_network(config.subnet, strict=False)) or config.subnet.partition("/")[0] != str(network.network_address):
+        problems.append(f"invalid subnet {config.subnet}: it should be {network}")
+        return None
+    if config.ip_range:
+        part = _network(config.ip_range)
+        if part is None:
+            problems.append(f"invalid ip-range {config.ip_range}: invalid CIDR block notation")
+        elif part.version != network.version or not part.subnet_of(network):  # type: ignore[arg-type]
+            problems.append(f"invalid ip-range {config.ip_range}: parent subnet {network} doesn't contain ip-range")
+        elif config.ip_range.partition("/")[0] != str(part.network_address):
+            problems.append(f"invalid ip-range {config.ip_range}: it should be {part}")
+    for kind, address in (("gateway", config.gateway), *(("auxiliary address", text) for text in (config.auxiliary_addresses or {}).values())):
+        if address and (problem := _address_problem(address, network)):
+            problems.append(f"invalid {kind} {address}: {problem}")
+    return Subnet(
+        network=str(network), gateway=config.gateway, ip_range=config.ip_range, auxiliary=dict(config.auxiliary_addresses or {})
+    )
+
+
+def _network(text: str) -> IPNetwork | None:
+    try:
+        return ip_network(text, strict=False) if "/" in text else None
+    except ValueError:
+        return None
+
+
+def _address_problem(text: str, network: IPNetwork) -> str:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return "invalid address"
+    return "" if address in network else f"parent subnet {network} doesn't contain this address"
+
+
+def _filled(subnets: Sequence[Subnet], world: World, driver: str, *, ipv4: bool, ipv6: bool, internal: bool) -> Iterable[Subnet]:
+    """Subnets with their gateways, and chosen ones for the families that have none."""
+    own = {subnet.parsed: network.name for network in world.networks if not network.config_only for subnet in network.subnets}
+    for subnet in subnets:
+        for other in own:
+            if driver == "bridge" and other.version == subnet.version and other.overlaps(subnet.parsed):
+                raise Forbidden(f"invalid pool request: Pool overlaps with other one on this address space: {other} is network {own[other]}'s")
+        yield subnet if subnet.gateway else _with_gateway(subnet)
+    versions = {subnet.version for subnet in subnets}
+    if ipv4 and 4 not in versions:
+        yield _with_gateway(Subnet(network=str(pools.choose_network(world.pools, (*own, *world.taken)))))
+    if ipv6 and 6 not in versions:
+        yield _with_gateway(Subnet(network=str(pools.choose_network(world.pools, (*own, *world.taken), version=6))))
+
+
+def _with_gateway(subnet: Subnet) -> Subnet:
+    """The lowest address that is nobody else's: of the range where there is one, as in Docker, else of the subnet."""
+    network = subnet.parsed
+    start = ip_network(subnet.ip_range) if subnet.ip_range else network
+    barred = {str(network.network_address), *subnet.auxiliary.values()}
+    number = int(start.network_address)
+    kind = type(network.network_address)
+    while str(kind(number)) in barred:
+        number += 1
+    return Subnet(network=subnet.network, gateway=str(kind(number)), ip_range=subnet.ip_range, auxiliary=subnet.auxiliary)
+
+
+def _check_link(name: str, world: World) -> None:
+    if len(name.encode()) > MAX_LINK_NAME or "/" in name or not name.strip() or name in (".", ".."):
+        raise Invalid(f"invalid bridge name {name!r}: a link's name has at most {MAX_LINK_NAME} bytes, no slash and no white space")
+    holder = next((network for network in world.networks if network.link == name and network.driver == "bridge"), None)
+    if holder:
+        raise Conflict(f"cannot create network: bridge name {name} is network {holder.name}'s")

@@ -1,0 +1,97 @@
+"""What a network is, as a value: what was asked for, with what was chosen for it. Kept as JSON in its row."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+import msgspec
+
+IPNetwork = IPv4Network | IPv6Network
+BRIDGE_OPTIONS = "com.docker.network.bridge."
+
+
+class Subnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One pool of addresses. "" where there is none: an IPv6 subnet may be without gateway, a range is the whole subnet."""
+
+    network: str  # "172.18.0.0/16"
+    gateway: str = ""
+    ip_range: str = ""
+    auxiliary: dict[str, str] = {}
+
+    @property
+    def parsed(self) -> IPNetwork:
+        """The network as an object."""
+        return ip_network(self.network)
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return self.parsed.version
+
+    @property
+    def reserved(self) -> list[str]:
+        """Addresses that no container gets: the gateway's and the auxiliary ones."""
+        return [address for address in (self.gateway, *self.auxiliary.values()) if address]
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A network. `link`: the bridge's name, or the parent's of a macvlan; "" for host, null and what has none yet."""
+
+    id: str
+    name: str
+    created_ns: int
+    driver: str
+    link: str = ""
+    subnets: tuple[Subnet, ...] = ()
+    ipv4: bool = True
+    ipv6: bool = False
+    internal: bool = False
+    attachable: bool = False
+    options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    ipam_options: dict[str, str] | None = None
+    config_only: bool = False
+    config_from: str = ""
+
+    @property
+    def predefined(self) -> bool:
+        """One of the three that are always there."""
+        return self.name in PREDEFINED
+
+    def of_version(self, version: int) -> list[Subnet]:
+        """Its subnets of IPv4 (4) or IPv6 (6)."""
+        return [subnet for subnet in self.subnets if subnet.version == version]
+
+    def flag(self, option: str, default: bool) -> bool:
+        """A boolean option of the bridge driver, `enable_icc`; checked when the network was made."""
+        return self.options.get(BRIDGE_OPTIONS + option, str(default)).lower() in TRUE_WORDS
+
+    @property
+    def icc(self) -> bool:
+        """Whether its containers reach each other."""
+        return self.flag("enable_icc", True)
+
+    @property
+    def masquerade(self) -> bool:
+        """Whether what leaves it gets the host's address (IPv4)."""
+        return self.flag("enable_ip_masquerade", True)
+
+    @property
+    def mtu(self) -> int:
+        """Bytes; 0 for the daemon's default."""
+        return int(self.options.get("com.docker.network.driver.mtu") or 0)
+
+
+PREDEFINED = ("bridge", "host", "none")
+TRUE_WORDS = ("1", "t", "true")
+FALSE_WORDS = ("0", "f", "false")  # with TRUE_WORDS what Go's strconv.ParseBool takes, in any of its spellings
+
+_encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder(Network)
+
+
+def encode(network: Network) -> bytes:
+    """The JSON that is kept."""
+    return _encoder.encode(network)
+
+
+def decode(data: bytes) -> Network:
+    """The network of what `encode` made. Raises msgspec.ValidationError."""
+    return _decoder.decode(data)

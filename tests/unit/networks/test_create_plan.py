@@ -1,0 +1,130 @@
+"""What a request for a network becomes, and what is refused before anything is touched."""
+
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from pier.api.models.networks import IPAM, ConfigReference, IPAMConfig, NetworkCreate
+from pier.errors import Conflict, Forbidden, Invalid, NotFound, NotImplementedByPier, PierError, Unavailable
+from pier.networks.create_plan import World, plan
+from pier.networks.model import Network, decode, encode
+
+IDENTITY = "0123456789ab" + "c" * 52
+
+
+def made(request: NetworkCreate, world: World | None = None) -> Network:
+    known = world or World([])
+    return plan(request, known, identity=IDENTITY if not known.networks else "b" * 64, now_ns=1)
+
+
+def config(*pools: dict[str, Any], **more: Any) -> NetworkCreate:
+    return NetworkCreate(name="x", ipam=IPAM(config=[IPAMConfig(**pool) for pool in pools]), **more)
+
+
+def test_a_plain_network_gets_a_pool_around_what_is_there() -> None:
+    taken = [ip_network("172.17.0.0/16"), ip_network("172.18.4.0/24"), ip_network("0.0.0.0/0")]
+    network = made(NetworkCreate(name="app"), World([], taken))
+    assert (network.driver, network.link, network.ipv6) == ("bridge", "br-0123456789ab", False)
+    assert [(s.network, s.gateway) for s in network.subnets] == [("172.19.0.0/16", "172.19.0.1")]
+    assert decode(encode(network)) == network
+
+
+def test_two_networks_never_share_addresses() -> None:
+    first = made(NetworkCreate(name="one"))
+    second = made(NetworkCreate(name="two"), World([first]))
+    assert first.subnets[0].network != second.subnets[0].network
+
+
+def test_all_that_can_be_asked_for() -> None:
+    request = config(
+        {"subnet": "172.28.9.0/24", "ip_range": "172.28.9.128/25", "gateway": "172.28.9.1", "auxiliary_addresses": {"x": "172.28.9.5"}},
+        {"subnet": "fd00:9::/64"},
+        enable_ipv6=True,
+        internal=True,
+        attachable=True,
+        labels={"a": "b"},
+        options={
+            "com.docker.network.bridge.name": "capbr0",
+            "com.docker.network.driver.mtu": "1400",
+            "com.docker.network.bridge.enable_icc": "False",
+        },
+    )
+    network = made(request)
+    assert (network.link, network.mtu, network.icc, network.masquerade) == ("capbr0", 1400, False, True)
+    assert [s.gateway for s in network.subnets] == ["172.28.9.1", "fd00:9::1"]
+
+
+def test_gateways_avoid_auxiliary_addresses_and_lie_in_the_range() -> None:
+    network = made(config({"subnet": "10.5.0.0/24", "auxiliary_addresses": {"a": "10.5.0.1"}}, {"subnet": "10.6.0.0/24", "ip_range": "10.6.0.64/26"}))
+    assert [s.gateway for s in network.subnets] == ["10.5.0.2", "10.6.0.64"]
+
+
+def test_own_pools_are_cut_into_networks() -> None:
+    pool = [(ip_network("10.9.0.0/23"), 24)]
+    first = made(NetworkCreate(name="a"), World([], pools=pool))
+    second = made(NetworkCreate(name="b"), World([first], pools=pool))
+    assert (first.subnets[0].network, second.subnets[0].network) == ("10.9.0.0/24", "10.9.1.0/24")
+    with pytest.raises(Unavailable, match=r"all predefined address pools have been fully subnetted: 10\.9\.0\.0/23: name a free subnet"):
+        made(NetworkCreate(name="c"), World([first, second], pools=pool))
+
+
+THERE = Network(id="a" * 64, name="there", created_ns=0, driver="bridge", link="br-there", subnets=())
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind", "text"),
+    [
+        (NetworkCreate(name=" "), Invalid, "invalid name: name is empty"),
+        (NetworkCreate(name="bridge"), Forbidden, "operation is not permitted on predefined bridge network "),
+        (NetworkCreate(name="there"), Conflict, "network with name there already exists"),
+        (NetworkCreate(name="x", driver="nope"), NotFound, 'plugin "nope" not found'),
+        (NetworkCreate(name="x", driver="host"), Forbidden, 'only one instance of "host" network is allowed'),
+        (NetworkCreate(name="x", driver="overlay"), Forbidden, "This node is not a swarm manager."),
+        (NetworkCreate(name="x", driver="ipvlan"), NotImplementedByPier, "ipvlan on this kernel"),
+        (NetworkCreate(name="x", scope="swarm"), Forbidden, "cannot create a swarm scoped network when swarm is not active"),
+        (NetworkCreate(name="x", config_from=ConfigReference(network="zz")), NotFound, 'configuration network "zz" does not exist'),
+        (config({"subnet": "abc"}), Invalid, "invalid network config:\ninvalid subnet abc: invalid CIDR block notation"),
+        (config({"subnet": "172.27.9.5/24"}), Invalid, "invalid network config:\ninvalid subnet 172.27.9.5/24: it should be 172.27.9.0/24"),
+        (
+            config({"subnet": "172.27.9.0/24", "gateway": "10.0.0.1"}),
+            Invalid,
+            "invalid network config:\ninvalid gateway 10.0.0.1: parent subnet 172.27.9.0/24 doesn't contain this address",
+        ),
+        (
+            config({"subnet": "abc"}, {"subnet": "10.0.0.1/8"}),
+            Invalid,
+            "invalid network config:\n* invalid subnet abc: invalid CIDR block notation\n* invalid subnet 10.0.0.1/8: it should be 10.0.0.0/8",
+        ),
+        (config({"subnet": "fd00::/64"}), Invalid, "invalid network config:\ninvalid subnet fd00::/64: IPv6 has not been enabled"),
+        (
+            NetworkCreate(name="x", options={"com.docker.network.bridge.enable_icc": "maybe"}),
+            Invalid,
+            'failed to parse com.docker.network.bridge.enable_icc value: maybe (strconv.ParseBool: parsing "maybe": invalid syntax)',
+        ),
+        (NetworkCreate(name="x", options={"com.docker.network.bridge.name": "a-name-that-is-too-long"}), Invalid, "invalid bridge name"),
+        (NetworkCreate(name="x", options={"com.docker.network.bridge.name": "br-there"}), Conflict, "bridge name br-there is network there's"),
+        (NetworkCreate(name="x", options={"com.docker.network.bridge.gateway_mode_ipv4": "zz"}), Invalid, "unknown gateway mode zz"),
+    ],
+)
+def test_what_is_refused_in_dockers_words(request_: NetworkCreate, kind: type[PierError], text: str) -> None:
+    with pytest.raises(kind) as told:
+        made(request_, World([THERE]))
+    assert text in str(told.value)
+
+
+def test_an_overlap_names_the_other_network() -> None:
+    first = made(config({"subnet": "172.28.9.0/24"}))
+    with pytest.raises(Forbidden, match=r"invalid pool request: Pool overlaps with other one on this address space: 172\.28\.9\.0/24 is network x's"):
+        plan(NetworkCreate(name="y", ipam=IPAM(config=[IPAMConfig(subnet="172.28.0.0/16")])), World([first]), identity="b" * 64, now_ns=1)
+
+
+def test_a_configuration_is_taken_over() -> None:
+    source = made(NetworkCreate(name="settings", config_only=True, ipam=IPAM(config=[IPAMConfig(subnet="10.77.0.0/24")]), labels={"a": "b"}))
+    assert source.config_only and source.link == "" and source.subnets[0].gateway == ""
+    network = plan(NetworkCreate(name="y", config_from=ConfigReference(network="settings")), World([source]), identity="b" * 64, now_ns=1)
+    assert (network.subnets[0].network, network.subnets[0].gateway, network.labels, network.config_from) == (
+        "10.77.0.0/24", "10.77.0.1", {"a": "b"}, "settings",
+    )  # fmt: skip
+    with pytest.raises(Forbidden, match="user specified configurations are not supported"):
+        made(NetworkCreate(name="z", config_from=ConfigReference(network="settings"), labels={"c": "d"}), World([source]))
