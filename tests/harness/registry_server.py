@@ -245,10 +245,12 @@ class Server:
             sock.settimeout(120)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.tls:
+                secured = wrapped = self.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
                 try:
-                    wrapped = self.tls.wrap_socket(sock, server_side=True)
+                    secured.do_handshake()
                 except (OSError, ssl.SSLError):
                     self.handshakes_failed += 1
+                    self._drain(secured)
                     return
                 with self._lock:
                     self._open.add(wrapped)
@@ -260,6 +262,14 @@ class Server:
             with contextlib.suppress(OSError):
                 wrapped.close()
             sock.close()
+
+    def _drain(self, sock: socket.socket) -> None:
+        """Read what still comes, so that the alert is not lost with a reset."""
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_WR)
+            sock.settimeout(2)
+            while socket.socket.recv(sock, CHUNK):  # below TLS
+                pass
 
     def serve(self, sock: socket.socket, number: int) -> None:
         """One connection, till its end: HTTP."""
