@@ -1,12 +1,16 @@
 """The bytes of a blob as they come, over any number of broken connections."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 
-from pier.registry.errors import Unreachable, Untrue, clean
-from pier.registry.exchange import Exchange
+from pier.registry.endpoints import Endpoint, Endpoints
+from pier.registry.errors import Missing, Unreachable, Untrue, clean
+from pier.registry.exchange import Ask, Exchange
 from pier.registry.transport import READ_BYTES, Response
 
+PROGRESS_BYTES = 64 * 1024  # what has to come over a connection for its breaking not to count as one more failure
+MIRROR_BREAKS = 2
+STATUSES = frozenset({200, 206})
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
@@ -18,6 +22,43 @@ def content_range(value: str) -> tuple[int, int, int | None] | None:
     return int(found[1]), int(found[2]), None if found[3] == "*" else int(found[3])
 
 
+class Places:
+    """Where one blob is to be had: mirrors, the registry, then the URLs of a foreign layer, which get nothing of ours."""
+
+    def __init__(
+        self, endpoints: Endpoints, exchange: Exchange, path: str, wanted: tuple[str, ...], stop: int | None, urls: Sequence[str], mirrors: bool
+    ) -> None:  # fmt: skip
+        self.exchange = exchange
+        self._endpoints = endpoints
+        self._path = path
+        self._scopes = wanted
+        self._stop = stop
+        self._urls = urls
+        self._mirrors = mirrors
+        self._breaks = 0
+
+    def open(self, at: int) -> Response:
+        """An answer with the bytes from `at` on (206), or with all of them (200)."""
+        headers = {"Range": f"bytes={at}-{'' if self._stop is None else self._stop - 1}"} if at or self._stop is not None else {}
+
+        def ask(endpoint: Endpoint, path: str = self._path, anonymous: bool = False) -> Response:
+            return self.exchange.ask(endpoint, Ask("GET", path, self._scopes, headers, ok=STATUSES, anonymous=anonymous))
+
+        try:
+            return self._endpoints.each("pull", ask, mirrors=self._mirrors)
+        except Missing:
+            registry = self._endpoints.of("pull")[-1]
+            for url in self._urls:
+                if url.startswith("https://") or (url.startswith("http://") and registry.insecure):
+                    return ask(registry, url, True)
+            raise
+
+    def broke(self) -> None:
+        """A connection broke: a mirror that does this again is not asked any more."""
+        self._breaks += 1
+        self._mirrors = self._mirrors and self._breaks < MIRROR_BREAKS
+
+
 class Blob:
     """A blob that is being read; a context. Nothing is verified here but lengths.
 
@@ -26,14 +67,13 @@ class Blob:
     that breaks is made again from where it broke.
     """
 
-    def __init__(self, what: str, open_at: Callable[[int], Response], exchange: Exchange, start: int, stop: int | None) -> None:
-        """what: for errors. open_at: asks for the bytes from there on (to `stop`); any answer of status 200 or 206."""
+    def __init__(self, what: str, places: Places, start: int, stop: int | None) -> None:
+        """what: for errors. places: made for the same `stop`."""
         self._what = what
-        self._open_at = open_at
-        self._exchange = exchange
+        self._places = places
         self._failures = 0
         self._response, self._at, self._upto, self.total = self._begin(start)
-        self.start = self.position = self._at
+        self.start = self.position = self._opened = self._at
         self.ranged = self._response.status == 206
         self._stop = stop if self.ranged else self.total
 
@@ -50,7 +90,6 @@ class Blob:
             self._at += len(data)
             fresh = self._at - self.position  # less than all where a server began at 0 again
             if fresh > 0:
-                self._failures = 0
                 self.position = self._at
                 return data[-fresh:] if fresh < len(data) else data
         self.close()
@@ -83,7 +122,7 @@ class Blob:
 
     def _begin(self, at: int) -> tuple[Response, int, int | None, int | None]:
         """The answer, where its bytes begin, where they end, the size of the whole."""
-        response = self._open_at(at)
+        response = self._places.open(at)
         if response.status != 206:
             return response, 0, response.length, response.length
         found = content_range(response.headers.get("content-range", ""))
@@ -94,8 +133,10 @@ class Blob:
 
     def _again(self, failure: Unreachable) -> None:
         self._response.close()
-        self._failures += 1
-        if not self._exchange.pause(self._failures, failure):
+        self._places.broke()
+        self._failures = 1 if self.position - self._opened >= PROGRESS_BYTES else self._failures + 1
+        self._opened = self.position
+        if not self._places.exchange.pause(self._failures, failure):
             raise failure
         self._response, self._at, self._upto, total = self._begin(self.position)
         if self.total is not None and total is not None and total != self.total:

@@ -1,7 +1,9 @@
 """Ending a call of the client from elsewhere: another thread, or a signal handler."""
 
 import contextlib
+import itertools
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ class Cancel:
         self._thrown = False
         self._lock = threading.RLock()
         self._hooks: dict[int, Callable[[], None]] = {}
+        self._keys = itertools.count()
 
     @property
     def thrown(self) -> bool:
@@ -57,37 +60,47 @@ class Cancel:
         finally:
             self._remove(key)
 
-    def watch(self, sock: socket.socket) -> Callable[[], None]:
-        """Have `sock` shut down when the switch is thrown. Returns what ends that, to be called once; raises Cancelled if it is thrown already.
-
-        The descriptor is a duplicate: its number cannot have become another file's by the time it is shut down.
-        """
-        own = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
-        try:
-            key = self._add(lambda: _shut(own))
-        except Cancelled:
-            own.close()
-            raise
-
-        def forget() -> None:
-            self._remove(key)
-            own.close()
-
-        return forget
+    def watch(self, sock: socket.socket) -> "Watched":
+        """Have `sock` shut down when the switch is thrown, until the result is ended. Raises Cancelled if it is thrown already."""
+        return Watched(self, sock)
 
     def _add(self, hook: Callable[[], None]) -> int:
+        key = next(self._keys)
         with self._lock:
-            self._hooks[id(hook)] = hook
+            self._hooks[key] = hook
         if self._thrown:  # looked at after the hook is there: a switch thrown in between has called it
-            self._remove(id(hook))
+            self._remove(key)
             raise Cancelled
-        return id(hook)
+        return key
 
     def _remove(self, key: int) -> None:
         with self._lock:
             self._hooks.pop(key, None)
 
 
-def _shut(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # not connected yet, or not any more
-        sock.shutdown(socket.SHUT_RDWR)
+class Watched:
+    """A socket that a Cancel shuts down. The descriptor is a duplicate: its number cannot have become another file's by then."""
+
+    def __init__(self, cancel: Cancel, sock: socket.socket) -> None:
+        self._cancel = cancel
+        self._sock = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
+        try:
+            self._key = cancel._add(self._shut)
+        except Cancelled:
+            self._sock.close()
+            raise
+
+    def end(self) -> None:
+        """It is not watched any more; once."""
+        self._cancel._remove(self._key)
+        self._sock.close()
+
+    def readable(self, seconds: float) -> bool:
+        """Whether something arrives within that time."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def _shut(self) -> None:
+        with contextlib.suppress(OSError):  # not connected yet, or not any more
+            self._sock.shutdown(socket.SHUT_RDWR)

@@ -1,18 +1,18 @@
 """The front of the package: registries for one process. Connections, tokens and what was learnt about servers are shared here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pier.oci.reference import Reference
 from pier.registry.cancel import Cancel
 from pier.registry.config import RegistryConfig
 from pier.registry.credentials import Credentials
-from pier.registry.exchange import Endpoint, Exchange
-from pier.registry.hosts import Host, Op, hosts
+from pier.registry.endpoints import Endpoints, Learnt
+from pier.registry.exchange import Exchange
+from pier.registry.login import Login, domain_of, login
 from pier.registry.repository import Repository
+from pier.registry.search import Found, catalogue, search, wanted
 from pier.registry.tokens import Tokens
 from pier.registry.transport import Transport
-
-PLAIN_S = 600.0  # how long a server that spoke no TLS is asked by http first
 
 
 def _silent(_: str) -> None:
@@ -27,29 +27,37 @@ class Registries:
         self._user_agent = user_agent
         self._transport = Transport()
         self._tokens = Tokens()
+        self._learnt = Learnt()
 
     def repository(
         self, reference: Reference, credentials: Credentials | None = None, *, cancel: Cancel | None = None,
         notice: Callable[[str], None] = _silent, push: bool = False,
     ) -> Repository:  # fmt: skip
         """A repository, not asked anything yet. notice: is told of retries and of mirrors that fail, a line each. push: it will be written to."""
-        exchange = self._exchange(credentials, cancel, notice)
-        found: dict[Op, tuple[Endpoint, ...]] = {}
+        endpoints = self._endpoints(reference.domain, notice)
+        return Repository(reference, endpoints, self._exchange(credentials, cancel, notice), ("pull", "push") if push else ("pull",))
 
-        def endpoints(op: Op) -> Sequence[Endpoint]:
-            if op not in found:
-                found[op] = self._endpoints(hosts(reference.domain, self.config, op))
-            return found[op]
+    def login(self, server: str, credentials: Credentials, *, cancel: Cancel | None = None) -> Login:
+        """Prove credentials to a server (as Docker names it: "" or https://index.docker.io/v1/ is Docker Hub). See login.login for what is raised."""
+        exchange = self._exchange(credentials, cancel, _silent)
+        return self._endpoints(domain_of(server)).each("resolve", lambda endpoint: login(exchange, endpoint), mirrors=False)
 
-        return Repository(reference, endpoints, exchange, ("pull", "push") if push else ("pull",))
+    def catalog(self, server: str, credentials: Credentials | None = None, limit: int | None = None, *, cancel: Cancel | None = None) -> list[str]:
+        """The repositories of a registry."""
+        exchange = self._exchange(credentials, cancel, _silent)
+        return self._endpoints(domain_of(server)).each("pull", lambda endpoint: catalogue(exchange, endpoint, limit), mirrors=False)
+
+    def search(
+        self, term: str, limit: int = 0, filters: Mapping[str, Sequence[str]] | None = None, credentials: Credentials | None = None,
+        *, cancel: Cancel | None = None,
+    ) -> list[Found]:  # fmt: skip
+        """What `docker search` finds: TERM on Docker Hub, HOST/TERM elsewhere. Raises Invalid with Docker's words for a bad filter or limit."""
+        query = wanted(term, limit, filters or {})
+        exchange = self._exchange(credentials, cancel, _silent)
+        return self._endpoints(query.domain).each("pull", lambda endpoint: search(exchange, endpoint, query), mirrors=False)
+
+    def _endpoints(self, domain: str, notice: Callable[[str], None] = _silent) -> Endpoints:
+        return Endpoints(domain, self.config, self._learnt, notice)
 
     def _exchange(self, credentials: Credentials | None, cancel: Cancel | None, notice: Callable[[str], None]) -> Exchange:
         return Exchange(self._transport, self._tokens, self.config, self._user_agent, credentials or Credentials(), cancel or Cancel(), notice)
-
-    def _endpoints(self, found: Sequence[Host]) -> tuple[Endpoint, ...]:
-        endpoints: list[Endpoint] = []
-        for host in found:
-            endpoints.append(Endpoint(host, host.url))
-            if host.plain_http and host.url.startswith("https://"):
-                endpoints.append(Endpoint(host, "http" + host.url.removeprefix("https")))
-        return tuple(endpoints)

@@ -5,7 +5,6 @@ urllib3 has no way to hand something of the caller's down to a connection; it wo
 
 import socket
 import threading
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +12,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from pier.registry.cancel import Cancel
+from pier.registry.cancel import Cancel, Watched
 from pier.registry.dial import dial, dial_socks
 from pier.registry.proxies import Proxy
 
@@ -35,21 +34,25 @@ class Watch:
         self.socks = socks
         self.dial_s = dial_s
         self.reused = False  # whether the call went out on a connection that had served before
-        self._forgets: list[Callable[[], None]] = []
+        self._sockets: list[Watched] = []
 
     @property
     def watching(self) -> bool:
         """Whether the call has a socket already."""
-        return bool(self._forgets)
+        return bool(self._sockets)
 
     def add(self, sock: socket.socket) -> None:
         """Raises Cancelled."""
-        self._forgets.append(self.cancel.watch(sock))
+        self._sockets.append(self.cancel.watch(sock))
 
     def end(self) -> None:
         """The call is over; again does nothing."""
-        while self._forgets:
-            self._forgets.pop()()
+        while self._sockets:
+            self._sockets.pop().end()
+
+    def readable(self, seconds: float) -> bool:
+        """Whether more of the answer arrives within that time."""
+        return bool(self._sockets) and self._sockets[-1].readable(seconds)
 
     def __enter__(self) -> "Watch":
         _current.watch = self

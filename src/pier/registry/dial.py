@@ -9,11 +9,11 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from pier.registry.cancel import Cancel
+from pier.registry.cancel import Cancel, Watched
 from pier.registry.proxies import Proxy
 
 CONNECT_S = 10.0  # for each address
@@ -45,7 +45,7 @@ def dial_socks(proxy: Proxy, host: str, port: int, cancel: Cancel, limit_s: floa
         sock = socks.socksocket(family)
         sock.set_proxy(socks.SOCKS5, proxy.host, proxy.port, True, proxy.username or None, proxy.password or None)
         sock.settimeout(limit_s)
-        forget = cancel.watch(sock)
+        watched = cancel.watch(sock)
         try:
             sock.connect((host, port))
         except (OSError, socks.ProxyError) as error:
@@ -54,7 +54,7 @@ def dial_socks(proxy: Proxy, host: str, port: int, cancel: Cancel, limit_s: floa
             failed = DialFailed(f"{way}: {error}")
             continue
         finally:
-            forget()
+            watched.end()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected: socket.socket = sock
         return connected
@@ -106,12 +106,12 @@ def alternate(addresses: Sequence[Address]) -> list[Address]:
 @dataclass
 class _Attempt:
     sock: socket.socket
-    forget: Callable[[], None]
+    watched: Watched
     name: str
     deadline_s: float
 
     def end(self) -> None:
-        self.forget()
+        self.watched.end()
         self.sock.close()
 
 
@@ -141,7 +141,7 @@ class _Race:
                 attempt.end()
 
     def _begin(self, family: socket.AddressFamily, address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> None:
-        name = f"[{address[0]}]:{address[1]}" if family == socket.AF_INET6 else f"{address[0]}:{address[1]}"
+        name = f"[{address[0]!s}]:{address[1]!s}" if family == socket.AF_INET6 else f"{address[0]!s}:{address[1]!s}"
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
@@ -175,7 +175,7 @@ class _Race:
             code = attempt.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if not code:
                 self._running.remove(attempt)
-                attempt.forget()
+                attempt.watched.end()
                 attempt.sock.settimeout(self._limit_s)
                 attempt.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return attempt.sock

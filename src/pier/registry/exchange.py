@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from pier.errors import PierError
@@ -14,33 +15,17 @@ from pier.registry import challenge, redirect, retry
 from pier.registry.cancel import Cancel
 from pier.registry.config import RegistryConfig
 from pier.registry.credentials import Credentials
-from pier.registry.errors import MAX_BODY_BYTES, Answered, NotKnown, Unreachable, Untrue, answered, shown_url
-from pier.registry.hosts import Host, Tls
+from pier.registry.endpoints import Endpoint
+from pier.registry.errors import MAX_BODY_BYTES, Answered, Unreachable, Untrue, answered, shown_url, without_credentials
+from pier.registry.hosts import Tls
 from pier.registry.proxies import proxy_for
-from pier.registry.tokens import MAX_ANSWER_BYTES, TokenRequest, Tokens
+from pier.registry.tokens import MAX_ANSWER_BYTES, NoCredentials, TokenRequest, Tokens
 from pier.registry.transport import Body, Response, Route, Transport
 
-AUTHORISATIONS = 2  # a token of the cache, and a fresh one
 OK = frozenset({200})
 NOBODY = Credentials()
 
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A host as it is spoken to now: `base` is its URL, by http:// where it speaks no TLS and need not."""
-
-    host: Host
-    base: str
-
-    @property
-    def insecure(self) -> bool:
-        """Whether plain http will do, for it and for what it names."""
-        return self.host.plain_http or self.base.startswith("http://")
-
-    @property
-    def origin(self) -> redirect.Origin:
-        """(scheme, host, port): where its credentials may go."""
-        return redirect.origin(self.base)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,7 +47,7 @@ class Ask:
 
 
 class Exchange:
-    """Asks on behalf of one user, with one Cancel; what is learnt about registries lies in `tokens`, shared by all."""
+    """Asks on behalf of one user, with one Cancel; what is learnt of token servers lies in `tokens`, shared by all."""
 
     def __init__(
         self, transport: Transport, tokens: Tokens, config: RegistryConfig, user_agent: str, credentials: Credentials, cancel: Cancel,
@@ -79,32 +64,71 @@ class Exchange:
 
     def ask(self, endpoint: Endpoint, ask: Ask) -> Response:
         """The answer, its body unread; close it. Raises Answered, Unreachable, Untrue, Cancelled."""
-        failures = 0
-        while True:
-            after_s: float | None = None
-            try:
-                response = self._follow(endpoint, ask)
-                if response.status in ask.ok:
-                    return response
-                after_s = retry.retry_after_s(response.headers.get("retry-after", ""), time.time())
-                failure: PierError = refusal(response)
-                again = response.status in retry.STATUSES and (ask.repeat or response.status in (429, 503))
-            except Unreachable as error:
-                failure, again = error, error.passing and ask.repeat
-            failures += 1
-            if not again or not self.pause(failures, failure, after_s):
-                raise failure
 
-    def pause(self, failures: int, failure: PierError, after_s: float | None = None) -> bool:
+        def once() -> Response:
+            response = self._follow(endpoint, ask)
+            if response.status in ask.ok:
+                return response
+            raise refusal(response)
+
+        return self._retried(once, ask.repeat, endpoint.tries)
+
+    def token(self, endpoint: Endpoint, request: TokenRequest) -> bytes:
+        """The answer of a token server, for an endpoint that named it. Its redirects are not followed, since credentials are in the request."""
+        headers = {"Authorization": request.authorization} if request.authorization else {}
+        if request.form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+
+        def once() -> bytes:
+            body = None if request.form is None else Body.of(request.form)
+            own = redirect.origin(request.url) == endpoint.origin
+            response = self.send(endpoint, request.method, request.url, headers, body, own=own)
+            if response.status != 200:
+                raise refusal(response)
+            with response:
+                return response.read_bounded(MAX_ANSWER_BYTES)
+
+        return self._retried(once, True, endpoint.tries)
+
+    def pause(self, failures: int, failure: PierError, after_s: float | None = None, tries: int | None = None) -> bool:
         """Wait before a repetition, and say so; False where it was tried often enough. Raises Cancelled."""
         wait_s = self.policy.wait_s(failures, after_s, random.random())
-        if wait_s is None:
+        if wait_s is None or (tries is not None and failures >= tries):
             return False
         self.notice(f"retrying in {wait_s:.0f} s: {failure}" if wait_s >= 1 else f"retrying: {failure}")
         self.cancel.wait(wait_s)
         return True
 
+    def send(self, endpoint: Endpoint, method: str, url: str, headers: Mapping[str, str], body: Body | None = None, *, own: bool) -> Response:
+        """One request, any answer. own: whether `url` is on the endpoint's origin: only there go its headers and its client certificate."""
+        host = endpoint.host
+        sent = {"User-Agent": self._user_agent, **headers, **(dict(host.headers) if own else {})}
+        proxy = host.proxy if own and host.proxy else proxy_for(url, self._config.proxies)
+        route = Route(host.tls if own else Tls(host.tls.verify, host.tls.ca), proxy, host.dial_s if own else None)
+        return self._transport.send(method, url, sent, body, route, self.cancel)
+
+    def _retried(self, once: Callable[[], T], repeat: bool, tries: int | None) -> T:
+        """What `once` gives, called again after failures that may pass."""
+        failures, fresh = 0, False
+        while True:
+            after_s: float | None = None
+            try:
+                return once()
+            except Unreachable as error:
+                if error.stale and repeat and not fresh:  # the server had closed a connection of the pool: nothing to wait for
+                    fresh = True
+                    continue
+                failure: PierError = error
+                again = error.passing and repeat
+            except Answered as error:
+                failure, after_s = error, error.answer.retry_after_s
+                again = error.answer.status in (retry.STATUSES if repeat else retry.UNTOUCHED)
+            failures += 1
+            if not again or not self.pause(failures, failure, after_s, tries):
+                raise failure
+
     def _follow(self, endpoint: Endpoint, ask: Ask) -> Response:
+        """The answer at the end of all redirects."""
         method, body = ask.method, ask.body
         url = ask.path if "://" in ask.path else _url(endpoint, ask)
         for _ in range(redirect.MAX_HOPS):
@@ -112,73 +136,49 @@ class Exchange:
             location = response.headers.get("location", "")
             if response.status not in redirect.STATUSES or response.status in ask.ok or not location:
                 return response
-            status = response.status
-            with response:
-                response.read_bounded(MAX_BODY_BYTES)
+            drain(response)
             try:
-                step = redirect.follow(method, url, status, location, insecure=endpoint.insecure)
+                step = redirect.follow(method, url, response.status, location, insecure=endpoint.insecure)
             except redirect.BadLocation as error:
                 raise Untrue(f"{shown_url(url)} redirects to where Pier does not follow: {error}: {shown_url(location)!r}") from None
             method, url, body = step.method, step.url, body if step.keeps_body else None
         raise Untrue(f"{shown_url(url)}: stopped after {redirect.MAX_HOPS} redirects")
 
     def _authorised(self, endpoint: Endpoint, ask: Ask, method: str, url: str, body: Body | None) -> Response:
+        """One hop, with the registry's credentials if it is on the registry's own origin. A 401 to fresh ones is the answer: no endless dance."""
         own = not ask.anonymous and redirect.origin(url) == endpoint.origin
-        headers = {"User-Agent": self._user_agent, **ask.headers, **(dict(endpoint.host.headers) if own else {})}
-        tls = endpoint.host.tls if own else Tls(endpoint.host.tls.verify, endpoint.host.tls.ca)
-        proxy = endpoint.host.proxy if own and endpoint.host.proxy else proxy_for(url, self._config.proxies)
-        route = Route(tls, proxy, endpoint.host.dial_s if own else None)
-        if not own or "authorization" in map(str.lower, headers):
-            return self._transport.send(method, url, headers, body, route, self.cancel)
+        if not own or any(name.lower() == "authorization" for name, _ in endpoint.host.headers):
+            return self.send(endpoint, method, url, ask.headers, body, own=own)
         who = NOBODY if endpoint.host.mirror else self.credentials
-
-        def fetch(request: TokenRequest) -> bytes:
-            return self._token(endpoint, request)
-
+        desk = self._tokens.desk(endpoint.origin, who, lambda request: self.token(endpoint, request), self.cancel, insecure=endpoint.insecure)
         try:
-            value = self._tokens.header(endpoint.origin, who, ask.scopes, fetch, self.cancel, insecure=endpoint.insecure)
-            for _ in range(AUTHORISATIONS):
-                sent = {**headers, "Authorization": value} if value else headers
-                response = self._transport.send(method, url, sent, body, route, self.cancel)
-                if response.status != 401:
-                    return response
-                challenges = challenge.parse(response.all("www-authenticate"))
-                value = self._tokens.answer(
-                    endpoint.origin, who, challenges, ask.scopes, value, fetch, self.cancel, insecure=endpoint.insecure
-                )  # fmt: skip
-                if not value:
-                    return response
-                with response:
-                    response.read_bounded(MAX_BODY_BYTES)
-            sent = {**headers, "Authorization": value}
-            return self._transport.send(method, url, sent, body, route, self.cancel)
-        except NotKnown as error:  # the token server's: for the user it is the request that failed
-            raise NotKnown(error.answer, f'{method.capitalize()} "{shown_url(url)}": {error}') from None
+            value = desk.known(ask.scopes)
+            response = self.send(endpoint, method, url, _with(ask.headers, value), body, own=True)
+            if response.status != 401:
+                return response
+            fresh = desk.meet(challenge.parse(response.all("www-authenticate")), ask.scopes, value)
+            if not fresh:
+                return response
+            drain(response)
+            return self.send(endpoint, method, url, _with(ask.headers, fresh), body, own=True)
+        except NoCredentials:
+            drain(response)
+            raise without_credentials(method, url) from None
+        except Answered as error:  # the token server's: for the user it is this request that failed
+            raise error.within(method, url) from None
 
-    def _token(self, endpoint: Endpoint, request: TokenRequest) -> bytes:
-        """Send a token request: redirects within the token server's origin only, since credentials are in it."""
-        headers = {"User-Agent": self._user_agent, **({"Authorization": request.authorization} if request.authorization else {})}
-        if request.form is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-        body = None if request.form is None else Body.of(request.form)
-        tls = Tls(endpoint.host.tls.verify, endpoint.host.tls.ca)
-        failures = 0
-        while True:
-            after_s: float | None = None
-            try:
-                with self._transport.send(
-                    request.method, request.url, headers, body, Route(tls, proxy_for(request.url, self._config.proxies)), self.cancel
-                ) as response:
-                    if response.status == 200:
-                        return response.read_bounded(MAX_ANSWER_BYTES)
-                    after_s = retry.retry_after_s(response.headers.get("retry-after", ""), time.time())
-                    failure: PierError = refusal(response)
-                    again = response.status in retry.STATUSES
-            except Unreachable as error:
-                failure, again = error, error.passing
-            failures += 1
-            if not again or not self.pause(failures, failure, after_s):
-                raise failure
+
+def _with(headers: Mapping[str, str], authorization: str) -> Mapping[str, str]:
+    return {**headers, "Authorization": authorization} if authorization else headers
+
+
+def drain(response: Response) -> None:
+    """Read a short body to its end, so that the connection can be used again."""
+    with response:
+        try:
+            response.read_bounded(MAX_BODY_BYTES)
+        except Unreachable:
+            pass
 
 
 def refusal(response: Response) -> Answered:
@@ -188,10 +188,12 @@ def refusal(response: Response) -> Answered:
             body = response.read_bounded(MAX_BODY_BYTES)[:MAX_BODY_BYTES]
         except Unreachable:
             body = b""
-        return answered(response.method, response.url, response.status, response.headers, body, challenge.parse(response.all("www-authenticate")))
+    after_s = retry.retry_after_s(response.headers.get("retry-after", ""), time.time())
+    found = challenge.parse(response.all("www-authenticate"))
+    return answered(response.method, response.url, response.status, response.headers.get("content-type", ""), body, found, after_s)
 
 
 def _url(endpoint: Endpoint, ask: Ask) -> str:
-    query = urlencode({"ns": endpoint.host.namespace}) if endpoint.host.namespace and ask.method in ("GET", "HEAD") else ""
-    separator = "&" if "?" in ask.path else "?"
-    return endpoint.base + ask.path + (separator + query if query else "")
+    if not endpoint.host.namespace or ask.method not in ("GET", "HEAD"):
+        return endpoint.base + ask.path
+    return endpoint.base + ask.path + ("&" if "?" in ask.path else "?") + urlencode({"ns": endpoint.host.namespace})

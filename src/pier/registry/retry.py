@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 STATUSES = frozenset({429, 500, 502, 503, 504})
+UNTOUCHED = frozenset({429, 503})  # of these the ones that say that nothing was done
 LONGEST_WAIT_S = 60.0
 
 

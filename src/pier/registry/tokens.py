@@ -91,63 +91,49 @@ def read(body: bytes, asked: tuple[str, ...], now_s: float) -> Token:
     return Token(value, now_s + max(lasts_s, SHORTEST_S), asked, refresh if isinstance(refresh, str) else "")
 
 
+class NoCredentials(Exception):
+    """A registry wants a name and a password, and there are none."""
+
+
+Key = tuple[Origin, str, str, Credentials]
+"""What a token is for: the registry's origin, realm, service, who asked."""
+
+
 class Tokens:
-    """What was learnt about registries and got from their token servers, for one process. Thread-safe; at most MAX_TOKENS are kept."""
+    """What was learnt of registries and got from their token servers, for one process. Thread-safe; at most MAX_TOKENS are kept of either."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._challenges: dict[tuple[Origin, Credentials], Challenge] = {}
-        self._tokens: dict[tuple[Origin, str, str, Credentials], list[Token]] = {}
-        self._busy: dict[tuple[Origin, str, str, Credentials], threading.Lock] = {}
+        self._tokens: dict[Key, list[Token]] = {}
+        self._busy: dict[Key, threading.Lock] = {}
 
-    def header(self, place: Origin, who: Credentials, wanted: tuple[str, ...], fetch: "Fetch", cancel: Cancel, *, insecure: bool) -> str:
-        """The Authorization for a request to `place`, from what it asked for before; "" where it never asked. Raises as `answer`."""
-        if who.registry_token:
-            return f"Bearer {who.registry_token}"
+    def desk(self, place: Origin, who: Credentials, fetch: Fetch, cancel: Cancel, *, insecure: bool) -> "Desk":
+        """Where one user gets the Authorization for one registry. insecure: plain http will do for its token server."""
+        return Desk(self, place, who, fetch, cancel, insecure=insecure)
+
+    def asked(self, place: Origin, who: Credentials) -> Challenge | None:
+        """What the registry asked for the last time."""
         with self._lock:
-            known = self._challenges.get((place, who))
-        return self._for(known, place, who, wanted, fetch, cancel, insecure=insecure) if known else ""
+            return self._challenges.get((place, who))
 
-    def answer(
-        self, place: Origin, who: Credentials, challenges: tuple[Challenge, ...], wanted: tuple[str, ...], used: str, fetch: "Fetch", cancel: Cancel,
-        *, insecure: bool,
-    ) -> str:  # fmt: skip
-        """The Authorization that meets a 401, "" where there is none. used: the one that was refused, never given again.
-
-        Raises what `fetch` raises, and Untrue for a token server that no credentials may go to.
-        """
-        if who.registry_token:
-            return ""
-        bearers = [c for c in challenges if c.scheme == "bearer" and c.get("realm")]
-        asked = next(iter(bearers + [c for c in challenges if c.scheme == "basic"]), None)
-        if asked is None:
-            return ""
+    def note(self, place: Origin, who: Credentials, wanted: Challenge, refused: str) -> None:
+        """A registry asks for something; the Authorization that it refused is never given again."""
         with self._lock:
-            self._challenges[place, who] = asked
+            if len(self._challenges) >= MAX_TOKENS:
+                self._challenges.clear()
+            self._challenges[place, who] = wanted
             for tokens in self._tokens.values():
-                tokens[:] = [token for token in tokens if f"Bearer {token.value}" != used]
-        given = self._for(asked, place, who, scopes.merge(*wanted, asked.get("scope")), fetch, cancel, insecure=insecure)
-        return "" if given == used else given
+                tokens[:] = [token for token in tokens if f"Bearer {token.value}" != refused]
 
-    def _for(
-        self, asked: Challenge, place: Origin, who: Credentials, wanted: tuple[str, ...], fetch: "Fetch", cancel: Cancel, *, insecure: bool
-    ) -> str:  # fmt: skip
-        if asked.scheme == "basic":
-            return who.basic
-        key = place, asked.get("realm"), asked.get("service"), who
-        with self._alone(key, cancel):
-            token = self._cached(key, wanted)
-            if token is None:
-                token = read(fetch(request(asked, who, wanted, insecure=insecure)), wanted, time.monotonic())
-                self._keep(key, token)
-        return f"Bearer {token.value}"
-
-    def _cached(self, key: tuple[Origin, str, str, Credentials], wanted: tuple[str, ...]) -> Token | None:
+    def cached(self, key: Key, wanted: tuple[str, ...]) -> Token | None:
+        """A token that is still good and good enough."""
         now_s = time.monotonic()
         with self._lock:
             return next((t for t in self._tokens.get(key, []) if t.expires_s - EARLY_S > now_s and scopes.covers(t.scopes, wanted)), None)
 
-    def _keep(self, key: tuple[Origin, str, str, Credentials], token: Token) -> None:
+    def keep(self, key: Key, token: Token) -> None:
+        """Remember a token in place of those that it covers."""
         now_s = time.monotonic()
         with self._lock:
             if sum(map(len, self._tokens.values())) >= MAX_TOKENS:
@@ -156,9 +142,11 @@ class Tokens:
             self._tokens[key] = [token, *kept]
 
     @contextmanager
-    def _alone(self, key: tuple[Origin, str, str, Credentials], cancel: Cancel) -> Iterator[None]:
+    def alone(self, key: Key, cancel: Cancel) -> Iterator[None]:
         """One thread at a time asks for tokens of one kind: layers that are fetched together share the answer."""
         with self._lock:
+            if len(self._busy) >= MAX_TOKENS:
+                self._busy = {k: lock for k, lock in self._busy.items() if lock.locked()}
             lock = self._busy.setdefault(key, threading.Lock())
         while not lock.acquire(timeout=0.1):
             cancel.check()
@@ -166,3 +154,54 @@ class Tokens:
             yield
         finally:
             lock.release()
+
+
+class Desk:
+    """See Tokens.desk."""
+
+    def __init__(self, tokens: Tokens, place: Origin, who: Credentials, fetch: Fetch, cancel: Cancel, *, insecure: bool) -> None:
+        self._tokens = tokens
+        self._place = place
+        self._who = who
+        self._fetch = fetch
+        self._cancel = cancel
+        self._insecure = insecure
+
+    def known(self, wanted: tuple[str, ...]) -> str:
+        """The Authorization by what the registry asked for before; "" where it never asked, or there is none for it. Raises as `meet`."""
+        if self._who.registry_token:
+            return f"Bearer {self._who.registry_token}"
+        before = self._tokens.asked(self._place, self._who)
+        if before is None:
+            return ""
+        return self._who.basic if before.scheme == "basic" else self._bearer(before, wanted)
+
+    def meet(self, challenges: tuple[Challenge, ...], wanted: tuple[str, ...], refused: str) -> str:
+        """The Authorization that meets a 401, "" where there is none; never the one that was refused.
+
+        Raises NoCredentials, what `fetch` raises, and Untrue for a token server that no credentials may go to.
+        """
+        asked = choose(challenges)
+        if asked is None or self._who.registry_token:
+            return ""
+        self._tokens.note(self._place, self._who, asked, refused)
+        if asked.scheme == "basic" and not self._who.basic:
+            raise NoCredentials
+        given = self._who.basic if asked.scheme == "basic" else self._bearer(asked, scopes.merge(*wanted, asked.get("scope")))
+        return "" if given == refused else given
+
+    def _bearer(self, asked: Challenge, wanted: tuple[str, ...]) -> str:
+        key = self._place, asked.get("realm"), asked.get("service"), self._who
+        with self._tokens.alone(key, self._cancel):
+            token = self._tokens.cached(key, wanted)
+            if token is None:
+                answer = self._fetch(request(asked, self._who, wanted, insecure=self._insecure))
+                token = read(answer, wanted, time.monotonic())
+                self._tokens.keep(key, token)
+        return f"Bearer {token.value}"
+
+
+def choose(challenges: tuple[Challenge, ...]) -> Challenge | None:
+    """The challenge to meet: a token goes before a password; None where there is neither."""
+    bearers = [c for c in challenges if c.scheme == "bearer" and c.get("realm")]
+    return next(iter(bearers + [c for c in challenges if c.scheme == "basic"]), None)

@@ -5,7 +5,6 @@ One pool of connections for each (TLS setting, proxy). Nothing is decoded, follo
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 READ_BYTES = 1 << 20
 SEND_BYTES = 128 * 1024
-GATHER_S = 0.2
+GATHER_S = 0.005
 CONNECTIONS = 16  # kept for each host
 
 logging.getLogger("urllib3").setLevel(logging.WARNING)  # its debug lines hold whole URLs, with signatures in their queries
@@ -84,13 +83,13 @@ class Response:
     def read(self, size: int = READ_BYTES) -> bytes:
         """Up to `size` bytes of the body as they are; b"" at its end. Raises Unreachable where it breaks off, Cancelled.
 
-        Gathers what comes within GATHER_S: no call for each TLS record, and a slow line is not silent. What came before a failure is returned first.
+        Gathers what is there (a TLS record is 16 KiB), and waits for more only as long as GATHER_S. What came before a failure is returned first.
         """
         if self._failure is not None:
             raise self._failure
         parts: list[bytes] = []
-        left, until = size, 0.0
-        while left > 0:
+        left = size
+        while left > 0 and (not parts or self._watch.readable(GATHER_S)):
             try:
                 part = self._raw.read1(left, decode_content=False)
             except (HTTPError, OSError, HTTPException, ValueError) as error:
@@ -100,10 +99,6 @@ class Response:
                 break
             parts.append(part)
             left -= len(part)
-            now = time.monotonic()
-            until = until or now + GATHER_S
-            if now >= until:
-                break
         if not parts:
             self._watch.end()
             if self._failure is not None:
@@ -162,7 +157,7 @@ class Transport:
             watch.end()
             if cancel.thrown:
                 raise Cancelled from None
-            raise Unreachable(method, url, *cause_of(error)) from None
+            raise Unreachable(method, url, *cause_of(error), stale=watch.reused) from None
         except BaseException:
             watch.end()
             raise

@@ -12,8 +12,9 @@ from pier.errors import PierError
 from pier.oci import digest as digests
 from pier.oci.reference import Reference
 from pier.registry import redirect
+from pier.registry.endpoints import Endpoint
 from pier.registry.errors import Answered, Missing, Overloaded, Refused, Unreachable, Untrue, clean
-from pier.registry.exchange import Ask, Endpoint, Exchange
+from pier.registry.exchange import Ask, Exchange
 from pier.registry.transport import SEND_BYTES, Body, Response
 
 FIRST_CHUNK = 4 << 20
