@@ -28,31 +28,23 @@ def main(channel: "Channel | int") -> None:
     confinement.system_call_filter()
     gc.collect()
     gc.freeze()
-    while True:
-        try:
-            got = channel.recv()
-        except (OSError, ValueError):
-            return
-        if got is None:
-            return
-        message, fds = got
-        try:
-            alive = _serve(channel, message, fds)
-        except OSError:
-            return
-        finally:
-            for fd in fds:
-                os.close(fd)
-        if not alive:
-            return
+    try:
+        got = channel.recv()
+        while got is not None:
+            got = _serve(channel, *got)
+    except (OSError, ValueError):
+        return
 
 
-def _serve(channel: Channel, message: Message, fds: list[int]) -> bool:
-    """Run one job in a child; False when the channel closed meanwhile."""
+def _serve(channel: Channel, message: Message, fds: list[int]) -> "tuple[Message, list[int]] | None":
+    """Run one job in a child; returns the next request, None when the channel closed."""
     pid = os.fork()
     if pid == 0:
         _child(channel, message, fds)
+    for fd in fds:
+        os.close(fd)
     pidfd = os.pidfd_open(pid)
+    following: tuple[Message, list[int]] | None = None
     try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
@@ -60,29 +52,31 @@ def _serve(channel: Channel, message: Message, fds: list[int]) -> bool:
         while True:
             ready = dict(poll.poll())
             if pidfd in ready:
-                return _ended(channel, message, pid)
+                _ended(channel, message, pid)
+                return following or channel.recv()
             got = channel.recv()
             if got is None:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-                return False
+                return None
             other, extra = got
+            if "id" in other:
+                # The daemon has the child's answer already, and is quicker than the child's end.
+                following = got
+                continue
             for fd in extra:
                 os.close(fd)
             if other.get("op") == "cancel" and other.get("job") == message.get("job"):
                 os.kill(pid, signal.SIGKILL)
-            elif "id" in other:
-                channel.send({"re": other["id"], "error": {"message": "the worker has a job already", "kind": "request"}})
     finally:
         os.close(pidfd)
 
 
-def _ended(channel: Channel, message: Message, pid: int) -> bool:
+def _ended(channel: Channel, message: Message, pid: int) -> None:
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if code != _ANSWERED:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         channel.send({"re": message.get("id"), "error": {"message": f"the worker's job {message.get('op')} {how}", "kind": "died"}})
-    return True
 
 
 def _child(channel: Channel, message: Message, fds: list[int]) -> None:
