@@ -101,12 +101,13 @@ class ContentStore:
         partial.publish(target)
         return True
 
-    def expire(self, age_s: float, kept: Container[str] = ()) -> tuple[int, int]:
-        """Remove blobs that are still coming and got nothing for `age_s` seconds, and those that have arrived.
+    def expire(self, age_s: float, kept: Container[str] = ()) -> tuple[list[Path], int]:
+        """Take away blobs that are still coming and got nothing for `age_s` seconds, and those that have arrived.
 
-        kept: digests of those in use. Returns (how many, bytes that the disk gets back).
+        kept: digests of those in use. Returns (folders that are scratch now, for `remove_scratch`, which may take a while; the bytes that the
+        disk gets back by that).
         """
-        count = size = 0
+        folders, size = [], 0
         for folder in self._ingests.glob(_PARTIAL + "*"):
             digest = "sha256:" + folder.name.removeprefix(_PARTIAL)
             if digest in kept:
@@ -117,10 +118,9 @@ class ContentStore:
                 data = os.lstat(folder)
             if time.time() - data.st_mtime < age_s and not (digests.is_sha256(digest) and self.has(digest)):
                 continue
-            self.remove_scratch(folder)
-            count += 1
+            folders.append(folder.rename(self._ingests / f"{_SCRATCH}{secrets.token_hex(8)}"))
             size += data.st_blocks * 512 if data.st_nlink == 1 else 0
-        return count, size
+        return folders, size
 
     def ingests(self) -> list[str]:
         """The keys of what is unfinished, scratch folders left out."""

@@ -53,7 +53,7 @@ class Context:
 
     lock: held while layers, blobs and rows change, so that nothing is collected that another verb is about to name.
     held: images that a container is being made from and that must not go meanwhile. kept: layers and blobs that somebody at work counts
-    on (garbage.keeping). remote: the registries.
+    on (garbage.keeping). fetching: blobs that are being pulled. remote: the registries.
     """
 
     store: Store
@@ -66,6 +66,7 @@ class Context:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     held: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
+    fetching: set[str] = field(default_factory=set)
 
     def publish(self, action: str, image: Image, name: str = "") -> None:
         """An event about an image: its labels, and as `name` the given one or its ID."""

@@ -10,7 +10,6 @@ from pier.images.context import Context, uninterrupted
 from pier.images.pull_blob import PART_BYTES, Download, Source
 from pier.images.pull_follow import Follower, Taken
 from pier.images.pull_slots import Slots
-from pier.images.remote import Remote
 from pier.oci.descriptor import Descriptor
 from pier.registry.errors import Untrue
 
@@ -20,9 +19,9 @@ WAITING, VERIFYING, DOWNLOADED, COMPLETE = "Waiting", "Verifying Checksum", "Dow
 class Transfers:
     """Use from the loop's thread."""
 
-    def __init__(self, ctx: Context, remote: Remote) -> None:
-        self._ctx, self._remote = ctx, remote
-        self._slots = Slots(lambda: remote.config.max_downloads)
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._slots = Slots(lambda: ctx.remote.config.max_downloads)
         self._running: dict[str, Transfer] = {}
 
     @contextlib.asynccontextmanager
@@ -40,10 +39,6 @@ class Transfers:
             if not transfer.users:
                 await uninterrupted(self._end(transfer))
 
-    def in_use(self) -> set[str]:
-        """The digests of what is under way."""
-        return set(self._running)
-
     async def _find(self, blob: Descriptor, source: Source) -> "Transfer":
         while (there := self._running.get(blob.digest)) is not None:
             if there.users and not there.failed:
@@ -55,7 +50,8 @@ class Transfers:
                 there.sources.append(source)
                 return there
             await there.ended.wait()
-        made = self._running[blob.digest] = Transfer(self._ctx, self._remote, self._slots, blob, source)
+        self._ctx.fetching.add(blob.digest)
+        made = self._running[blob.digest] = Transfer(self._ctx, self._slots, blob, source)
         return made
 
     async def _end(self, transfer: "Transfer") -> None:
@@ -63,14 +59,15 @@ class Transfers:
             await transfer.end()
         finally:
             del self._running[transfer.blob.digest]
+            self._ctx.fetching.discard(transfer.blob.digest)
             transfer.ended.set()
 
 
 class Transfer:
     """One layer: its blob on the way here, and what a worker makes of it. Made by Transfers."""
 
-    def __init__(self, ctx: Context, remote: Remote, slots: Slots, blob: Descriptor, source: Source) -> None:
-        self._ctx, self._remote, self._slots = ctx, remote, slots
+    def __init__(self, ctx: Context, slots: Slots, blob: Descriptor, source: Source) -> None:
+        self._ctx, self._remote, self._slots = ctx, ctx.remote, slots
         self.blob, self.sources = blob, [source]
         self.users = 0
         self.ended = asyncio.Event()

@@ -7,103 +7,20 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pier.archive.workers import Workers
-from pier.content import ContentStore
 from pier.errors import Invalid
-from pier.events import Journal
-from pier.images import STEPS, Images
-from pier.ipc.aio import AsyncChannel
-from pier.ipc.channel import pair
-from pier.snapshots.layers import ErofsLayers, UnpackedLayers
-from pier.store import Store
+from tests.contract.images.world import World, chunked, tell
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-WORKER = "import sys; from pier.archive.worker import main; main(int(sys.argv[1]))"
-Layers = ErofsLayers | UnpackedLayers
-
-
-class Provider:
-    """Worker processes for Workers, started here."""
-
-    def __init__(self) -> None:
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._channels: list[AsyncChannel] = []
-        self._free: list[AsyncChannel] = []
-        self._on_event: Callable[[Any, list[int]], None] | None = None
-
-    def listen(self, name: str, on_event: Callable[[Any, list[int]], None], /) -> None:
-        self._on_event = on_event
-
-    async def worker(self) -> AsyncChannel:
-        if self._free:
-            return self._free.pop()
-        ours, theirs = pair()
-        with theirs:
-            self._processes.append(subprocess.Popen([sys.executable, "-c", WORKER, str(theirs.fileno())], pass_fds=[theirs.fileno()]))
-        self._channels.append(AsyncChannel(ours, self._on_event))
-        return self._channels[-1]
-
-    def release_worker(self, channel: AsyncChannel, /) -> None:
-        self._free.append(channel)
-
-    def close(self) -> None:
-        for channel in self._channels:
-            channel.close()
-        for process in self._processes:
-            process.wait(10)
-
-
-class Snapshots:
-    """What Images take of pier.snapshots."""
-
-    def __init__(self, layers: Layers) -> None:
-        self.layers = layers
-
-
-class World:
-    def __init__(self, root: Path, kind: str) -> None:
-        (root / "layers").mkdir()
-        self.root, self.provider = root, Provider()
-        self.layers: Layers = ErofsLayers(root / "layers") if kind == "erofs" else UnpackedLayers(root / "layers")
-        self.store, self.content, self.journal = Store.open(root / "state.db", STEPS), ContentStore(root / "content"), Journal()
-        self.images = Images(self.store, self.content, Snapshots(self.layers), Workers(self.provider), self.journal)
-
-    async def load(self, data: bytes, quiet: bool = True) -> list[dict[str, Any]]:
-        return [line async for line in self.images.load(chunked(data), quiet)]
-
-    def left(self) -> list[str]:
-        self.layers.wait_removed()
-        paths = [path for folder in ("layers", "content") for path in (self.root / folder).rglob("*") if path.is_file()]
-        return sorted(str(path.relative_to(self.root)) for path in paths)
-
-
-async def chunked(data: bytes, size: int = 50_000) -> AsyncIterator[bytes]:
-    for at in range(0, len(data), size):
-        yield data[at : at + size]
-        await asyncio.sleep(0)
 
 
 @pytest.fixture(params=["erofs", "unpacked"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Callable[[World], Awaitable[None]]], None]:
-    def go(story: Callable[[World], Awaitable[None]]) -> None:
-        async def main() -> None:
-            world = World(tmp_path, request.param)
-            try:
-                await story(world)
-            finally:
-                world.provider.close()
-                world.layers.close()
-                world.store.close()
-
-        asyncio.run(main())
-
-    return go
+    return lambda story: tell(tmp_path, request.param, story)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +54,7 @@ def test_an_example_is_loaded_and_leaves_nothing_when_removed(
         image = w.images.resolve("hello-world")
         assert image.config.config.cmd == ["/hello"] and len(image.layers) == 1
         assert image.size == (await asyncio.to_thread(lambda: len(program())))
-        inspected = w.images.inspect("hello-world")
+        inspected = await w.images.inspect("hello-world")
         assert inspected.graph_driver.name == w.layers.kind and inspected.root_fs.layers == [image.diff_ids[0]]
         assert await w.load(data) == [{"stream": "Loaded image: hello-world:latest\n"}]
         await w.images.remove("hello-world", False, False, lambda identity: [])

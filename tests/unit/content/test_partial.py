@@ -183,7 +183,11 @@ def test_what_is_old_or_has_arrived_expires(content: ContentStore) -> None:
     for digest in (old, used):
         os.utime(content.root / "ingests" / f"blob-{digest[7:]}" / "data", (time.time() - 1000,) * 2)
     (content.root / "ingests" / "blob-empty").mkdir()
-    count, size = content.expire(500, {used})
-    assert (count, size) == (2, 4096) and content.has(done)
+    folders, size = content.expire(500, {used})
+    assert (len(folders), size) == (2, 4096) and content.has(done)
     assert content.ingests() == sorted(["blob-empty", f"blob-{used[7:]}", f"blob-{fresh[7:]}"])
-    assert content.expire(0) == (3, 8192) and content.ingests() == []
+    more, size = content.expire(0)
+    assert (len(more), size) == (3, 8192) and content.ingests() == []
+    for folder in folders + more:
+        content.remove_scratch(folder)
+    assert list((content.root / "ingests").iterdir()) == []
