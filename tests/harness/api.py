@@ -49,7 +49,7 @@ class Api:
         self.path, self.version = path, version
 
     def __call__(self, method: str, route: str, body: Any = None, *, data: bytes | None = None, timeout_s: float = 60.0, **query: Any) -> Answer:
-        """One request; `body` is sent as JSON, `data` as it is; dicts in the query are JSON, True is 1."""
+        """One request; `body` is sent as JSON, `data` as it is; dicts in the query are JSON, True is 1, a list is several."""
         connection = _Unix(self.path, timeout_s)
         try:
             connection.request(method, self.url(route, query), *payload(body, data))
@@ -65,7 +65,7 @@ class Api:
     def url(self, route: str, query: dict[str, Any]) -> str:
         words = {k: json.dumps(v) if isinstance(v, dict) else int(v) if isinstance(v, bool) else v for k, v in query.items() if v is not None}
         prefix = f"/v{self.version}" if self.version else ""
-        return prefix + quote(route, safe="/:@%") + (f"?{urlencode(words)}" if words else "")
+        return prefix + quote(route, safe="/:@%") + (f"?{urlencode(words, doseq=True)}" if words else "")
 
     def hijack(self, route: str, body: Any = None, **query: Any) -> tuple[socket.socket, bytes]:
         """POST with `Upgrade: tcp`; returns the raw socket behind the 101 and the first bytes. AssertionError for another answer."""
