@@ -1,0 +1,118 @@
+"""Which names a container sees, and what they mean: tables that the daemon pushes, and the decision for one question. Pure.
+
+A container sees the containers of its own networks only: by name, alias, full and short ID, alone or with the network's name behind it
+(`web`, `web.shop`). What a network knows is never asked of the world outside: a name of it without an address of the wanted family is
+answered with none.
+"""
+
+import ipaddress
+from typing import Any, NamedTuple
+
+from pier.netd import message
+from pier.netd.message import Question
+
+TTL_S = 600  # as Docker's embedded server
+_V4_SUFFIX, _V6_SUFFIX = ".in-addr.arpa", ".ip6.arpa"
+
+
+class Network(NamedTuple):
+    """A network's names. hosts: lower-case name -> addresses of both families; pointers: address -> name."""
+
+    name: str
+    internal: bool
+    subnets: "tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]"
+    hosts: dict[str, list[str]]
+    pointers: dict[str, str]
+
+
+class View(NamedTuple):
+    """What one container sees. own: aliases that only it has for others (links): name -> addresses. servers: whom to ask further, in order."""
+
+    networks: tuple[str, ...]
+    own: dict[str, list[str]]
+    servers: tuple[str, ...]
+
+
+class Answer(NamedTuple):
+    """What to do with a question: `packet` is the answer, or the question is to be asked of `servers`."""
+
+    packet: bytes = b""
+    servers: tuple[str, ...] = ()
+
+
+class Zones:
+    """The tables: networks by ID, views by container."""
+
+    def __init__(self) -> None:
+        self.networks: dict[str, Network] = {}
+        self.views: dict[str, View] = {}
+
+    def set_network(self, identity: str, fields: dict[str, Any]) -> None:
+        """A network as the daemon sends it: {"name", "internal", "subnets": [...], "hosts": {name: [address]}, "pointers": {address: name}}."""
+        subnets = tuple(ipaddress.ip_network(text) for text in fields.get("subnets", ()))
+        hosts = {str(name).lower(): list(found) for name, found in fields.get("hosts", {}).items()}
+        self.networks[identity] = Network(str(fields["name"]).lower(), bool(fields.get("internal")), subnets, hosts, dict(fields.get("pointers", {})))
+
+    def set_view(self, container: str, fields: dict[str, Any]) -> None:
+        """A container: {"networks": [ID], "own": {name: [address]}, "servers": [address]}."""
+        own = {str(name).lower(): list(found) for name, found in fields.get("own", {}).items()}
+        self.views[container] = View(tuple(fields.get("networks", ())), own, tuple(fields.get("servers", ())))
+
+    def decide(self, container: str, question: Question, turn: int = 0) -> Answer:
+        """What is done with a container's question. turn: rotates several addresses of one name."""
+        view = self.views.get(container)
+        if view is None or question.klass not in (message.IN, message.ANY):
+            return Answer(message.refusal(question, message.REFUSED))
+        networks = [self.networks[identity] for identity in view.networks if identity in self.networks]
+        if question.kind == message.PTR and (address := pointed(question.name)):
+            for network in networks:
+                if address in network.pointers:
+                    return Answer(message.names(question, [network.pointers[address]], TTL_S))
+            if any(ipaddress.ip_address(address) in subnet for network in networks for subnet in network.subnets):
+                return Answer(message.refusal(question, message.NXDOMAIN))
+            return self._outside(question, view, networks)
+        found = self._addresses(question.name, view, networks)
+        if found is None:
+            return self._outside(question, view, networks)
+        if question.kind not in (message.A, message.AAAA):
+            return Answer(message.refusal(question, message.NOERROR))
+        found = found[turn % len(found) :] + found[: turn % len(found)] if found else found
+        return Answer(message.addresses(question, found, TTL_S))
+
+    @staticmethod
+    def _addresses(name: str, view: View, networks: list[Network]) -> list[str] | None:
+        """Addresses of a name of the container's networks; None for a name that they do not have."""
+        if name in view.own:
+            return view.own[name]
+        for network in networks:
+            if name in network.hosts:
+                return network.hosts[name]
+            if name.endswith(f".{network.name}") and (short := name[: -len(network.name) - 1]) in network.hosts:
+                return network.hosts[short]
+        return None
+
+    @staticmethod
+    def _outside(question: Question, view: View, networks: list[Network]) -> Answer:
+        """The world outside is asked, unless the container has no way there: all its networks are internal."""
+        if networks and all(network.internal for network in networks):
+            return Answer(message.refusal(question, message.NXDOMAIN))
+        if not view.servers:
+            return Answer(message.refusal(question, message.SERVFAIL))
+        return Answer(servers=view.servers)
+
+
+def pointed(name: str) -> str:
+    """The address that a name of the reverse tree stands for, "" for another name."""
+    if name.endswith(_V4_SUFFIX):
+        octets = name[: -len(_V4_SUFFIX)].split(".")
+        text = ".".join(reversed(octets)) if len(octets) == 4 else ""
+    elif name.endswith(_V6_SUFFIX):
+        digits = name[: -len(_V6_SUFFIX)].split(".")
+        whole = "".join(reversed(digits))
+        text = ":".join(whole[at : at + 4] for at in range(0, 32, 4)) if len(digits) == 32 and all(len(d) == 1 for d in digits) else ""
+    else:
+        return ""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""
