@@ -1,6 +1,6 @@
 """The worker's operation `differences`: what a container shows that its layers do not, in Docker's words.
 
-differences  [writable folder, layers' roots..., ingest folder], engine_made -> count; the list is `changes.json` in the ingest folder
+differences  [output, layers' roots..., writable folder], engine_made -> count; the list is written to the output, a file
 
 As Docker counts: a file differs by type, mode, owner, device, size, time or capabilities; a folder by type, mode and owner, or when
 something in it does. What went with its folder is not told.
@@ -20,30 +20,25 @@ from pier.archive.tree import OPAQUE
 from pier.archive.upper import Found, engine_made, walk
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
-LISTING = "changes.json"
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def list_differences(fields: dict[str, Any], fds: list[int], say: Say) -> dict[str, Any]:
     """Write the list as JSON: `[{"Path": "/a", "Kind": 1}, ...]`, `null` where nothing differs. Raises BadArchive, OSError."""
-    upper_fd, *layer_fds, ingest_fd = fds
+    out_fd, *layer_fds, upper_fd = fds
     below = Below.of(layer_fds)
     try:
         found = differences(upper_fd, below, engine_made(upper_fd, below, fields.get("engine_made", ())), Pace(say))
     finally:
         below.close()
-    out_fd = os.open(LISTING, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=ingest_fd)
-    try:
-        text = bytearray()
-        for path, kind in found:
-            text += b"," if text or os.lseek(out_fd, 0, os.SEEK_CUR) else b"["
-            text += json.dumps({"Path": "/" + path.decode(errors="replace"), "Kind": kind}, ensure_ascii=False).encode()
-            if len(text) > READ_BYTES:
-                write_all(out_fd, bytes(text))
-                text.clear()
-        write_all(out_fd, bytes(text + b"]") if found else b"null")
-    finally:
-        os.close(out_fd)
+    text = bytearray()
+    for number, (path, kind) in enumerate(found):
+        text += b"," if number else b"["
+        text += json.dumps({"Path": "/" + path.decode(errors="replace"), "Kind": kind}, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) > READ_BYTES:
+            write_all(out_fd, bytes(text))
+            text.clear()
+    write_all(out_fd, bytes(text + b"]") if found else b"null")
     return {"count": len(found)}
 
 

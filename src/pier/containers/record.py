@@ -78,6 +78,7 @@ class Container:
     record: Record
     state: State
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)  # of its files, for a commit: one at a time, whatever else goes on
     child: Child | None = None
     endpoint: Endpoint | None = None
     netns_path: str = ""

@@ -20,3 +20,13 @@ CREATE TABLE running (
   started_ns INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+
+# Containers that stand still while they are read (freeze.py).
+FROZEN = """
+CREATE TABLE frozen (
+  key TEXT PRIMARY KEY,
+  boot_id TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+VOLATILE_STEPS = (VOLATILE_SCHEMA, FROZEN)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from pier.archive.workers import Workers
 from pier.containers.record import Container, Record, State, encode
 from pier.containers.security import Profiles, parse
 from pier.containers.validate import Machine
@@ -60,6 +61,7 @@ class Containers:
     volumes: Volumes
     supervisor: Supervisor
     pump: Pump
+    workers: Workers
     facts: HostFacts
     defaults: Defaults
     machine: Machine

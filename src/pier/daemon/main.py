@@ -25,7 +25,7 @@ import msgspec
 
 from pier.api.fields import DEFAULT_EXEC_ROOT, VERSION
 from pier.archive.workers import Workers
-from pier.containers import restore, stop
+from pier.containers import freeze, restore, stop
 from pier.containers import schema as containers_schema
 from pier.containers.record import Container
 from pier.containers.security import Profiles
@@ -67,7 +67,7 @@ SCHEMAS = (
     images_schema.SOURCES,
     volumes_schema.SCHEMA,
 )
-VOLATILE_SCHEMAS = (containers_schema.VOLATILE_SCHEMA,)
+VOLATILE_SCHEMAS = containers_schema.VOLATILE_STEPS
 
 
 def instance_of(exec_root: Path) -> str:
@@ -215,6 +215,7 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
         volumes=volumes,
         supervisor=supervisor,
         pump=pump,
+        workers=workers,
         facts=host,
         defaults=Defaults(
             log_driver=config.log_driver,
@@ -237,6 +238,7 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
 async def restore_all(engine: Engine) -> None:
     """Compare records with what the kernel holds and repair both; each repair is a line in the log."""
     ctx = engine.containers
+    await freeze.thaw_forgotten(ctx)
     await restore.restore(ctx)
     engine.relay.go()
     live = {container.id for container in ctx.table.values() if container.state.running}

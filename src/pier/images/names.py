@@ -42,6 +42,8 @@ def from_request(repo: str, tag: str) -> Reference | None:
         raise Invalid("cannot import digest reference")
     if tag:
         name = name.with_tag(tag)
+    if name.familiar_name == "sha256":
+        raise Invalid("refusing to create an ambiguous tag using digest algorithm as name")
     return name.with_default_tag()
 
 

@@ -3,7 +3,6 @@
 import sqlite3
 import time
 
-from pier.errors import Invalid
 from pier.images.commit import write_name
 from pier.images.context import Context, uninterrupted
 from pier.images.garbage import collect
@@ -23,8 +22,6 @@ async def tag(ctx: Context, name: str, repo: str, tag: str) -> bool:
     wanted = from_request(repo, tag)
     if wanted is None:
         return False
-    if wanted.familiar_name == "sha256":
-        raise Invalid("refusing to create an ambiguous tag using digest algorithm as name")
     await uninterrupted(_tag(ctx, name, wanted))
     return True
 

@@ -40,7 +40,7 @@ async def reading(snapshots: Snapshots, id: str) -> AsyncIterator[list[int]]:
 def _own_mount(path: str) -> int:
     fd = mounts.clone_tree(path)
     try:
-        mounts.set_attributes(fd, _ATTRIBUTES)
+        mounts.set_attributes(fd, _ATTRIBUTES, clear=mounts.MOUNT_ATTR_ATIME_MASK)
     except OSError as error:
         if error.errno != errno.ENOSYS:  # before 5.12
             os.close(fd)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -239,7 +238,7 @@ def test_the_tar_is_one_that_others_read(stage: Stage) -> None:
         assert members["new/deep/file"].type == tarfile.LNKTYPE and members["new/deep/file"].linkname == "new/again"
         assert members["new/sparse"].size == 20 << 20 and "new/sock" not in members
         content = tar.extractfile(members["new/sparse"])
-        assert content and hashlib.sha256(content.read()).digest() == hashlib.sha256(bytes(5 << 20) + b"x" * 70_000 + bytes((15 << 20) - 70_000)).digest()
+        assert content and content.read() == bytes(5 << 20) + b"x" * 70_000 + bytes((15 << 20) - 70_000)
     listed = subprocess.run(["tar", "--numeric-owner", "-t"], input=tar_of(stage), capture_output=True)
     assert listed.returncode == 0 and len(listed.stdout.splitlines()) == len(members)
     # A file with a fraction of a second keeps it, unless told.

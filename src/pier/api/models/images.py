@@ -12,6 +12,51 @@ from pier.api.models.base import Model
 Version = tuple[int, int]
 
 
+class IdResponse(Model, kw_only=True):
+    """The ID of what was made."""
+
+    id: str
+
+
+class ManifestSize(Model, kw_only=True):
+    """Bytes on the disk: in the content store, and with the layers as containers use them."""
+
+    content: int
+    total: int
+
+
+class UnpackedSize(Model, kw_only=True):
+    """Bytes on the disk of the layers as containers use them."""
+
+    unpacked: int
+
+
+class ImageData(Model, kw_only=True):
+    """What a manifest of an image says more. containers: IDs of those that use it."""
+
+    platform: dict[str, Any]
+    size: UnpackedSize
+    containers: list[str]
+
+
+class AttestationData(Model, kw_only=True):
+    """What a manifest of an attestation says more: the digest of the manifest that it is about."""
+
+    for_: str = msgspec.field(name="For")
+
+
+class ManifestSummary(Model, kw_only=True):
+    """One manifest of an index, or the one of an image without index. available: whether all of it is here."""
+
+    id: str = msgspec.field(name="ID")
+    descriptor: dict[str, Any]
+    available: bool
+    size: ManifestSize
+    kind: str  # image, attestation, unknown
+    image_data: ImageData | msgspec.UnsetType = msgspec.UNSET
+    attestation_data: AttestationData | msgspec.UnsetType = msgspec.UNSET
+
+
 class ImageSummary(Model, kw_only=True):
     """One line of GET /images/json. Sizes in bytes; -1 means not computed."""
 
@@ -20,6 +65,8 @@ class ImageSummary(Model, kw_only=True):
     id: str
     labels: dict[str, str] | None
     parent_id: str
+    descriptor: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    manifests: list[ManifestSummary] | msgspec.UnsetType = msgspec.UNSET
     repo_digests: list[str]
     repo_tags: list[str]
     shared_size: int
@@ -65,6 +112,8 @@ class ImageInspect(Model, kw_only=True):
     graph_driver: GraphDriver
     root_fs: RootFS = msgspec.field(name="RootFS")
     metadata: Metadata
+    descriptor: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    manifests: list[ManifestSummary] | msgspec.UnsetType = msgspec.UNSET
     config: dict[str, Any]
 
 
@@ -111,6 +160,8 @@ _LEGACY_CONFIG: dict[str, Any] = {
 def summary_at(summary: ImageSummary, version: Version) -> dict[str, Any]:
     """A summary as a client of `version` expects it."""
     body: dict[str, Any] = msgspec.to_builtins(summary)
+    if version < (1, 48):
+        body.pop("Descriptor", None)
     if version < (1, 51):
         body["Containers"] = -1
     if version < (1, 44):
@@ -126,6 +177,8 @@ def summary_at(summary: ImageSummary, version: Version) -> dict[str, Any]:
 def inspect_at(inspect: ImageInspect, version: Version) -> dict[str, Any]:
     """An inspect answer as a client of `version` expects it."""
     body: dict[str, Any] = msgspec.to_builtins(inspect)
+    if version < (1, 48):
+        body.pop("Descriptor", None)
     if version < (1, 50):
         body["Config"] = dict(sorted({**_LEGACY_CONFIG, **inspect.config}.items()))
     if version < (1, 45):

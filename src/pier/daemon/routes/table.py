@@ -1,11 +1,13 @@
 """The table of all routes."""
 
 from pier.daemon.router import Route
-from pier.daemon.routes import containers, execs, image_transfer, images, networks, streams, system, volumes
+from pier.daemon.routes import commits, containers, disk_usage, execs, image_transfer, images, networks, streams, system, volumes
 
 ROUTES: tuple[Route, ...] = (
     *system.ROUTES,
+    *disk_usage.ROUTES,
     *containers.ROUTES,
+    *commits.ROUTES,
     *streams.ROUTES,
     *execs.ROUTES,
     *images.ROUTES,
