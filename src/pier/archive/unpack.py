@@ -129,8 +129,7 @@ class _Writer:
         for key, value in (inode.xattrs or {}).items():
             _attribute(path, key, lambda key=key, value=value: os.setxattr(fd, key, value))
         os.utime(fd, ns=_times(inode))
-        # Rounded to blocks: what the file system says itself is not known before it has written.
-        self.disk_bytes += -(-inode.size // 4096) * 4096 if inode.kind == FILE and inode.sparse is None else 4096
+        self.disk_bytes += os.fstat(fd).st_blocks * 512  # file systems count what they have yet to write, too
 
     def _link_shared(self, inode: Inode, name: bytes, fd: int, path: bytes) -> None:
         """A file with several names is made once aside and linked to each."""

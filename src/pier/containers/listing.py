@@ -1,6 +1,9 @@
 """Lists of containers."""
 
+import asyncio
+import contextlib
 import time
+from itertools import islice
 
 from msgspec import UNSET
 
@@ -10,6 +13,7 @@ from pier.containers.inspect import endpoints
 from pier.containers.phrases import status
 from pier.containers.record import Container
 from pier.containers.table import Containers
+from pier.errors import NotFound
 
 
 async def list_containers(
@@ -24,19 +28,25 @@ async def list_containers(
     everything = all or bool(limit and limit > 0) or any(key in wanted for key in ("status", "exited", "before", "since", "id"))
     newest_first = sorted(ctx.table.values(), key=lambda c: c.record.created_ns, reverse=True)
     now_ns = time.time_ns()
-    found: list[ContainerSummary] = []
-    for container in newest_first:
-        if (everything or container.state.running or container.state.restarting) and fits(container):
-            found.append(summary(ctx, container, now_ns, size))
-            if limit and limit > 0 and len(found) >= limit:
-                break
+    fitting = (c for c in newest_first if (everything or c.state.running or c.state.restarting) and fits(c))
+    chosen = list(islice(fitting, limit if limit and limit > 0 else None))
+    sizes = await asyncio.to_thread(_sizes, ctx, chosen) if size else {}
+    return [summary(ctx, container, now_ns, sizes.get(container.id)) for container in chosen]
+
+
+def _sizes(ctx: Containers, containers: list[Container]) -> dict[str, tuple[int, int]]:
+    """(bytes of the writable layer, bytes with all layers) of each; blocking, as it walks what the containers wrote."""
+    found = {}
+    for container in containers:
+        with contextlib.suppress(NotFound):  # removed meanwhile
+            writable = ctx.snapshots.usage(container.id)
+            found[container.id] = writable, writable + sum(ctx.snapshots.layers.size(d)[0] for d in container.record.diff_ids)
     return found
 
 
-def summary(ctx: Containers, container: Container, now_ns: int, size: bool = False) -> ContainerSummary:
-    """One item of a list."""
+def summary(ctx: Containers, container: Container, now_ns: int, sizes: tuple[int, int] | None = None) -> ContainerSummary:
+    """One item of a list. sizes: of the writable layer and of everything, in bytes."""
     record, state = container.record, container.state
-    writable = ctx.snapshots.usage(container.id) if size else 0
     exposed = record.config.exposed_ports
     ports: list[dict[str, str | int]] = []
     if state.running and exposed is not UNSET and record.host.network_mode == "bridge":
@@ -49,8 +59,8 @@ def summary(ctx: Containers, container: Container, now_ns: int, size: bool = Fal
         command=command_line(record.path, record.args),
         created=record.created_ns // 1_000_000_000,
         ports=ports,
-        size_rw=writable if size and writable else UNSET,
-        size_root_fs=writable + sum(ctx.snapshots.layers.size(d)[0] for d in record.diff_ids) if size else UNSET,
+        size_rw=sizes[0] if sizes and sizes[0] else UNSET,
+        size_root_fs=sizes[1] if sizes else UNSET,
         labels=record.config.labels or {},
         state=state.status,
         status=status(state.status, state.exit_code, state.started_ns, state.finished_ns, now_ns),

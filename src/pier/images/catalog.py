@@ -17,6 +17,7 @@ from pier.oci.platform import Platform
 from pier.oci.reference import Reference, key_of
 from pier.store import Store
 
+_HEX, _SHORT_ID = frozenset("0123456789abcdef"), 12
 _log = logging.getLogger("pier.images")
 
 
@@ -203,13 +204,14 @@ class Catalog:
         return None if image and platform and not platform.runs(image.config.platform) else image
 
     def resolve(self, text: str, platform: Platform | None = None) -> Image:
-        """What a user's text means: a name, else an ID or the unambiguous beginning of one.
+        """What a user's text means: a name, else an ID or the unambiguous beginning of one, else the same of a manifest (from 12 digits on).
 
         platform: what the image must be for, None for what suits this machine best. Raises Invalid for a text that is neither,
         NotFound with Docker's words, also for an image that is here for other platforms only.
         """
         wanted = references.parse_any(text)
         found = self._images.get(wanted) if isinstance(wanted, str) else self._best(wanted, platform) or self._by_prefix(text)
+        found = found or self._by_manifest(text)
         if found is None or found.hidden:
             raise NotFound(f"No such image: {references.shown(wanted)}")
         if platform and not platform.runs(found.config.platform):
@@ -218,11 +220,15 @@ class Catalog:
             )
         return found
 
+    def name_of(self, text: str) -> Reference | None:
+        """The name that a user's text is, where it is one that is here and no ID. Raises Invalid."""
+        wanted = references.parse_any(text)
+        return None if isinstance(wanted, str) or self.meaning(wanted) is None else wanted.with_default_tag()
+
     def meant(self, text: str) -> list[Image]:
         """All images that a user's text means, the one that suits this machine best first. Raises Invalid, NotFound."""
-        image = self.resolve(text)
-        wanted = references.parse_any(text)
-        return [image] if isinstance(wanted, str) else self.variants(wanted) or [image]
+        name = self.name_of(text)
+        return self.variants(name) if name else [self.resolve(text)]
 
     def _best(self, name: Reference, platform: Platform | None) -> Image | None:
         return next(iter(self.variants(name, platform)), None)
@@ -237,6 +243,16 @@ class Catalog:
                 matching.append(image)
             at += 1
         return matching[0] if len(matching) == 1 and prefix != "sha256:" else None
+
+    def _by_manifest(self, text: str) -> Image | None:
+        digits = text.removeprefix("sha256:")
+        if len(digits) < _SHORT_ID or not _HEX.issuperset(digits):
+            return None
+        prefix = "sha256:" + digits
+        matching = {image.id for image in self if image.manifest and image.manifest.startswith(prefix)}
+        for meaning in self._meanings.values():
+            matching |= {identity for identity, manifest in meaning.images.items() if manifest and manifest.startswith(prefix)}
+        return self._images[matching.pop()] if len(matching) == 1 else None
 
     def children(self, identity: str) -> list[Image]:
         """The images made here from that one."""

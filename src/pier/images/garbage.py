@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Collection, Iterable
 
 from pier.images.context import Context, uninterrupted
+from pier.images.usage import Disk
 
 _log = logging.getLogger("pier.images")
 
@@ -38,24 +39,38 @@ async def _collect_later(ctx: Context, digests: Collection[str]) -> None:
         await collect(ctx, digests)
 
 
-async def collect(ctx: Context, candidates: Iterable[str]) -> None:
+async def collect(ctx: Context, candidates: Iterable[str]) -> int:
     """Remove those of the candidates, layers and blobs, that nothing needs; under the lock, after the rows are gone.
 
-    A file that cannot be removed stays until the next start, with a line in the log: what was asked for is done without it.
+    A file that cannot be removed stays until the next start, with a line in the log: what was asked for is done without it. Returns the
+    bytes of disk that are free now.
     """
     gone = {digest for digest in candidates if not ctx.catalog.needs(digest) and not ctx.kept[digest]}
-    if gone:
-        await asyncio.to_thread(_remove_files, ctx, sorted(gone))
+    return await asyncio.to_thread(_remove_files, ctx, sorted(gone)) if gone else 0
 
 
-def _remove_files(ctx: Context, digests: Iterable[str]) -> None:
+async def expire(ctx: Context, age_s: float) -> tuple[int, int]:
+    """Remove what pulls left unfinished `age_s` seconds ago and before, but for what is being pulled now; (how many blobs, bytes)."""
+    folders, size = ctx.content.expire(age_s, ctx.fetching)
+    for folder in folders:
+        await asyncio.to_thread(ctx.content.remove_scratch, folder)
+    return len(folders), size
+
+
+def _remove_files(ctx: Context, digests: Iterable[str]) -> int:
+    disk, freed_bytes = Disk(ctx.content, ctx.layers), 0
     for digest in digests:
         try:
             if ctx.layers.has(digest):
+                size_bytes = disk.layer(digest)
                 ctx.layers.remove(digest)
+                freed_bytes += size_bytes
         except OSError as error:
             _log.warning("layer %s stays on the disk until the next start: %s", digest, error)
         try:
+            size_bytes = disk.blob_on_disk(digest)
             ctx.content.delete(digest)
+            freed_bytes += size_bytes
         except OSError as error:
             _log.warning("blob %s stays on the disk until the next start: %s", digest, error)
+    return freed_bytes

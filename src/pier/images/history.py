@@ -4,11 +4,15 @@ from pier.api.models.images import HistoryItem
 from pier.errors import Internal
 from pier.images.catalog import Catalog
 from pier.images.image import timestamp_ns
+from pier.oci.platform import Platform
 
 
-def history(catalog: Catalog, name: str) -> list[HistoryItem]:
-    """The steps, the newest first; those that are images here carry their ID and tags, the others `<missing>`. Raises NotFound, Invalid."""
-    image = catalog.resolve(name)
+def history(catalog: Catalog, name: str, platform: Platform | None = None) -> list[HistoryItem]:
+    """The steps, the newest first; those that are images here carry their ID and tags, the others `<missing>`.
+
+    platform: of which of a name's images, None for the one that suits this machine best. Raises NotFound, Invalid.
+    """
+    image = catalog.resolve(name, platform)
     items: list[HistoryItem] = []
     filled = 0
     for step in image.config.history:

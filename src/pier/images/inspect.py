@@ -1,19 +1,41 @@
-"""GET /images/{name}/json. Pure but for the catalog."""
+"""GET /images/{name}/json."""
 
+import asyncio
 from typing import Any
 
 import msgspec
 
 from pier.api.models.images import GraphDriver, ImageInspect, Metadata, RootFS
-from pier.images.catalog import Catalog
-from pier.images.image import timestamp_text
+from pier.errors import Invalid
+from pier.images import manifests
+from pier.images.context import Context, Users
+from pier.images.image import Image, timestamp_text
+from pier.images.usage import Disk
 from pier.oci.image_config import ContainerDefaults, Healthcheck
 from pier.oci.platform import Platform
 
 
-def inspect(catalog: Catalog, name: str, driver: str, platform: Platform | None = None) -> ImageInspect:
-    """What is known of an image. driver: the kind of layers. Raises NotFound, Invalid."""
-    image = catalog.resolve(name, platform)
+async def inspect(ctx: Context, name: str, platform: Platform | None, whole: bool, users: Users) -> ImageInspect:
+    """What is known of an image.
+
+    platform: which of a name's images, None for the one that suits this machine best. whole: with all manifests of what the name stands
+    for; not together with a platform. Raises NotFound, Invalid.
+    """
+    if whole and platform:
+        raise Invalid("conflicting options: manifests and platform options cannot both be set")
+    target = manifests.of_text(ctx.catalog, name, platform)
+    disk = Disk(ctx.content, ctx.layers)
+    described = manifests.descriptor(disk, target)
+    found = answer(target.images[0][0], ctx.layers.kind)
+    found.descriptor = described or msgspec.UNSET
+    if whole:
+        containers = {image.id: [container for container, _ in users(image.id)] for image, _ in target.images}
+        found.manifests = await asyncio.to_thread(manifests.describe, disk, target, containers)
+    return found
+
+
+def answer(image: Image, driver: str) -> ImageInspect:
+    """What the image says of itself, and its names. driver: the kind of layers."""
     config = image.config
     return ImageInspect(
         id=image.id,

@@ -2,37 +2,42 @@
 
 import time
 
-from pier.api.models.images import DeleteItem, PruneReport
-from pier.errors import Conflict, Invalid, NotFound
+from pier.api.models.images import PruneReport
+from pier.errors import Invalid
 from pier.images import filters as images_filters
-from pier.images.context import Context, Users
+from pier.images import removal
+from pier.images.context import Context, Users, uninterrupted
 from pier.images.filters import Filters
+from pier.images.garbage import expire
 from pier.images.image import Image
-from pier.images.remove import remove
+from pier.images.remove import carry_out
 
 KNOWN_FILTERS = frozenset({"dangling", "label", "label!", "until"})
 
 
 async def prune(ctx: Context, filters: Filters, users: Users) -> PruneReport:
-    """Remove the images without a name (`dangling`, the default) or all (`dangling=false`) that no container uses. Raises Invalid."""
+    """Remove the images without a name (`dangling`, the default) or all (`dangling=false`) that no container uses, and what interrupted pulls
+    have left, but for what a pull is at just now.
+
+    Filters of labels choose among images, so that with one of them the left-overs of pulls stay. Raises Invalid.
+    """
     images_filters.check(filters, KNOWN_FILTERS)
     dangling = images_filters.boolean(filters, "dangling", True)
     if len(filters.get("until", ())) > 1:
         raise Invalid("more than one until filter specified")
-    until = images_filters.until_ns(filters, time.time_ns())
-    before = {layer.diff_id: layer.size_bytes for image in ctx.catalog for layer in image.layers}
-    deleted: list[DeleteItem] = []
-    for image in [image for image in ctx.catalog if _chosen(ctx, image, filters, until, dangling)]:
-        for name in [str(reference) for reference in image.references] or [image.id]:
-            try:
-                deleted += await remove(ctx, name, users)
-            except (Conflict, NotFound):
-                # In use, or gone meanwhile (with a child, or by another client): it stays, or there is nothing to do.
-                continue
-    left = {layer.diff_id for image in ctx.catalog.everything() for layer in image.layers}
-    reclaimed = sum(size for diff_id, size in before.items() if diff_id not in left)
-    ctx.journal.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
-    return PruneReport(images_deleted=deleted or None, space_reclaimed=reclaimed)
+    now_ns = time.time_ns()
+    until = images_filters.until_ns(filters, now_ns)
+
+    def plan(held: frozenset[str]) -> removal.Removal:
+        chosen = [image for image in ctx.catalog if _chosen(ctx, image, filters, until, dangling)]
+        return removal.plan_unused(ctx.catalog, chosen, users, held=held)
+
+    done, freed_bytes = await uninterrupted(carry_out(ctx, plan))
+    if "label" not in filters and "label!" not in filters:
+        age_s = 0.0 if until is None else max(0.0, (now_ns - until) / 1e9)
+        freed_bytes += (await expire(ctx, age_s))[1]
+    ctx.journal.publish("image", "prune", "", {"reclaimed": str(freed_bytes)})
+    return PruneReport(images_deleted=done.items or None, space_reclaimed=freed_bytes)
 
 
 def _chosen(ctx: Context, image: Image, filters: Filters, until: int | None, dangling: bool) -> bool:

@@ -3,17 +3,18 @@
 A name is taken first; the image goes with its last name. "Soft" reasons against it yield to force, "hard" ones do not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pier.api.models.images import DeleteItem
-from pier.errors import Conflict
+from pier.errors import Conflict, NotFound
 from pier.images.catalog import Catalog
 from pier.images.context import Users
 from pier.images.image import Image
 from pier.images.names import means_id, short_id
 from pier.oci import digest as digests
-from pier.oci.reference import Reference, parse
+from pier.oci.platform import Platform
+from pier.oci.reference import Reference
 
 
 @dataclass
@@ -41,43 +42,65 @@ def plan(
     force: bool,
     prune: bool,
     held: frozenset[str] = frozenset(),
-    only: Callable[[Image], bool] = lambda image: True,
+    platforms: Sequence[Platform] = (),
 ) -> Removal:
     """The removal of what `text` names: of a name, all its platforms.
 
     users: the containers of an image. force: soft reasons do not count. prune: go on with parents that nothing else needs. held: images
-    that a container is being made from. only: those of a name's images that are meant. Raises NotFound, Invalid, Conflict.
+    that a container is being made from. platforms: remove only the images for these, as by their IDs. Raises NotFound, Invalid, Conflict.
     """
     image = catalog.resolve(text)
     removal = Removal()
     world = _World(catalog, users, held, removal)
-    if means_id(image.id, text):
-        if _single(image.references):
-            if reason := world.reason(image, force=force, references=False):
-                raise _conflict(image, reason)
-            world.untag(image, image.references)
-        world.delete(image, force=force, prune=prune, quiet=False)
-        return removal
-    asked = parse(text).with_default_tag()
-    meant = [variant for variant in catalog.variants(asked) if only(variant)]
-    for variant in meant:
-        if not force and _single(variant.references) and (using := users(variant.id)):
+    name = None if means_id(image.id, text) else catalog.name_of(text)
+    if platforms:
+        for chosen in _for_platforms(text, catalog.variants(name) if name else [image], platforms):
+            world.remove(chosen, force=force, prune=prune)
+    elif name:
+        _plan_name(world, text, name, catalog.variants(name), force=force, prune=prune)
+    else:
+        world.remove(image, force=force, prune=prune)
+    return removal
+
+
+def plan_unused(catalog: Catalog, images: Iterable[Image], users: Users, *, held: frozenset[str] = frozenset()) -> Removal:
+    """The removal of those of the images, under all their names, that no container uses and no child needs."""
+    removal = Removal()
+    world = _World(catalog, users, held, removal)
+    for image in images:
+        world.remove_unused(image)
+    return removal
+
+
+def _plan_name(world: "_World", text: str, name: Reference, variants: Sequence[Image], *, force: bool, prune: bool) -> None:
+    for image in variants:
+        if not force and _single(image.references) and (using := world.users(image.id)):
             raise Conflict(
                 f'conflict: unable to remove repository reference "{text}" (must force) - container {using[0][0][:12]} is using its referenced '
-                f"image {short_id(variant.id)}"
+                f"image {short_id(image.id)}"
             )
-    left = {variant.id: world.take(variant, asked) for variant in meant}
-    for variant in meant:
-        if not left[variant.id]:
-            world.delete(variant, force=force, prune=prune, quiet=True)
-    return removal
+    for image in variants:
+        world.take(image, name)
+    for image in variants:
+        if not world.references(image):
+            world.delete(image, force=force, prune=prune, quiet=True)
+
+
+def _for_platforms(text: str, variants: Sequence[Image], platforms: Sequence[Platform]) -> list[Image]:
+    chosen: dict[str, Image] = {}
+    for platform in platforms:
+        found = [image for image in variants if image.config.platform == platform]
+        if not found:
+            raise NotFound(f"image with reference {text} was found but does not provide the specified platform ({platform})")
+        chosen.update((image.id, image) for image in found)
+    return list(chosen.values())
 
 
 class _World:
     """The catalog as it will be, once what is planned so far has happened."""
 
     def __init__(self, catalog: Catalog, users: Users, held: frozenset[str], removal: Removal) -> None:
-        self._catalog, self._users, self._held, self._removal = catalog, users, held, removal
+        self._catalog, self.users, self._held, self._removal = catalog, users, held, removal
 
     def references(self, image: Image) -> list[Reference]:
         taken = [name for owner, name in self._removal.untagged if owner.id == image.id]
@@ -87,25 +110,40 @@ class _World:
         gone = {other.id for other in self._removal.gone}
         return [child for child in self._catalog.children(image.id) if child.id not in gone]
 
-    def take(self, image: Image, asked: Reference) -> list[Reference]:
-        """Plan to take a name from an image; returns the names that it keeps. Digests of a repository go with its last tag."""
+    def take(self, image: Image, asked: Reference) -> None:
+        """Plan to take a name from an image. Digests of a repository go with its last tag."""
         taken = [name for name in image.references if _same(name, asked)]
         left = [name for name in image.references if name not in taken]
         if not asked.digest and not any(name.tag for name in left if name.repository == asked.repository):
             taken += [name for name in left if name.repository == asked.repository]
         self.untag(image, taken)
-        return self.references(image)
 
     def untag(self, image: Image, names: Sequence[Reference]) -> None:
+        """Plan to take names; the answer tells of one when no image has it any more."""
         for name in names:
-            told = any(other == name for _, other in self._removal.untagged)
             self._removal.untagged.append((image, name))
-            if not told:
+            meaning = self._catalog.meaning(name)
+            losers = {loser.id for loser, other in self._removal.untagged if other == name}
+            if meaning is None or losers.issuperset(meaning.images):
                 self._removal.items.append(DeleteItem(untagged=str(name)))
+
+    def remove(self, image: Image, *, force: bool, prune: bool) -> None:
+        """Plan the end of an image that was asked for by its ID: with the names of one repository at once, with more by force."""
+        if _single(image.references):
+            if reason := self.reason(image, force=force, references=False):
+                raise _conflict(image, reason)
+            self.untag(image, image.references)
+        self.delete(image, force=force, prune=prune, quiet=False)
+
+    def remove_unused(self, image: Image) -> None:
+        """Plan the end of an image and its names, if there is no reason against it."""
+        if image not in self._removal.gone and not self.reason(image, force=False, references=False):
+            self.untag(image, image.references)
+            self.delete(image, force=False, prune=True, quiet=True)
 
     def reason(self, image: Image, *, force: bool, references: bool) -> _Reason | None:
         """Why an image may not go; references: whether names that it still has are one."""
-        using = self._users(image.id)
+        using = self.users(image.id)
         running = next((container for container, is_running in using if is_running), None)
         if self.children(image):
             return _Reason("image has dependent child images", hard=True, used=False)
@@ -131,7 +169,7 @@ class _World:
         self.untag(image, self.references(image))
         removal = self._removal
         removal.gone.append(image)
-        if self._users(image.id):
+        if self.users(image.id):
             removal.hidden.append(image)
         removal.items.append(DeleteItem(deleted=image.id))
         removal.items += [DeleteItem(deleted=chain) for chain in self._freed_chains(image)]

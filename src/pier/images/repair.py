@@ -4,9 +4,11 @@ import asyncio
 import logging
 
 from pier.images.context import Context, Users, uninterrupted
+from pier.images.garbage import expire
 from pier.images.remove import erase, forget
 
 _log = logging.getLogger("pier.images")
+KEPT_S, _DAY_S = 7 * 86400.0, 86400.0  # how long an unfinished pull can be gone on with; how often it is looked
 
 
 async def release(ctx: Context, identity: str, users: Users) -> None:
@@ -45,6 +47,9 @@ async def repair(ctx: Context, users: Users) -> list[str]:
         count, size = await asyncio.to_thread(ctx.content.gc, named)
     if count:
         lines.append(f"removed {count} blobs of {size} bytes that no image names")
+    count, size = await expire(ctx, KEPT_S)
+    if count:
+        lines.append(f"removed {count} blobs of unfinished pulls, {size} bytes")
     for image in everything:
         missing = [diff_id for diff_id in image.diff_ids if not ctx.layers.has(diff_id)]
         if missing:
@@ -52,6 +57,19 @@ async def repair(ctx: Context, users: Users) -> list[str]:
     for line in lines:
         _log.warning("%s", line)
     return lines
+
+
+async def keep_tidy(ctx: Context) -> None:
+    """Once a day, till it is cancelled: what is left of old unfinished pulls goes."""
+    while True:
+        await asyncio.sleep(_DAY_S)
+        try:
+            count, size = await expire(ctx, KEPT_S)
+        except OSError as error:
+            _log.warning("what is left of unfinished pulls could not be removed: %s", error)
+        else:
+            if count:
+                _log.info("removed %d blobs of unfinished pulls, %d bytes", count, size)
 
 
 def _collect(ctx: Context, known: set[str]) -> list[str]:

@@ -12,6 +12,7 @@ from pier.oci.descriptor import DOCKER_INDEX, DOCKER_MANIFEST, INDEX_TYPES, MANI
 MAX_DOCUMENT_BYTES = 4 << 20
 MAX_LAYERS = 500  # what overlay takes in one mount
 ATTESTATION = "vnd.docker.reference.type"
+REFERENCE_DIGEST = "vnd.docker.reference.digest"  # of an attestation: the manifest that it is about
 
 
 class Manifest(Document, kw_only=True, frozen=True):

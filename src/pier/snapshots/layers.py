@@ -55,7 +55,7 @@ class LayerStore(Protocol):
         ...
 
     def size(self, diff_id: str) -> tuple[int, int]:
-        """(bytes of its tar, bytes on the disk)."""
+        """(bytes of its tar, bytes on the disk, with its folder: what `du` says)."""
         ...
 
     def tar_bytes(self, diff_id: str) -> int:
@@ -118,12 +118,14 @@ class _Layers:
 
     def size(self, diff_id: str) -> tuple[int, int]:
         folder = self._existing(diff_id)
-        try:
-            tar, index = os.lstat(folder / TAR), os.lstat(folder / INDEX)
-            return tar.st_size, (tar.st_blocks + index.st_blocks) * 512
-        except FileNotFoundError:
-            sizes = json.loads((folder / SIZES).read_text())
-            return int(sizes["tar_bytes"]), int(sizes["disk_bytes"])
+        own = os.lstat(folder).st_blocks * 512
+        with os.scandir(folder) as entries:
+            inside = {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+        if TAR in inside and INDEX in inside:
+            return inside[TAR].st_size, own + sum(entry.st_blocks for entry in inside.values()) * 512
+        sizes = json.loads((folder / SIZES).read_text())
+        # The worker's sum is of the files and the skeleton.
+        return int(sizes["tar_bytes"]), own + int(sizes["disk_bytes"]) + inside[SIZES].st_blocks * 512
 
     def tar_bytes(self, diff_id: str) -> int:
         folder = self._existing(diff_id)

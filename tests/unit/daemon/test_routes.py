@@ -53,10 +53,21 @@ class FakeImages:
         self.asked.append((name, repo, tag))
         return bool(repo)
 
-    async def remove(self, name: str, force: bool, noprune: bool, users: Any) -> Sequence[dict[str, str]]:
+    async def list_with_manifests(self, filters: dict[str, Any], users: Any, **rest: Any) -> Sequence[ImageSummary]:
+        self.asked.append("manifests")
+        return self.list(filters, **rest)
+
+    def history(self, name: str, platform: Any) -> Sequence[Any]:
+        self.asked.append((name, str(platform)))
+        return []
+
+    async def disk_usage(self, users: Any) -> tuple[int, Sequence[ImageSummary]]:
+        return 12, self.list({}, all=False, shared_size=True)
+
+    async def remove(self, name: str, force: bool, noprune: bool, users: Any, platforms: Sequence[Any]) -> Sequence[dict[str, str]]:
         if name == "used":
             raise Conflict("in use")
-        return [{"Untagged": f"{name} {force} {noprune}"}]
+        return [{"Untagged": f"{name} {force} {noprune} {' '.join(map(str, platforms))}".rstrip()}]
 
 
 @pytest.fixture
@@ -249,6 +260,49 @@ def test_images(tmp_path: Path, engine: Any) -> None:
     assert engine.images.asked[1:] == [("a/b", "r", "t"), ("a", "", "")]
     assert call(tmp_path, engine, "DELETE", "/images/a/b:1?force=1")[2] == b'[{"Untagged":"a/b:1 True False"}]\n'
     assert call(tmp_path, engine, "DELETE", "/images/used")[0] == 409
+
+
+ARM = "%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22arm64%22%7D"
+S390 = ARM.replace("arm64", "s390x")
+
+
+def test_platforms_and_manifests_are_looked_at_from_their_versions_on(tmp_path: Path, engine: Any) -> None:
+    for version in ("1.46", "1.47"):
+        call(tmp_path, engine, "GET", f"/v{version}/images/json?manifests=1")
+    assert [asked == "manifests" for asked in engine.images.asked] == [False, True, False]
+    engine.images.asked.clear()
+    for version in ("1.47", "1.48"):
+        call(tmp_path, engine, "GET", f"/v{version}/images/a/history?platform={ARM}")
+    assert engine.images.asked == [("a", "None"), ("a", "linux/arm64")]
+    assert b'"a False False"' in call(tmp_path, engine, "DELETE", f"/v1.49/images/a?platforms={ARM}")[2]
+    assert b'"a False False linux/arm64 linux/s390x"' in call(tmp_path, engine, "DELETE", f"/v1.50/images/a?platforms={ARM}&platforms={S390}")[2]
+    for given, text in (("linux/arm64", "failed to parse platform: "), ("{", "failed to parse platform: "), ("{}", "both OS and Architecture must")):
+        status, _, body = call(tmp_path, engine, "DELETE", f"/images/a?platforms={given}")
+        assert status == 400 and text in msgspec.json.decode(body)["message"]
+
+
+def test_disk_usage_of_what_is_asked_for(tmp_path: Path, engine: Any) -> None:
+    async def usage(users: Any) -> list[Any]:
+        return []
+
+    engine.volumes = SimpleNamespace(usage=usage)
+    engine.containers.users_of_volume = lambda name: []
+
+    def df(query: str = "", version: str = "") -> dict[str, Any]:
+        status, _, body = call(tmp_path, engine, "GET", f"{version}/system/df{query}")
+        assert status == 200
+        answer: dict[str, Any] = msgspec.json.decode(body)
+        return answer
+
+    whole = df()
+    assert list(whole) == ["LayersSize", "Images", "Containers", "Volumes", "BuildCache"]
+    assert (whole["LayersSize"], whole["Containers"], whole["Volumes"], whole["BuildCache"]) == (12, [], [], [])
+    assert whole["Images"][0]["Containers"] == 1 == df(version="/v1.43")["Images"][0]["Containers"]
+    assert df("?type=container") == {"LayersSize": 0, "Images": None, "Containers": [], "Volumes": None, "BuildCache": None}
+    assert df("?type=volume&type=build-cache") == {"LayersSize": 0, "Images": None, "Containers": None, "Volumes": [], "BuildCache": []}
+    assert df("?type=volume", "/v1.41")["BuilderSize"] == 0 and df("?type=volume", "/v1.41")["LayersSize"] == 12
+    status, _, body = call(tmp_path, engine, "GET", "/system/df?type=bogus")
+    assert (status, msgspec.json.decode(body)["message"]) == (400, "unknown object type: bogus")
 
 
 def test_load_and_import(tmp_path: Path, engine: Any) -> None:

@@ -56,7 +56,7 @@ def test_list_is_the_references(busybox: Catalog) -> None:
 
 
 def test_inspect_is_the_references(busybox: Catalog) -> None:
-    found = inspect.inspect(busybox, "busybox", "erofs")
+    found = inspect.answer(busybox.resolve("busybox"), "erofs")
     body = inspect_at(found, (1, 51))
     assert body == {
         "Id": digests.of(IMPORTED), "RepoTags": ["busybox:latest"], "RepoDigests": [], "Parent": "", "Comment": "Imported from -",
@@ -71,7 +71,7 @@ def test_inspect_is_the_references(busybox: Catalog) -> None:
     assert len(old["Config"]) == 17 and old["Config"]["Cmd"] == ["sh"] and old["Config"]["Hostname"] == ""
     assert "ContainerConfig" not in inspect_at(found, (1, 45)) and "Hostname" not in inspect_at(found, (1, 50))["Config"]
     with pytest.raises(NotFound) as caught:
-        inspect.inspect(busybox, "busybox", "erofs", platform.parse("linux/arm64"))
+        busybox.resolve("busybox", platform.parse("linux/arm64"))
     assert str(caught.value) == (
         "image with reference busybox was found but its platform (linux/amd64) does not match the specified platform (linux/arm64)"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pier.errors import Conflict, NotFound
+from pier.errors import Conflict, Invalid, NotFound
 from pier.images.garbage import keeping
 from pier.images.names import Meaning
 from pier.oci import digest as digests
@@ -135,9 +135,94 @@ def test_a_removal_by_name_is_one_of_all_platforms(run: Callable[[Story], None])
 def test_an_id_takes_one_platform_away(run: Callable[[Story], None]) -> None:
     async def story(w: World) -> None:
         await w.pull(["app"], INDEX, here, there)
-        await w.images.remove(HERE, False, False, w.users)
+        items = await w.images.remove(HERE, False, False, w.users)
+        assert items[0].deleted == HERE and not any(item.untagged for item in items), "the name is still there, for the others"
         assert w.images.resolve("app").id == THERE == w.again().resolve("app").id
         assert w.files() == ([diff_id("b")], blobs(THERE, index=INDEX), [])
+
+    run(story)
+
+
+def test_a_platform_is_taken_away(run: Callable[[Story], None]) -> None:
+    s390x, riscv = platforms.parse("s390x"), platforms.parse("riscv64")
+
+    async def story(w: World) -> None:
+        await w.pull(["app", f"app@{digests.of(INDEX)}"], INDEX, here, there, third)
+        for wanted in ([platforms.parse("ppc64le")], [s390x, platforms.parse("ppc64le")]):
+            with pytest.raises(NotFound) as caught:
+                await w.images.remove("app", False, False, w.users, wanted)
+            assert str(caught.value) == "image with reference app was found but does not provide the specified platform (linux/ppc64le)"
+        items = await w.images.remove("app", False, False, w.users, [s390x, s390x])
+        assert items[0].deleted == THERE and not any(item.untagged for item in items)
+        await w.images.tag("app", "other")
+        with pytest.raises(Conflict, match=r"\(must be forced\) - image is referenced in multiple repositories"):
+            await w.images.remove("app", False, False, w.users, [riscv])
+        assert ELSEWHERE in [item.deleted for item in await w.images.remove("app", True, False, w.users, [riscv])]
+        w.containers[HERE] = [("c" * 64, True)]
+        with pytest.raises(Conflict, match=r"\(cannot be forced\) - image is being used by running container"):
+            await w.images.remove("app", True, False, w.users, [platforms.host()])
+        w.containers.clear()
+        items = await w.images.remove("app", True, False, w.users, [platforms.host()])
+        assert [item.untagged for item in items if item.untagged] == ["app:latest", f"app@{digests.of(INDEX)}", "other:latest"]
+        assert w.files() == ([], [], [])
+
+    run(story)
+
+
+def test_a_prune_takes_the_platforms_that_nobody_uses(run: Callable[[Story], None]) -> None:
+    async def story(w: World) -> None:
+        await w.pull(["app", "twice"], INDEX, here, there)
+        await w.pull(["used", "used:too"], None, third)
+        w.containers[HERE] = w.containers[ELSEWHERE] = [("c" * 64, False)]
+        report = await w.images.prune({"dangling": ["false"]}, w.users)
+        assert [(item.untagged, item.deleted) for item in report.images_deleted or []] == [("", THERE), ("", diff_id("b"))]
+        assert report.space_reclaimed == 3 * 4096, "configuration, manifest and layer"
+        # What a container uses keeps every one of its names, though a plain rmi could take all but the last.
+        assert w.images.resolve(ELSEWHERE).tags == ("used:latest", "used:too")
+        w.containers.clear()
+        report = await w.images.prune({"dangling": ["false"]}, w.users)
+        assert sorted(item.untagged for item in report.images_deleted or [] if item.untagged) == [
+            "app:latest", "twice:latest", "used:latest", "used:too",
+        ]  # fmt: skip
+        assert w.files() == ([], [], []) and (await w.images.prune({}, w.users)).space_reclaimed == 0
+
+    run(story)
+
+
+def test_a_prune_takes_what_interrupted_pulls_have_left(run: Callable[[Story], None]) -> None:
+    def left(w: World, name: bytes) -> str:
+        partial = w.content.partial(digests.of(name), 10_000)
+        part = partial.claim()
+        assert part
+        partial.write(part, b"x" * 5000)
+        partial.close()
+        return digests.of(name)
+
+    async def story(w: World) -> None:
+        one = left(w, b"one")
+        for filters in ({"label": ["a"]}, {"label!": ["a"]}, {"until": ["1h"]}):
+            assert (await w.images.prune(filters, w.users)).space_reclaimed == 0
+        w.ctx.fetching.add(one)
+        assert (await w.images.prune({}, w.users)).space_reclaimed == 0
+        w.ctx.fetching.clear()
+        assert len(w.files()[2]) == 1
+        assert (await w.images.prune({}, w.users)).space_reclaimed == 8192 and w.files()[2] == []
+        left(w, b"two")
+        assert (await w.images.prune({"until": ["0s"]}, w.users)).space_reclaimed == 8192
+
+    run(story)
+
+
+def test_a_manifest_is_a_name_for_its_image(run: Callable[[Story], None]) -> None:
+    async def story(w: World) -> None:
+        await w.pull(["app"], INDEX, here, there)
+        manifest = digests.of(manifest_of(THERE))
+        for text in (manifest, manifest[7:], manifest[7:19]):
+            assert w.images.resolve(text).id == THERE
+        for text in (manifest[7:18], digests.of(b"none"), "sha256:", "z" * 12):
+            with pytest.raises((NotFound, Invalid)):
+                w.images.resolve(text)
+        assert (await w.images.remove(manifest[7:19], False, False, w.users))[0].deleted == THERE
 
     run(story)
 

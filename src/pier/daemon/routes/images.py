@@ -43,21 +43,27 @@ async def list_images(request: Request, engine: "Engine") -> Answer:
     query, filters = request.query, request.query.filters()
     if request.version < (1, 41) and "filter" in query:
         filters.setdefault("reference", []).append(query.get("filter"))  # left the API in 1.41
-    found = engine.images.list(filters, all=query.bool_("all"), shared_size=query.bool_("shared-size"), users=engine.containers.users_of)
+    every, shared_size, users = query.bool_("all"), query.bool_("shared-size"), engine.containers.users_of
+    if request.version >= (1, 47) and query.bool_("manifests"):
+        found = await engine.images.list_with_manifests(filters, users, all=every, shared_size=shared_size)
+    else:
+        found = engine.images.list(filters, all=every, shared_size=shared_size, users=users)
     return json([summary_at(image, request.version) for image in found])
 
 
 async def inspect(request: Request, engine: "Engine") -> Answer:
     """GET /images/{name}/json."""
-    platform = platform_parameter(request.query.get("platform")) if request.version >= (1, 49) else None
-    return json(inspect_at(engine.images.inspect(request.params["name"], platform), request.version))
+    query = request.query
+    platform = platform_parameter(query.get("platform")) if request.version >= (1, 49) else None
+    manifests = request.version >= (1, 48) and query.bool_("manifests")
+    found = await engine.images.inspect(request.params["name"], platform, manifests=manifests, users=engine.containers.users_of)
+    return json(inspect_at(found, request.version))
 
 
 async def history(request: Request, engine: "Engine") -> Answer:
     """GET /images/{name}/history."""
-    if request.version >= (1, 48) and (platform := platform_parameter(request.query.get("platform"))):
-        engine.images.resolve(request.params["name"], platform)
-    return json(engine.images.history(request.params["name"]))
+    platform = platform_parameter(request.query.get("platform")) if request.version >= (1, 48) else None
+    return json(engine.images.history(request.params["name"], platform))
 
 
 async def tag(request: Request, engine: "Engine") -> Answer:
@@ -69,7 +75,9 @@ async def tag(request: Request, engine: "Engine") -> Answer:
 async def remove(request: Request, engine: "Engine") -> Answer:
     """DELETE /images/{name}."""
     query = request.query
-    gone = await engine.images.remove(request.params["name"], query.bool_("force"), query.bool_("noprune"), engine.containers.users_of)
+    given = query.get_all("platforms") if request.version >= (1, 50) else ()
+    chosen = [platform for text in given if (platform := platform_parameter(text))]
+    gone = await engine.images.remove(request.params["name"], query.bool_("force"), query.bool_("noprune"), engine.containers.users_of, chosen)
     return json(gone)
 
 

@@ -1,0 +1,38 @@
+"""GET /system/df: what is on the disk, and what of it is in use."""
+
+from typing import TYPE_CHECKING, Any
+
+from pier.api.models.images import summary_at
+from pier.containers import listing
+from pier.errors import Invalid
+from pier.http.message import Answer, Request, json
+
+if TYPE_CHECKING:
+    from pier.daemon.engine import Engine
+    from pier.daemon.router import Route
+
+_KINDS = ("container", "image", "volume", "build-cache")
+
+
+async def disk_usage(request: Request, engine: "Engine") -> Answer:
+    """GET /system/df. `LayersSize` is what `du` says of layers and blobs; sizes of images are theirs on the disk, shared ones in full."""
+    kinds = frozenset(request.query.get_all("type") if request.version >= (1, 42) else ()) or frozenset(_KINDS)
+    for kind in kinds:
+        if kind not in _KINDS:
+            raise Invalid(f"unknown object type: {kind}")
+    body: dict[str, Any] = {"LayersSize": 0, "Images": None, "Containers": None, "Volumes": None, "BuildCache": None}
+    if "image" in kinds:
+        body["LayersSize"], images = await engine.images.disk_usage(engine.containers.users_of)
+        body["Images"] = [{**summary_at(image, request.version), "Containers": image.containers} for image in images]
+    if "container" in kinds:
+        body["Containers"] = await listing.list_containers(engine.containers, all=True, size=True)
+    if "volume" in kinds:
+        body["Volumes"] = await engine.volumes.usage(engine.containers.users_of_volume)
+    if "build-cache" in kinds:
+        body["BuildCache"] = []  # nothing builds here yet
+    if request.version < (1, 42):
+        body["BuilderSize"] = 0
+    return json(body)
+
+
+ROUTES: "tuple[Route, ...]" = (("GET", "/system/df", disk_usage),)
