@@ -30,6 +30,7 @@ async def frozen(ctx: Containers, container: Container) -> AsyncIterator[Callabl
         if not thawed:
             thawed = True
             ctx.facts.cgroups.thaw(container.id)
+            ctx.spawn(_forget(ctx, container.id), f"thawed {container.record.short_id}")
             ctx.publish(container, "unpause")
 
     row = (container.id, ctx.boot_id)
@@ -42,7 +43,6 @@ async def frozen(ctx: Containers, container: Container) -> AsyncIterator[Callabl
         yield thaw
     finally:
         thaw()
-        ctx.spawn(_forget(ctx, container.id), f"thawed {container.record.short_id}")
 
 
 def _freeze(cgroups: CgroupLayout, container: Container) -> None:
