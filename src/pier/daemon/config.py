@@ -1,6 +1,7 @@
 """The daemon's configuration: checked values, from flags and daemon.json."""
 
 import ipaddress
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -118,6 +119,21 @@ def reloaded(now: Config, then: Config) -> tuple[Config, list[str], list[str]]:
         else:
             late.append(option.key)
     return replace(now, **changed), [names[name].key for name in changed], late  # type: ignore[arg-type]
+
+
+def told(config: Config) -> dict[str, str]:
+    """What the event of a reload says, in Docker's shape: texts, lists as JSON."""
+    return {
+        "debug": str(config.debug).lower(),
+        "insecure-registries": json.dumps(config.insecure_registries, separators=(",", ":")),
+        "labels": json.dumps(config.labels, separators=(",", ":")),
+        "live-restore": str(config.live_restore).lower(),
+        "max-concurrent-downloads": str(config.max_concurrent_downloads),
+        "max-concurrent-uploads": str(config.max_concurrent_uploads),
+        "max-download-attempts": str(config.max_download_attempts),
+        "registry-mirrors": json.dumps(config.registry_mirrors, separators=(",", ":")),
+        "shutdown-timeout": str(config.shutdown_timeout_s),
+    }
 
 
 def _strings(value: Value) -> Sequence[str]:

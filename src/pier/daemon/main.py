@@ -33,7 +33,7 @@ from pier.containers.table import Containers, Defaults
 from pier.containers.validate import Machine
 from pier.content import ContentStore
 from pier.daemon import keeper, listeners, process
-from pier.daemon.config import Config, load, reloaded
+from pier.daemon.config import Config, load, reloaded, told
 from pier.daemon.dispatch import Dispatcher
 from pier.daemon.engine import Engine
 from pier.daemon.initprogram import find_init
@@ -46,6 +46,7 @@ from pier.events import Journal
 from pier.http.server import Server
 from pier.images import Images
 from pier.images import schema as images_schema
+from pier.images.remote import Remote
 from pier.logs.client import Pump
 from pier.networks import NetworkConfig, Networks
 from pier.networks import schema as networks_schema
@@ -195,7 +196,9 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
     workers = Workers(supervisor)
     snapshots = await Snapshots.open(config.data_root, supervisor, config.storage_driver)
     undo.callback(snapshots.close)
-    images = Images(store, ContentStore(config.data_root / "content"), snapshots, workers, journal)
+    remote = Remote(registry_config(config, os.environ), f"pier/{VERSION}")
+    undo.callback(remote.close)
+    images = Images(store, ContentStore(config.data_root / "content"), snapshots, workers, journal, remote)
     networks = Networks(store, journal, _network_config(config), instance)
     await networks.start()
     undo.push_async_callback(networks.stop)
@@ -318,11 +321,12 @@ def reload(engine: Engine, flags: Flags) -> None:
         _log.error("configuration not reloaded: %s", error)
         return
     engine.config, changed, late = reloaded(engine.config, wanted)
+    engine.images.remote.config = registry_config(engine.config, os.environ)
     process.set_up_log(engine.config.debug, engine.config.log_level)
     _log.info("configuration reloaded: %s", f"changed {', '.join(changed)}" if changed else "nothing changed")
     if late:
         _log.warning("configuration: %s changed, too: that needs a new start of the daemon", ", ".join(late))
-    engine.journal.publish("daemon", "reload", engine.id, {"name": os.uname().nodename, "debug": str(engine.config.debug).lower()})
+    engine.journal.publish("daemon", "reload", engine.id, {"name": os.uname().nodename, **told(engine.config)})
 
 
 def dump_tasks() -> None:

@@ -1,6 +1,5 @@
 """The daemon's options about registries: their checks, what they and the environment make together, and what GET /info says of it. Pure."""
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 from pier.api.models.system import IndexInfo, RegistryServiceConfig
 from pier.errors import Invalid
 from pier.registry import proxies
-from pier.registry.config import CONTAINERD_HOSTS, HUB, LOOPBACK, RegistryConfig, insecure_registry, mirror, table
+from pier.registry.config import (
+    CONTAINERD_HOSTS,
+    DEFAULT_ATTEMPTS,
+    DEFAULT_DOWNLOADS,
+    DEFAULT_UPLOADS,
+    HUB,
+    LOOPBACK,
+    RegistryConfig,
+    insecure_registry,
+    mirror,
+    table,
+)
 from pier.registry.proxies import Proxies
 
 if TYPE_CHECKING:
@@ -29,9 +39,9 @@ def registry_config(config: "Config", environ: Mapping[str, str]) -> RegistryCon
         registries=config.registries,
         hosts_folders=(CONTAINERD_HOSTS, config.registry_hosts_dir),
         proxies=Proxies(config.http_proxy, config.https_proxy, config.no_proxy).over(Proxies.from_environment(environ)),
-        max_downloads=config.max_concurrent_downloads or sys.maxsize,
-        max_uploads=config.max_concurrent_uploads or sys.maxsize,
-        max_attempts=config.max_download_attempts or 1,
+        max_downloads=config.max_concurrent_downloads,
+        max_uploads=config.max_concurrent_uploads,
+        max_attempts=config.max_download_attempts,
         keep_compressed=config.keep_compressed,
         range_bytes=config.range_download_bytes,
     )
@@ -64,11 +74,13 @@ def _all(option: str, check: Callable[[str], object]) -> Callable[["Value"], tup
     return checked
 
 
-def _count(option: str) -> Callable[["Value"], "Value"]:
+def _count(option: str, default: int) -> Callable[["Value"], "Value"]:
+    """A check of a number, of which 0 is the default, as with Docker; its words."""
+
     def checked(value: "Value") -> "Value":
         if not isinstance(value, int) or value < 0:
-            raise Invalid(f"invalid {option.replace('-', ' ')}: {value}")  # Docker's words
-        return value
+            raise Invalid(f"invalid {option.replace('-', ' ')}: {value}")
+        return value or default
 
     return checked
 
@@ -105,7 +117,9 @@ def _range(value: "Value") -> "Value":
 CHECKS: dict[str, Any] = {
     "registry-mirrors": _all("registry-mirrors", mirror),
     "insecure-registries": _all("insecure-registries", insecure_registry),
-    **{option: _count(option) for option in ("max-concurrent-downloads", "max-concurrent-uploads", "max-download-attempts")},
+    "max-concurrent-downloads": _count("max-concurrent-downloads", DEFAULT_DOWNLOADS),
+    "max-concurrent-uploads": _count("max-concurrent-uploads", DEFAULT_UPLOADS),
+    "max-download-attempts": _count("max-download-attempts", DEFAULT_ATTEMPTS),
     "http-proxy": _proxy("http-proxy"),
     "https-proxy": _proxy("https-proxy"),
     "registries": _table,

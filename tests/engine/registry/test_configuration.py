@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -40,6 +41,11 @@ def test_sighup_changes_mirrors_and_insecure_registries() -> None:
         assert config["InsecureRegistryCIDRs"] == ["192.168.0.0/16", "::1/128", "127.0.0.0/8"]
         assert config["IndexConfigs"]["reg.corp:5000"] == {"Name": "reg.corp:5000", "Mirrors": [], "Secure": False, "Official": False}
         assert "changed registry-mirrors, insecure-registries, max-concurrent-downloads" in engine.log_text()
+        (event,) = engine.api("GET", "/events", since=1, until=int(time.time()) + 1, filters={"type": ["daemon"]}).ok().body.splitlines()
+        event = json.loads(event)
+        said = event["Actor"]["Attributes"]
+        assert (said["registry-mirrors"], said["insecure-registries"]) == ('["http://m:5000"]', '["reg.corp:5000","192.168.0.0/16"]')
+        assert (event["Action"], said["max-concurrent-downloads"], said["max-concurrent-uploads"]) == ("reload", "7", "5")
         configure(engine, registry_mirrors=["m:5000"])
         os.kill(engine.pid, signal.SIGHUP)
         eventually(lambda: "not reloaded: registry-mirrors: invalid mirror: no scheme specified" in engine.log_text(), says="the refusal")
