@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ import pytest
 
 from pier.archive.refusal import BadArchive
 from pier.archive.workers import Workers
+from pier.errors import Unavailable
 from pier.linux import mounts
-from pier.snapshots import ErofsLayers, LayerStore, UnpackedLayers, probe
+from pier.snapshots import ErofsLayers, LayerStore, Snapshots, UnpackedLayers, probe
+from pier.snapshots.reading import reading
 from tests.unit.archive import tars
 
 from .test_equal_layers import ACL, CAPABILITY, shown, taken_in, xattrs
@@ -50,15 +53,15 @@ Act = Callable[[Path], object]
 
 
 class Stage:
-    """Layers, a container over them, and a worker."""
+    """Layers, containers over them, and workers."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind, self.folder = kind, folder
         self.layers: LayerStore = ErofsLayers(folder / "layers") if kind == "erofs" else UnpackedLayers(folder / "layers")
+        self.snapshots = Snapshots(folder, self.layers)
         self.stack: list[str] = []
         for data in (BASE, TOP):
             self.adopt(data)
-        self.numbers = iter(range(1000))
 
     def adopt(self, data: bytes) -> None:
         diff_id = taken_in(data, self.folder / "in", self.kind)
@@ -66,70 +69,61 @@ class Stage:
         self.stack.append(diff_id)
 
     def container(self) -> "Container":
-        return Container(self, self.folder / f"c{next(self.numbers)}")
-
-    def close(self) -> None:
-        self.layers.close()
+        return Container(self, f"c{len(self.snapshots.list())}")
 
 
 class Container:
-    def __init__(self, stage: Stage, folder: Path) -> None:
-        self.stage, self.folder = stage, folder
-        for name in ("upper", "work", "ingest"):
-            (folder / name).mkdir(parents=True)
-        os.chmod(folder / "upper", 0o755)
-
-    async def lowers(self) -> list[str | int]:
-        return [await self.stage.layers.lower(diff_id, "test") for diff_id in reversed(self.stage.stack)]
+    def __init__(self, stage: Stage, id: str) -> None:
+        self.stage, self.id, self.ingest = stage, id, stage.folder / f"ingest-{id}"
+        stage.snapshots.create(id, stage.stack)
+        self.upper = Path(stage.snapshots.upper(id))
+        self.ingest.mkdir()
 
     @contextlib.contextmanager
-    def root(self, options: tuple[str, ...] = ()) -> Iterator[Path]:
-        fd = mounts.mount_overlay(asyncio.run(self.lowers()), str(self.folder / "upper"), str(self.folder / "work"), options)
+    def root(self) -> Iterator[Path]:
+        root = asyncio.run(self.stage.snapshots.rootfs(self.id))
+        fd = mounts.mount_overlay(root.lowers, root.upper, root.work)
         try:
             yield Path(f"/proc/self/fd/{fd}")
         finally:
             os.close(fd)
 
-    def did(self, act: Act, *options: str) -> "Container":
-        with self.root(options) as root:
+    def did(self, act: Act) -> "Container":
+        with self.root() as root:
             act(root)
         return self
 
-    def job(self, op: str, **fields: Any) -> dict[str, Any]:
-        """The operation in a confined worker, as the daemon asks for it."""
+    def job(self, op: str, arrange: Callable[[int, list[int]], list[int]], **fields: Any) -> dict[str, Any]:
+        """An operation in a confined worker on (the writable folder, the layers), as the daemon asks for it."""
 
         async def go() -> dict[str, Any]:
-            opened: list[int] = []
-            try:
-                upper = mounts.clone_tree(str(self.folder / "upper"))
-                opened.append(upper)
-                mounts.set_attributes(upper, mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NODEV)
-                lowers = []
-                for lower in await self.lowers():
-                    lowers.append(lower if isinstance(lower, int) else os.open(lower, os.O_RDONLY | os.O_DIRECTORY))
-                    if isinstance(lower, str):
-                        opened.append(lowers[-1])
-                opened.append(os.open(self.folder / "ingest", os.O_RDONLY | os.O_DIRECTORY))
-                provider = Provider()
-                answer = await Workers(provider).run(op, [upper, *lowers, opened[-1]], kind=self.stage.kind, engine_made=ENGINE_MADE, **fields)
-                await provider.ended()
-                return answer
-            finally:
-                for fd in opened:
-                    os.close(fd)
+            provider = Provider()
+            async with reading(self.stage.snapshots, self.id) as (upper, *layers):
+                answer = await Workers(provider).run(op, arrange(upper, layers), kind=self.stage.kind, engine_made=ENGINE_MADE, **fields)
+            await provider.ended()
+            return dict(answer)
 
         return asyncio.run(asyncio.wait_for(go(), 120))
 
-    def committed(self, **fields: Any) -> str:
-        """The diff ID of the layer of what it wrote, which is on top of the stage's from now on."""
-        answer = self.job("changes", **fields)
-        self.stage.layers.adopt(answer["diff_id"], self.folder / "ingest" / answer["dir"])
+    def made(self, ingest_fd: int = -1, **fields: Any) -> dict[str, Any]:
+        """What the worker answers about the layer of what the container wrote, which is in the ingest folder."""
+        fd = os.dup(ingest_fd) if ingest_fd >= 0 else os.open(self.ingest, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return self.job("changes", lambda upper, layers: [upper, *layers, fd], **fields)
+        finally:
+            os.close(fd)
+
+    def committed(self, **fields: Any) -> None:
+        """That layer is on top of the stage's from now on."""
+        answer = self.made(**fields)
+        self.stage.layers.adopt(answer["diff_id"], self.ingest / answer["dir"])
         self.stage.stack.append(answer["diff_id"])
-        return str(answer["diff_id"])
 
     def listed(self) -> Any:
-        self.job("differences")
-        return json.loads((self.folder / "ingest/changes.json").read_text())
+        with tempfile.TemporaryFile() as file:
+            self.job("differences", lambda upper, layers: [file.fileno(), *layers, upper])
+            file.seek(0)
+            return json.load(file)
 
 
 @pytest.fixture(params=["erofs", "unpacked"])
@@ -139,7 +133,7 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
         pytest.skip(fault)
     found = Stage(str(request.param), tmp_path)
     yield found
-    found.close()
+    found.snapshots.close()
     os.chdir(here)
 
 
@@ -224,7 +218,7 @@ def tar_of(stage: Stage) -> bytes:
 def test_the_same_files_make_the_same_layer(stage: Stage) -> None:
     one, other = stage.container().did(everything), stage.container().did(everything)
     # Copies into another order of creation: times are what differs, and are made equal.
-    made = [container.job("changes", latest=0, owner=[0, 0])["diff_id"] for container in (one, other)]
+    made = [container.made(latest=0, owner=[0, 0])["diff_id"] for container in (one, other)]
     assert made[0] == made[1]
 
 
@@ -243,7 +237,7 @@ def test_the_tar_is_one_that_others_read(stage: Stage) -> None:
     assert listed.returncode == 0 and len(listed.stdout.splitlines()) == len(members)
     # A file with a fraction of a second keeps it, unless told.
     other = stage.container().did(lambda root: (root / "now").write_bytes(b""))
-    exact = os.stat(other.folder / "upper/now").st_mtime_ns
+    exact = os.stat(other.upper / "now").st_mtime_ns
     other.committed()
     with tarfile.open(fileobj=io.BytesIO(tar_of(stage))) as tar:
         text = tar.getmember("now").pax_headers["mtime"]
@@ -252,11 +246,11 @@ def test_the_tar_is_one_that_others_read(stage: Stage) -> None:
 
 def test_holes_stay_holes_on_the_disk(stage: Stage) -> None:
     container = stage.container()
-    (container.folder / "upper/hole").write_bytes(b"")
-    os.truncate(container.folder / "upper/hole", 1 << 30)
-    answer = container.job("changes")
+    (container.upper / "hole").write_bytes(b"")
+    os.truncate(container.upper / "hole", 1 << 30)
+    answer = container.made()
     assert answer["tar_bytes"] > 1 << 30 and answer["size"] == 1 << 30
-    files = [path for path in (container.folder / "ingest").rglob("*") if path.is_file()]
+    files = [path for path in container.ingest.rglob("*") if path.is_file()]
     assert sum(path.stat().st_blocks * 512 for path in files) < 4 << 20
 
 
@@ -273,9 +267,9 @@ def test_what_the_engine_makes_for_its_mounts_is_no_change(stage: Stage) -> None
     with tarfile.open(fileobj=io.BytesIO(tar_of(stage))) as tar:
         assert tar.getnames() == ["etc"]  # which the layers have: it was copied up
     changed = stage.container().did(mount_points)
-    (changed.folder / "upper/etc/hosts").write_bytes(b"127.0.0.1 x\n")
-    os.chmod(changed.folder / "upper/dev", 0o700)
-    (changed.folder / "upper/sbin/mine").write_bytes(b"")
+    (changed.upper / "etc/hosts").write_bytes(b"127.0.0.1 x\n")
+    os.chmod(changed.upper / "dev", 0o700)
+    (changed.upper / "sbin/mine").write_bytes(b"")
     assert changed.listed() == [
         {"Path": "/dev", "Kind": 1},
         {"Path": "/etc", "Kind": 0},
@@ -351,17 +345,17 @@ def test_a_changed_capability_is_a_change(stage: Stage) -> None:
 )
 def test_what_no_layer_can_say_is_refused_by_name(stage: Stage, act: Act, reason: str) -> None:
     container = stage.container()
-    upper = container.folder / "upper"
+    upper = container.upper
     (upper / "new").mkdir()
     (upper / "big").write_bytes(b"")
     act(upper)
     with pytest.raises(BadArchive, match=reason):
-        container.job("changes")
+        container.made()
 
 
 def test_more_folders_in_each_other_than_a_layer_has(stage: Stage) -> None:
     container = stage.container()
-    fd = os.open(container.folder / "upper", os.O_RDONLY)
+    fd = os.open(container.upper, os.O_RDONLY)
     for _ in range(520):
         os.mkdir("d", dir_fd=fd)
         below = os.open("d", os.O_RDONLY, dir_fd=fd)
@@ -369,15 +363,16 @@ def test_more_folders_in_each_other_than_a_layer_has(stage: Stage) -> None:
         fd = below
     os.close(fd)
     with pytest.raises(BadArchive, match="more than 512 folders in each other"):
-        container.job("changes")
+        container.made()
 
 
 def test_a_container_that_changes_its_files_meanwhile(stage: Stage) -> None:
     """Without a pause: folders become links, files come and go; the tar is sound and nothing outside is in it."""
     container = stage.container()
-    upper = container.folder / "upper"
-    (container.folder / "secret").mkdir()
-    (container.folder / "secret/key").write_bytes(b"SECRET")
+    upper = container.upper
+    secret = stage.folder / "secret"
+    secret.mkdir()
+    (secret / "key").write_bytes(b"SECRET")
     script = f"""
 import os, itertools
 os.chdir({str(upper)!r})
@@ -388,7 +383,7 @@ print("ready", flush=True)
 for n in itertools.count():
     name = f"d{{n % 40}}"
     os.rename(name, "aside")
-    os.symlink({str(container.folder / "secret")!r}, name)
+    os.symlink({str(secret)!r}, name)
     os.truncate("file", n * 7919 % 3_000_000)
     os.unlink(name)
     os.rename("aside", name)
@@ -397,12 +392,25 @@ for n in itertools.count():
         try:
             assert busy.stdout and busy.stdout.readline() == b"ready\n"
             for number in range(5):
-                answer = container.job("changes")
-                data = (container.folder / "ingest/layers/0/layer.tar").read_bytes() if stage.kind == "erofs" else b""
+                answer = container.made()
+                data = (container.ingest / "layers/0/layer.tar").read_bytes() if stage.kind == "erofs" else b""
                 assert b"SECRET" not in data and answer["tar_bytes"] % 512 == 0
-                os.rename(container.folder / "ingest", container.folder / f"done{number}")
-                (container.folder / "ingest").mkdir()
+                os.rename(container.ingest, stage.folder / f"done{number}")
+                container.ingest.mkdir()
         finally:
             busy.kill()
     if stage.kind == "unpacked":
-        assert not [path for path in container.folder.glob("done*/**/key") if path.is_file()]
+        assert not [path for path in stage.folder.glob("done*/**/key") if path.is_file()]
+
+
+def test_a_full_disk_is_named(stage: Stage) -> None:
+    container = stage.container()
+    (container.upper / "big").write_bytes(os.urandom(1 << 20) * 98)
+    small = mounts.new_filesystem("tmpfs", {"size": "100m"})
+    folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=small)
+    try:
+        with pytest.raises(Unavailable, match=r"changes: no space left on the disk after \d+ bytes"):
+            container.made(folder)
+    finally:
+        os.close(folder)
+        os.close(small)
