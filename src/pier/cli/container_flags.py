@@ -137,10 +137,10 @@ HIDDEN = {"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option
 LATER = frozenset(
     [
         "blkio-weight", "blkio-weight-device", "cgroup-parent", "cpu-count", "cpu-percent", "cpu-rt-period", "cpu-rt-runtime",
-        "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "disable-content-trust", "gpus", "health-cmd",
+        "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "gpus", "health-cmd",
         "health-interval", "health-retries", "health-start-interval", "health-start-period", "health-timeout", "io-maxbandwidth", "io-maxiops",
         "ip", "ip6", "isolation", "kernel-memory", "link", "link-local-ip", "network-alias", "publish", "publish-all", "runtime",
         "storage-opt", "use-api-socket",
     ]
 )  # fmt: skip
-DEFAULTS = {"memory-swappiness": -1, "pull": "missing", "restart": "no", "sig-proxy": True, "network": ["default"]}
+DEFAULTS = {"disable-content-trust": True, "memory-swappiness": -1, "pull": "missing", "restart": "no", "sig-proxy": True, "network": ["default"]}

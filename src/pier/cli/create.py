@@ -1,9 +1,9 @@
 """`pier create`: make a container without starting it. What it shares with `run` is here too: pulling, messages, the ID file."""
 
-from pier.cli import container_flags, container_options
-from pier.cli.flags import NotYet
+from pier.cli import container_flags, container_options, content_trust
 from pier.cli.session import Cli, CommandError, exists
-from pier.client.session import ApiError, ConnectionFailed
+from pier.client import references
+from pier.client.session import ApiError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,34 +43,15 @@ def request(cli: Cli, options: "Options", args: list[str], command: str) -> "dic
     """The body of the create request. Raises CommandError for flags that contradict each other."""
     if options.text("pull") not in ("always", "missing", "never", ""):
         raise wrong(f'invalid pull option: \'{options.text("pull")}\': must be one of "always", "missing" or "never"', command)
-    if options.text("pull") == "always":
-        raise NotYet("--pull always")
     image = args[0]
     try:
-        check_reference(image)
+        content_trust.refuse(cli, options)
+        references.check(image)
         return container_options.request(options, image, args[1:], cli.environ)
-    except ValueError as error:
+    except (CommandError, ValueError) as error:
         raise wrong(str(error), command) from None
     except OSError as error:
         raise wrong(f"open {error.filename}: {(error.strerror or '').lower()}", command) from None
-
-
-def check_reference(image: str) -> None:
-    """Refuse an image name with upper-case letters in its path, as Docker's client does before it asks. Raises ValueError."""
-    name = image.partition("@")[0]
-    head, slash, rest = name.partition("/")
-    if (slash and not ("." in head or ":" in head or head == "localhost")) or not slash:
-        rest = name
-    path, colon, tag = rest.rpartition(":")
-    if not colon or "/" in tag:
-        path = rest
-    if not path or not name:
-        raise ValueError("invalid reference format")
-    if path != path.lower():
-        full = path if slash else f"library/{path}"
-        raise ValueError(f"invalid reference format: repository name ({full}) must be lowercase")
-    if not all(char.isascii() and (char.isalnum() or char in "._-/") for char in path) or not path[0].isalnum():
-        raise ValueError("invalid reference format")
 
 
 def create(cli: Cli, options: "Options", body: "dict[str, Any]") -> str:
@@ -87,15 +68,18 @@ def create(cli: Cli, options: "Options", body: "dict[str, Any]") -> str:
     if cidfile and exists(cidfile):
         raise CommandError(f"container ID file found, make sure the other container isn't running or delete {cidfile}")
     client = cli.client()
+    image = str(body["Image"])
+    if options.text("pull") == "always":
+        fetch(cli, image, options)
     try:
         answer = client.post("/containers/create", params, body)
     except ApiError as error:
         missing = error.status == 404 and "no such image" in error.message.lower()
-        if not missing or options.text("pull") == "never":
+        if not missing or options.text("pull") != "missing" or not is_name(image):
             raise
         if not options.flag("quiet"):
-            cli.err(f"Unable to find image '{with_tag(str(body['Image']))}' locally\n")
-        pull(cli, str(body["Image"]), options)
+            cli.err(f"Unable to find image '{references.parse(image).with_default_tag().familiar}' locally\n")
+        fetch(cli, image, options)
         answer = client.post("/containers/create", params, body)
     for warning in answer.get("Warnings") or []:
         cli.err(f"WARNING: {warning}\n")
@@ -106,21 +90,19 @@ def create(cli: Cli, options: "Options", body: "dict[str, Any]") -> str:
     return container_id
 
 
-def with_tag(image: str) -> str:
-    """An image's name with `:latest` where it has neither tag nor digest."""
-    return image if "@" in image or ":" in image.rpartition("/")[2] else f"{image}:latest"
+def is_name(image: str) -> bool:
+    """Whether a registry may have it: an ID in full is here or nowhere."""
+    if image.startswith("sha256:") and len(image) == 71:
+        return False
+    try:
+        references.parse(image)
+    except ValueError:
+        return False
+    return True
 
 
-def pull(cli: Cli, image: str, options: "Options") -> None:
+def fetch(cli: Cli, image: str, options: "Options") -> None:
     """Have the daemon fetch an image, with its progress on stderr. Raises ApiError, CommandError."""
-    from pier.cli.progress import show
+    from pier.cli import pull
 
-    name, _, tag = with_tag(image).rpartition(":")
-    params = [("fromImage", name), ("tag", tag)]
-    if options.text("platform"):
-        params.append(("platform", options.text("platform")))
-    documents = cli.client().documents("POST", "/images/create", params)
-    show(cli, documents, 2, quiet=options.flag("quiet"))
-
-
-__all__ = ["ConnectionFailed", "check_reference", "create", "pull", "request", "run", "with_tag", "wrong"]
+    pull.fetch(cli, references.parse(image).with_default_tag(), options.text("platform"), 2, options.flag("quiet"))

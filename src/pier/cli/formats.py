@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 class Row:
     """One thing in a list. Each name in FIELDS is a method without arguments; a template may call those in CALLS with one.
 
-    TYPE is what Docker calls the row in its error texts.
+    TYPE is what Docker calls the row in its error texts, ERRORS are what it says before those of parsing and of executing a template.
     """
 
     TYPE = ""
     FIELDS: "tuple[str, ...]" = ()
     CALLS: "frozenset[str]" = frozenset()
     HEADERS: "dict[str, str]" = {}  # noqa: RUF012
+    ERRORS = ("failed to parse template", "failed to execute template")
 
     def get(self, name: str) -> "Any":
         """The value of a field."""
@@ -62,7 +63,7 @@ def write(cli: Cli, text: str, columns: "Sequence[str]", rows: "Sequence[Row]", 
     try:
         template = parse(body)
     except ParseError as error:
-        raise CommandError(f"failed to parse template: template: :{error}") from None
+        raise CommandError(f"{kind.ERRORS[0]}: template: :{error}") from None
     if table and isinstance(template.nodes[0], str):
         template.nodes[0] = template.nodes[0].removeprefix("table").lstrip(" ")  # parsed with it, for the columns in errors
     try:
@@ -70,7 +71,7 @@ def write(cli: Cli, text: str, columns: "Sequence[str]", rows: "Sequence[Row]", 
         if table:
             texts.insert(0, execute(template, Header(kind)))
     except ExecuteError as error:
-        raise CommandError(f"failed to execute template: template: :{error}") from None
+        raise CommandError(f"{kind.ERRORS[1]}: template: :{error}") from None
     if table:
         cli.out(layout([line.split("\t") for line in "\n".join(texts).split("\n")], 10, 3))
     else:

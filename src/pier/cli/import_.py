@@ -2,9 +2,9 @@
 
 import os
 
-from pier.cli.create import check_reference
 from pier.cli.progress import show
 from pier.cli.session import Cli, CommandError
+from pier.client import references
 from pier.client.connection import read_file
 from pier.client.session import stream_documents
 
@@ -42,7 +42,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         params.append(("platform", options.text("platform")))
     if len(args) > 1:
         try:
-            check_reference(args[1])
+            references.check(args[1])
         except ValueError as error:
             raise CommandError(str(error)) from None
         params.append(("repo", args[1]))

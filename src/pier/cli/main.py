@@ -120,6 +120,8 @@ def _command(cli: Cli, path: str, module: "Any", args: list[str]) -> int:
         return 0
     except flag_parser.FlagError as error:
         return fail(f"{error}\n\n{usage}\n\nRun '{again}", EXIT_USAGE)
+    except flag_parser.NotYet as error:
+        return _not_yet(path, error)
     low, high = module.ARGS
     if len(rest) < low or (high is not None and len(rest) > high):
         return fail(f"pier: 'pier {path}' {_arity(low, high)}\n\n{usage}\n\n{_lead(low, high)} '{again}", 1)
@@ -131,6 +133,16 @@ def _command(cli: Cli, path: str, module: "Any", args: list[str]) -> int:
         return fail(f"{error}\n\n{usage}\n\nRun '{again}", 1)
     except (ApiError, ConnectionFailed) as error:
         return fail(str(error), 1)
+    except flag_parser.NotYet as error:
+        return _not_yet(path, error)
+
+
+def _not_yet(path: str, error: flag_parser.NotYet) -> int:
+    """What a command's flag asks for comes later; `run` and `create` put around it what Docker's do around every refusal."""
+    message = f"{error} is not supported by Pier yet"
+    if path in ("run", "create", "container run", "container create"):
+        message = f"pier: {message}\n\nRun 'pier {path} --help' for more information"
+    return fail(message, EXIT_USAGE)
 
 
 def _lead(low: int, high: "int | None") -> str:

@@ -1,7 +1,7 @@
 """`pier tag`: another name for an image."""
 
-from pier.cli.create import check_reference, with_tag
 from pier.cli.session import Cli, CommandError
+from pier.client import references
 from pier.client.session import segment
 
 TYPE_CHECKING = False
@@ -18,11 +18,11 @@ ARGS = (2, 2)
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """Tag; 0."""
     try:
-        check_reference(args[1])
+        references.check(args[1])
     except ValueError as error:
         raise CommandError(f'Error parsing reference: "{args[1]}" is not a valid repository/tag: {error}') from None
     if "@" in args[1]:
         raise CommandError("refusing to create a tag with a digest reference")
-    repository, _, tag = with_tag(args[1]).rpartition(":")
+    repository, _, tag = references.with_tag(args[1]).rpartition(":")
     cli.client().post(f"/images/{segment(args[0])}/tag", [("repo", repository), ("tag", tag)])
     return 0

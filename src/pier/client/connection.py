@@ -22,6 +22,10 @@ class Unreachable(Exception):
         super().__init__(f"{address}: {cause.strerror or cause}")
 
 
+class ConnectionFailed(Exception):
+    """No daemon answers, or its answer breaks off; the text says which and names the address where there is one."""
+
+
 class Unsupported(ValueError):
     """An address of a kind that this client does not speak."""
 
@@ -73,12 +77,15 @@ class Response:
         return self._reader.take()
 
     def receive(self) -> bytes:
-        """Read once from the connection; what of it was body (perhaps nothing: see `finished`)."""
-        data = self.sock.recv(READ_BYTES)
-        if data:
-            self._reader.feed(data)
-        else:
-            self._reader.eof()
+        """Read once from the connection; what of it was body (perhaps nothing: see `finished`). Raises ConnectionFailed where it breaks off."""
+        try:
+            data = self.sock.recv(READ_BYTES)
+            if data:
+                self._reader.feed(data)
+            else:
+                self._reader.eof()
+        except (ProtocolError, ConnectionResetError) as error:
+            raise ConnectionFailed(f"the daemon's answer broke off: {getattr(error, 'strerror', None) or error}") from None
         return self._reader.take()
 
     def chunks(self) -> "Iterator[bytes]":

@@ -6,6 +6,7 @@ for container in client.get("/containers/json"):
 """
 
 from pier.client import jsontext
+from pier.client.connection import ConnectionFailed as ConnectionFailed  # for those who import this face
 from pier.client.connection import Response, Unreachable, dial, send
 from pier.client.wire import ProtocolError, query, quote
 
@@ -27,10 +28,6 @@ class ApiError(Exception):
         self.status = status
         self.message = message
         super().__init__(f"Error response from daemon: {message}")
-
-
-class ConnectionFailed(Exception):
-    """No daemon answers; the text names the address."""
 
 
 def version_key(version: str) -> tuple[int, int]:
@@ -183,16 +180,23 @@ class Client:
             message = f"request returned {response.status} for API route and version {self.host}/v{self.version}"
         return ApiError(response.status, message.strip())
 
-    def raw(self, method: str, path: str, params: "Iterable[tuple[str, str]]" = (), body: "Any" = None) -> bytes:
+    def raw(
+        self,
+        method: str,
+        path: str,
+        params: "Iterable[tuple[str, str]]" = (),
+        body: "Any" = None,
+        headers: "Iterable[tuple[str, str]]" = (),
+    ) -> bytes:
         """The body of the answer, whole."""
-        response = self.open(method, path, params, body)
+        response = self.open(method, path, params, body, headers=headers)
         data = response.read()
         self._keep(response)
         return data
 
-    def get(self, path: str, params: "Iterable[tuple[str, str]]" = ()) -> "Any":
+    def get(self, path: str, params: "Iterable[tuple[str, str]]" = (), headers: "Iterable[tuple[str, str]]" = ()) -> "Any":
         """GET a JSON document."""
-        return jsontext.decode(self.raw("GET", path, params))
+        return jsontext.decode(self.raw("GET", path, params, headers=headers))
 
     def post(self, path: str, params: "Iterable[tuple[str, str]]" = (), body: "Any" = None) -> "Any":
         """POST, and the JSON of the answer, None where it has none."""

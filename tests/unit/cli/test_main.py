@@ -141,12 +141,12 @@ def test_detached_prints_the_id_and_the_cidfile_has_it(tmp_path: Path) -> None:
 def test_a_missing_image_names_the_way_out(tmp_path: Path) -> None:
     routes = {
         "POST /containers/create": reply(404, {"message": "No such image: nope:1"}),
-        "POST /images/create": reply(400, {"message": "pulling is not supported by Pier yet: use 'pier load'"}),
+        "POST /images/create": reply(404, {"message": "pull access denied for nope"}),
     }
     daemon = FakeDaemon(tmp_path, routes)
     status, _, err = call(daemon, "run", "nope:1")
     assert status == 125
-    assert err.startswith("Unable to find image 'nope:1' locally\npier: Error response from daemon: pulling is not supported by Pier yet")
+    assert err.startswith("Unable to find image 'nope:1' locally\npier: Error response from daemon: pull access denied for nope")
     status, _, err = call(daemon, "run", "--pull", "never", "nope:1")
     assert (status, err.splitlines()[0]) == (125, "pier: Error response from daemon: No such image: nope:1")
     assert "No such image" in err and sum("images/create" in line for line in daemon.requests()) == 1
@@ -155,9 +155,8 @@ def test_a_missing_image_names_the_way_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "status", "start"),
     [
-        (["run", "-p", "80:80", "x"], 125, "--publish is not supported by Pier yet"),
-        (["run", "--network", "mine", "x"], 125, "--network mine: a network of your own is not supported by Pier yet"),
-        (["run", "--pull", "always", "x"], 125, "--pull always is not supported by Pier yet"),
+        (["run", "-p", "80:80", "x"], 125, "pier: --publish is not supported by Pier yet"),
+        (["run", "--network", "mine", "x"], 125, "pier: --network mine: a network of your own is not supported by Pier yet"),
         (["build", "."], 1, "pier: 'pier build' is not supported by Pier yet"),
         (["container", "cp"], 1, "pier: 'pier container cp' is not supported by Pier yet"),
         (["nope"], 1, "pier: unknown command: pier nope\n\nRun 'pier --help' for more information"),

@@ -1,5 +1,6 @@
 """A daemon made of a table of answers, on a real UNIX socket: records what it was asked."""
 
+import base64
 import json
 import socket
 import threading
@@ -8,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 Answer = Callable[["FakeDaemon", socket.socket, str, dict[str, str], bytes], bool]
+
+
+def stream(*messages: Any) -> bytes:
+    """The bytes of an answer that is a stream of JSON documents."""
+    return reply(200, b"".join(json.dumps(message).encode() + b"\r\n" for message in messages), "Content-Type: application/json\r\n")
 
 
 def reply(status: int, body: Any = None, headers: str = "") -> bytes:
@@ -27,6 +33,7 @@ class FakeDaemon:
         self.routes = routes
         self.api_version = api_version
         self.seen: list[tuple[str, bytes]] = []
+        self.headers: list[dict[str, str]] = []  # of each request in `seen`
         self.path = folder / "fake.sock"
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.path))
@@ -44,6 +51,11 @@ class FakeDaemon:
     def body(self, start: str) -> Any:
         """The JSON body of the first request whose line begins so."""
         return next(json.loads(body) for line, body in self.seen if line.startswith(start))
+
+    def registry_auth(self, start: str) -> Any:
+        """What the header X-Registry-Auth of the first request whose line begins so says."""
+        headers = next(headers for (line, _), headers in zip(self.seen, self.headers, strict=False) if line.startswith(start))
+        return json.loads(base64.urlsafe_b64decode(headers["x-registry-auth"]))
 
     def close(self) -> None:
         self._listener.close()
@@ -84,6 +96,7 @@ class FakeDaemon:
                     asked, target = target[2:].split("/", 1)
                     target = "/" + target
                 self.seen.append((f"{method} {target}", body))
+                self.headers.append(headers)
                 if asked and _key(asked) > _key(self.api_version):
                     text = f"client version {asked} is too new. Maximum supported API version is {self.api_version}"
                     connection.sendall(reply(400, {"message": text}))

@@ -38,10 +38,10 @@ class Credentials:
                 return found
         name = self.helper_of(server)
         if name == OWN_HELPER:
-            return self._sealed().get(server)
+            return self.sealed().get(server)
         if name:
             return self._helper(name).get(server)
-        return plain.find(self._config, server) or self._sealed().get(server)
+        return plain.find(self._config, server) or self.sealed().get(server)
 
     def _from_environment(self) -> "dict[str, Any]":
         try:
@@ -69,20 +69,20 @@ class Credentials:
         name = self.helper_of(auth.server)
         if name and not plaintext:
             if name == OWN_HELPER:
-                lost = self._sealed().put(auth)
+                lost = self.sealed().put(auth)
             else:
                 lost = []
                 self._helper(name).put(auth)
-                self._sealed().drop(auth.server)
+                self.sealed().drop(auth.server)
             configfile.change(self._config_dir, lambda config: plain.mark(config, auth.server))
             return Kept("helper", lost=lost)
         if plaintext or self._setting() == "plain":
             if name:
                 raise CredentialError(f"config.json names the credential helper {name} for {auth.server}: take it out to keep plain text")
             configfile.change(self._config_dir, lambda config: plain.put(config, auth), private=True)
-            self._sealed().drop(auth.server)
+            self.sealed().drop(auth.server)
             return Kept("plain")
-        lost = self._sealed().put(auth)
+        lost = self.sealed().put(auth)
         moved = configfile.change(self._config_dir, lambda config: plain.drop(config, auth.server)) if self._in_plain(auth.server) else False
         return Kept("sealed", moved, lost)
 
@@ -95,7 +95,7 @@ class Credentials:
                 self._drop_helped(self._helper(name), server)
             except CredentialError as error:
                 failure = error
-        self._sealed().drop(server)
+        self.sealed().drop(server)
         if failure is None and self._in_plain(server):
             configfile.change(self._config_dir, lambda config: plain.drop(config, server))
         if failure is not None:
@@ -116,7 +116,8 @@ class Credentials:
             raise CredentialError(f'config.json: "{SETTING}" is {value!r}: use "file", "keyring" or "plain"')
         return str(value)
 
-    def _sealed(self) -> "Sealed":
+    def sealed(self) -> "Sealed":
+        """The sealed store of this folder, as the settings have it. Raises CredentialError for a setting that is none."""
         from pier.client.credentials.sealed import Sealed
 
         setting = self._setting()

@@ -1,7 +1,7 @@
 """The table of all routes."""
 
 from pier.daemon.router import Route
-from pier.daemon.routes import commits, containers, disk_usage, execs, image_transfer, images, networks, streams, system, volumes
+from pier.daemon.routes import commits, containers, disk_usage, execs, image_transfer, images, networks, registries, streams, system, volumes
 
 ROUTES: tuple[Route, ...] = (
     *system.ROUTES,
@@ -12,6 +12,7 @@ ROUTES: tuple[Route, ...] = (
     *execs.ROUTES,
     *images.ROUTES,
     *image_transfer.ROUTES,
+    *registries.ROUTES,
     *networks.ROUTES,
     *volumes.ROUTES,
 )
