@@ -94,11 +94,11 @@ class _Secured(_Dialled, HTTPSConnection):
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Dialled
+    ConnectionCls = _Dialled  # pyright: ignore[reportAssignmentType]  # urllib3's protocol does not fit its own classes either
 
 
 class _SecuredPool(HTTPSConnectionPool):
-    ConnectionCls = _Secured
+    ConnectionCls = _Secured  # pyright: ignore[reportAssignmentType]
 
 
 def pools(manager: urllib3.PoolManager) -> urllib3.PoolManager:

@@ -2,7 +2,7 @@
 
 import binascii
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 
 from pier.errors import Invalid
@@ -37,8 +37,7 @@ def from_header(value: str) -> Credentials:
     if not value.strip():
         return Credentials()
     try:
-        padded = value.strip() + "=" * (-len(value.strip()) % 4)
-        found = json.loads(urlsafe_b64decode(padded.replace("+", "-").replace("/", "_")))
+        found = json.loads(_decoded(value.strip()))
     except (ValueError, RecursionError):
         raise Invalid("invalid X-Registry-Auth header: invalid auth configuration") from None
     return from_config(found)
@@ -55,7 +54,7 @@ def from_config(found: object) -> Credentials:
     username, password, identity, registry, auth = words
     if auth and not (username or password or identity):
         try:
-            username, _, password = urlsafe_b64decode(auth + "=" * (-len(auth) % 4)).decode().partition(":")
+            username, _, password = _decoded(auth).decode().partition(":")
         except ValueError:
             raise Invalid("invalid X-Registry-Auth header: invalid auth configuration") from None
     return Credentials(username, password, identity, registry)
@@ -71,3 +70,9 @@ def to_header(credentials: Credentials, server: str = "") -> str:
         "serveraddress": server,
     }
     return urlsafe_b64encode(json.dumps({key: word for key, word in words.items() if word}).encode()).decode()
+
+
+def _decoded(text: str) -> bytes:
+    """Base64 of either alphabet, with padding or without. Raises ValueError for anything else in it."""
+    bare = text.rstrip("=").replace("-", "+").replace("_", "/")
+    return binascii.a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)

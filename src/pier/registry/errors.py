@@ -191,6 +191,13 @@ def for_pull(error: PierError, reference: Reference) -> PierError:
     return for_engine(error)
 
 
+def for_push(error: PierError, _reference: Reference) -> PierError:
+    """The error as Docker's engine has it for a push: of who may not push, nothing but the registry's words."""
+    if isinstance(error, NotKnown | Denied | TooMany):
+        error = type(error)(error.answer)
+    return for_engine(error)
+
+
 def for_engine(error: PierError) -> PierError:
     """The error with the HTTP status that Docker's engine gives it: 500 for whatever is neither 401, 403, 404 nor 429 of a registry that says so."""
     kept = isinstance(error, Answered) and (error.answer.code or isinstance(error, Missing)) and not isinstance(error, Refused)

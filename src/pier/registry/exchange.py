@@ -5,7 +5,8 @@ Order, from the outside: retries (of failures that may pass), redirects, authori
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -151,21 +152,29 @@ class Exchange:
             return self.send(endpoint, method, url, ask.headers, body, own=own)
         who = NOBODY if endpoint.host.mirror else self.credentials
         desk = self._tokens.desk(endpoint.origin, who, lambda request: self.token(endpoint, request), self.cancel, insecure=endpoint.insecure)
-        try:
+        with _failing(method, url):
             value = desk.known(ask.scopes)
-            response = self.send(endpoint, method, url, _with(ask.headers, value), body, own=True)
-            if response.status != 401:
-                return response
+        response = self.send(endpoint, method, url, _with(ask.headers, value), body, own=True)
+        if response.status != 401:
+            return response
+        with ExitStack() as drained, _failing(method, url):
+            drained.callback(drain, response)
             fresh = desk.meet(challenge.parse(response.all("www-authenticate")), ask.scopes, value)
             if not fresh:
+                drained.pop_all()
                 return response
-            drain(response)
-            return self.send(endpoint, method, url, _with(ask.headers, fresh), body, own=True)
-        except NoCredentials:
-            drain(response)
-            raise without_credentials(method, url) from None
-        except Answered as error:  # the token server's: for the user it is this request that failed
-            raise error.within(method, url) from None
+        return self.send(endpoint, method, url, _with(ask.headers, fresh), body, own=True)
+
+
+@contextmanager
+def _failing(method: str, url: str) -> Iterator[None]:
+    """What goes wrong at a token server is, for the user, a failure of the request that needs the token."""
+    try:
+        yield
+    except NoCredentials:
+        raise without_credentials(method, url) from None
+    except Answered as error:
+        raise error.within(method, url) from None
 
 
 def _with(headers: Mapping[str, str], authorization: str) -> Mapping[str, str]:

@@ -12,15 +12,17 @@ from pier.registry.exchange import Ask, Exchange
 from pier.registry.transport import Response
 
 MAX_PAGES = 10_000
-_LINK = re.compile(r'<([^<>]*)>([^,<]*(?:"[^"]*"[^,<]*)*)')
-_NEXT = re.compile(r';\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next)\s*(?:;|$)', re.IGNORECASE)
+MAX_LINK_CHARS = 8192
+_LINK = re.compile(r'<([^<>]*+)>((?:\s*+;\s*+[^\s=;,"<>]++\s*+(?:=\s*+(?:"[^"]*+"|[^\s;,"<>]*+))?+)*+)')
+_PARAMETER = re.compile(r';\s*+([^\s=;,"<>]++)\s*+(?:=\s*+(?:"([^"]*+)"|([^\s;,"<>]*+)))?+')
 
 
 def next_page(url: str, links: Iterable[str]) -> str | None:
     """The URL of the page after `url`, None after the last one. Raises Untrue for one that is on another host: our credentials would go there."""
     for value in links:
-        for target, parameters in _LINK.findall(value[:8192]):
-            if not _NEXT.search(parameters.rstrip()):
+        for target, parameters in _LINK.findall(value[:MAX_LINK_CHARS]):
+            relations = [quoted or plain for name, quoted, plain in _PARAMETER.findall(parameters) if name.lower() == "rel"]
+            if "next" not in (relations[0].lower().split() if relations else ()):
                 continue
             try:
                 found = redirect.resolve(url, target, insecure=True)
@@ -48,7 +50,7 @@ def pages(
         if after is None:
             return
         at = after
-    raise Untrue(f"{shown_url(response.url)}: more than {MAX_PAGES} pages")
+    raise Untrue(f"{shown_url(at)}: more than {MAX_PAGES} pages")
 
 
 def names(exchange: Exchange, endpoint: Endpoint, path: str, key: str, wanted: tuple[str, ...], limit: int | None) -> list[str]:

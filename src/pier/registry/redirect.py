@@ -3,6 +3,7 @@
 An origin is (scheme, host, port). What belongs to a host (Authorization, its configured headers, its client certificate) goes to its own origin only.
 """
 
+import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -10,6 +11,7 @@ STATUSES = frozenset({301, 302, 303, 307, 308})
 MAX_HOPS = 10
 PORTS = {"http": 80, "https": 443}
 Origin = tuple[str, str, int]
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")  # so plain that any two parsers of URLs find the same host in it
 
 
 class BadLocation(Exception):
@@ -26,8 +28,10 @@ def origin(url: str) -> Origin:
 
 
 def _origin(parts: SplitResult) -> Origin:
-    if parts.scheme not in PORTS or not parts.hostname:
+    if parts.scheme not in PORTS:
         raise BadLocation("not a URL of http or https")
+    if not _AUTHORITY.fullmatch(parts.netloc.rpartition("@")[2]) or not parts.hostname:
+        raise BadLocation("no name of a host in it")
     return parts.scheme, parts.hostname, PORTS[parts.scheme] if parts.port is None else parts.port
 
 
@@ -45,9 +49,12 @@ def resolve(base: str, location: str, *, insecure: bool) -> str:
 
     insecure: whether the registry is configured as one for which plain http will do.
     """
-    if not location or any(c <= " " or c == "\x7f" for c in location):
-        raise BadLocation("an empty address" if not location else "an address with spaces or control characters in it")
+    if not location or any(c <= " " or c > "~" or c == "\\" for c in location):
+        raise BadLocation("an address with spaces, backslashes or other than ASCII characters in it" if location else "an empty address")
     try:
+        said = urlsplit(location)
+        if said.scheme and not said.netloc:
+            raise BadLocation("no name of a host in it")
         url = urljoin(base, location)
         parts = urlsplit(url)
         scheme = _origin(parts)[0]

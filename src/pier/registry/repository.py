@@ -58,7 +58,7 @@ class Repository:
 
     def fetch(self, endpoint: Endpoint, name: str, accept: Sequence[str] = MANIFESTS) -> Fetched:
         """The same of one endpoint."""
-        ask = Ask("GET", f"/{self.reference.path}/manifests/{name}", self._scopes, {"Accept": ", ".join(accept)})
+        ask = Ask("GET", self._manifest(name), self._scopes, {"Accept": ", ".join(accept)})
         with self._exchange.ask(endpoint, ask) as response:
             data = response.read_bounded(manifest.MAX_DOCUMENT_BYTES)
             announced, said = _media_type(response), response.headers.get("docker-content-digest", "")
@@ -79,7 +79,7 @@ class Repository:
 
     def head(self, name: str) -> Descriptor | None:
         """What a tag or digest names now, without fetching it; None where there is none of that name."""
-        ask = Ask("HEAD", f"/{self.reference.path}/manifests/{name}", self._scopes, {"Accept": ", ".join(MANIFESTS)})
+        ask = Ask("HEAD", self._manifest(name), self._scopes, {"Accept": ", ".join(MANIFESTS)})
 
         def work(endpoint: Endpoint) -> Descriptor:
             with self._exchange.ask(endpoint, ask) as response:
@@ -110,8 +110,8 @@ class Repository:
 
     def put(self, endpoint: Endpoint, name: str, data: bytes, media_type: str) -> Mapping[str, str]:
         """The same at one endpoint and without the list. Returns the headers of the answer."""
-        path, headers = f"/{self.reference.path}/manifests/{name}", {"Content-Type": media_type}
-        with self._exchange.ask(endpoint, Ask("PUT", path, self._scopes, headers, Body.of(data), frozenset({200, 201, 202}))) as response:
+        headers, ok = {"Content-Type": media_type}, frozenset({200, 201, 202})
+        with self._exchange.ask(endpoint, Ask("PUT", self._manifest(name), self._scopes, headers, Body.of(data), ok)) as response:
             said = response.headers.get("docker-content-digest", "")
         if digests.is_sha256(said) and said != digests.of(data):
             raise Untrue(f"{self.reference.bare()}: {endpoint.host.name} stored the manifest {name} as {said}, not as {digests.of(data)}")
@@ -120,7 +120,7 @@ class Repository:
     def delete(self, name: str) -> None:
         """Remove a tag, or a manifest by its digest. Raises Missing, Refused where the registry does not delete."""
         wanted = scopes.merge(*self._scopes, scopes.repository(self.reference.path, "delete"))
-        ask = Ask("DELETE", f"/{self.reference.path}/manifests/{name}", wanted, ok=frozenset({200, 202, 204}))
+        ask = Ask("DELETE", self._manifest(name), wanted, ok=frozenset({200, 202, 204}))
         self._endpoints.each("push", lambda endpoint: self._exchange.ask(endpoint, ask).close())
 
     def tags(self, limit: int | None = None) -> list[str]:
@@ -140,7 +140,7 @@ class Repository:
         urls: other places that have it (foreign layers), asked when the registry has not; they get nothing of ours. mirrors: False: of the registry
         itself, when what a mirror gave was wrong.
         """
-        places = Places(self._endpoints, self._exchange, f"/{self.reference.path}/blobs/{digest}", self._scopes, stop, urls, mirrors)
+        places = Places(self._endpoints, self._exchange, self._blob(digest), self._scopes, stop, urls, mirrors)
         with self._naming(f"blob {digest}") as what:
             return Blob(what, places, start, stop)
 
@@ -148,7 +148,7 @@ class Repository:
         """How many bytes a blob has, None where the repository has it not."""
 
         def work(endpoint: Endpoint) -> int | None:
-            with self._exchange.ask(endpoint, Ask("HEAD", f"/{self.reference.path}/blobs/{digest}", self._scopes)) as response:
+            with self._exchange.ask(endpoint, Ask("HEAD", self._blob(digest), self._scopes)) as response:
                 return response.length
 
         try:
@@ -192,6 +192,13 @@ class Repository:
             return upload.run(digest, size, offered[1] if offered and offered[0] == endpoint else "")
 
         return self._endpoints.each("push", work)
+
+    def _manifest(self, name: str) -> str:
+        """Its path; Invalid for what is neither a tag nor a digest."""
+        return f"/{self.reference.path}/manifests/{digests.check(name) if ':' in name else self.reference.with_tag(name).tag}"
+
+    def _blob(self, digest: str) -> str:
+        return f"/{self.reference.path}/blobs/{digests.check(digest)}"
 
     @contextmanager
     def _naming(self, what: str) -> Iterator[str]:

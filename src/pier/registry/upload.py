@@ -29,10 +29,12 @@ class Source(Protocol):
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes from `offset`, at least one: waits while there are none yet; b"" at the end."""
+        ...
 
     @property
     def digest(self) -> str:
         """The digest of all bytes, once `read` has said that there are no more."""
+        ...
 
 
 class _Broken(Exception):
