@@ -20,10 +20,10 @@ from typing import Any
 from pier import trace
 from pier.ipc import Channel
 from pier.ipc.channel import Message
+from pier.ipc.loop import Loop
 from pier.ipc.polled import PolledChannel
 from pier.linux import terminals
 from pier.logs.attached import Attached
-from pier.logs.loop import Loop
 from pier.logs.session import STDIN_BUFFER_BYTES, Session, Source
 from pier.logs.writer import NoWriter, Writer, open_or_count
 

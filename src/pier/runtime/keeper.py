@@ -119,7 +119,7 @@ class Keeper:
         if fresh:
             for key, (owner, note) in self.table.notes.items():
                 if self.helpers.get(owner) is helper:
-                    names = self.table.held[key]
+                    names = self.table.held.get(key, {})
                     channel.send({"op": "resume", "key": key, "names": list(names), "note": note}, list(names.values()))
         waiting, helper.waiting = helper.waiting, []
         for sock in waiting:
@@ -160,6 +160,8 @@ class Keeper:
         elif op == "release":
             for each in message["names"]:
                 self.table.release(key, each)
+            if not self.table.held.get(key):
+                self.table.notes.pop(key, None)
         close_all(fds)
 
     def _helper_ended(self, name: str, helper: Helper, ended: exits.Ended | None) -> None:

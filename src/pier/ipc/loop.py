@@ -1,4 +1,4 @@
-"""The pump's poll loop: the control connections first, then everything else that is ready."""
+"""The poll loop of a permanent helper (pump, netd): the control connections first, then everything else that is ready."""
 
 import os
 import select

@@ -1,0 +1,276 @@
+"""pier-netd: answers the name questions of containers in users' networks.
+
+One thread, one epoll loop (pier.ipc.loop). Each container has two sockets in its own network namespace, which its child bound there and handed
+over: a datagram socket and a listening one. Requests of the daemon:
+  network {key: ID, fields}, network-gone {key}        a network's names (zone.py)
+  open {key: container, view} + [datagram, listener]   view {key, view}      close {key}
+  stats {} -> {asked, outside, cached, refused}
+The keeper gets a duplicate of every socket with the container's view, and every network, as notes: a netd that takes over goes on by itself.
+"""
+
+import gc
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pier import trace
+from pier.ipc import Channel
+from pier.ipc.channel import Message
+from pier.ipc.loop import Loop
+from pier.ipc.polled import PolledChannel
+from pier.netd import message
+from pier.netd.cache import Cache
+from pier.netd.message import Malformed, Question
+from pier.netd.upstream import Exchange
+from pier.netd.zone import Zones
+
+MOST_UNDER_WAY = 1024
+MOST_CONNECTIONS = 64  # of one container
+IDLE_S = 10.0
+_ROUNDS = 32  # datagrams of one container taken at a time
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_NETWORK = "network:"
+_SESSION = "names:"
+
+
+class Session:
+    """A container's sockets and open connections."""
+
+    def __init__(self, key: str, datagram: socket.socket, listener: socket.socket) -> None:
+        self.key, self.datagram, self.listener = key, datagram, listener
+        self.connections: set[Connection] = set()
+
+
+class Connection:
+    """A client of the listening socket. unsent: answers that it did not take yet; it is read no further meanwhile."""
+
+    def __init__(self, sock: socket.socket, now_s: float) -> None:
+        self.sock, self.last_s = sock, now_s
+        self.received = bytearray()
+        self.unsent = bytearray()
+
+
+class Netd(Loop):
+    """The sessions, the tables, and what is asked outside."""
+
+    def __init__(self, keeper: PolledChannel) -> None:
+        super().__init__(keeper)
+        self.zones, self.cache = Zones(), Cache()
+        self.sessions: dict[str, Session] = {}
+        self.under_way: set[Exchange] = set()
+        self.turn = 0
+        self.counts = {"asked": 0, "outside": 0, "cached": 0, "refused": 0}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something may time out."""
+        return bool(self.under_way) or any(session.connections for session in self.sessions.values())
+
+    def tick(self) -> None:
+        """Servers that do not answer, connections that say nothing."""
+        now_s = time.monotonic()
+        for exchange in list(self.under_way):
+            exchange.tick(now_s)
+        for session in self.sessions.values():
+            for connection in [c for c in session.connections if now_s - c.last_s > IDLE_S]:
+                self._hang_up(session, connection)
+
+    def finish(self) -> None:
+        """The keeper is gone, and with it all containers' sockets."""
+
+    # --- messages
+
+    def hear_keeper(self, message_: Message, fds: list[int]) -> None:
+        if message_["op"] != "resume":
+            return
+        key, note = str(message_["key"]), message_["note"]
+        if key.startswith(_NETWORK):
+            self.zones.set_network(key.removeprefix(_NETWORK), note)
+        elif len(fds) == 2:
+            named = dict(zip(message_["names"], fds, strict=True))
+            self._open(key.removeprefix(_SESSION), note, named["datagram"], named["listener"])
+
+    def answer(self, channel: PolledChannel, message_: Message, fds: list[int]) -> None:
+        """Carry out a request; takes the descriptors out of `fds` when it owns them."""
+        op, key = message_["op"], str(message_.get("key"))
+        trace.point("netd." + op)
+        if op == "network":
+            self.zones.set_network(key, message_["fields"])
+            self.keeper.send({"op": "hold", "key": _NETWORK + key, "names": [], "note": message_["fields"]})
+        elif op == "network-gone":
+            self.zones.networks.pop(key, None)
+            self.keeper.send({"op": "release", "key": _NETWORK + key, "names": []})
+        elif op == "open":
+            self.keeper.send({"op": "hold", "key": _SESSION + key, "names": ["datagram", "listener"], "note": message_["view"]}, fds)
+            self._open(key, message_["view"], *fds)
+            fds.clear()
+        elif op == "view":
+            self.zones.set_view(key, message_["view"])
+            self.keeper.send({"op": "hold", "key": _SESSION + key, "names": [], "note": message_["view"]})
+        elif op == "close":
+            self._close(key)
+        elif op == "stats":
+            channel.answer(message_, counts={**self.counts, "kept": len(self.cache), "sessions": len(self.sessions)})
+            return
+        else:
+            raise ValueError(f"netd: unknown request {op}")
+        channel.answer(message_)
+
+    def _open(self, key: str, view: dict[str, Any], datagram: int, listener: int) -> None:
+        if key in self.sessions:
+            self._drop(key)
+        session = self.sessions[key] = Session(key, socket.socket(fileno=datagram), socket.socket(fileno=listener))
+        session.datagram.setblocking(False)
+        session.listener.setblocking(False)
+        self.zones.set_view(key, view)
+        self.watch(datagram, _IN, lambda mask: self._datagrams(session))
+        self.watch(listener, _IN, lambda mask: self._connected(session))
+
+    def _close(self, key: str) -> None:
+        self._drop(key)
+        self.zones.views.pop(key, None)
+        self.keeper.send({"op": "release", "key": _SESSION + key, "names": ["datagram", "listener"]})
+
+    def _drop(self, key: str) -> None:
+        session = self.sessions.pop(key, None)
+        if session is None:
+            return
+        for connection in list(session.connections):
+            self._hang_up(session, connection)
+        for sock in (session.datagram, session.listener):
+            self.watch(sock.fileno(), 0, _nothing)
+            sock.close()
+
+    # --- datagrams
+
+    def _datagrams(self, session: Session) -> None:
+        for _ in range(_ROUNDS):
+            try:
+                data, client = session.datagram.recvfrom(4096)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an ICMP error of an answer that its asker did not wait for
+            self._asked(session, data, partial(_send, session.datagram, client), tcp=False)
+
+    def _asked(self, session: Session, data: bytes, reply: Callable[[bytes, Question | None], None], *, tcp: bool) -> None:
+        self.counts["asked"] += 1
+        try:
+            question = message.parse(data)
+        except Malformed:
+            if answer := message.malformed(data):
+                reply(answer, None)
+            return
+        self.turn += 1
+        decided = self.zones.decide(session.key, question, self.turn)
+        if decided.packet:
+            reply(decided.packet, question)
+            return
+        now_s = time.monotonic()
+        if kept := self.cache.get(question, decided.servers, now_s):
+            self.counts["cached"] += 1
+            reply(kept, question)
+            return
+        if len(self.under_way) >= MOST_UNDER_WAY:
+            self.counts["refused"] += 1
+            reply(message.refusal(question, message.SERVFAIL), question)
+            return
+        self.counts["outside"] += 1
+
+        def done(exchange: Exchange, answer: bytes) -> None:
+            self.under_way.discard(exchange)
+            if answer:
+                self.cache.put(question, decided.servers, answer, time.monotonic())
+            reply(answer or message.refusal(question, message.SERVFAIL), question)
+
+        exchange = Exchange(question, decided.servers, tcp, self.watch, done, now_s)
+        if exchange.open:
+            self.under_way.add(exchange)
+
+    # --- connections
+
+    def _connected(self, session: Session) -> None:
+        while True:
+            try:
+                sock, _ = session.listener.accept()
+            except OSError:
+                return
+            if len(session.connections) >= MOST_CONNECTIONS:
+                sock.close()
+                continue
+            sock.setblocking(False)
+            connection = Connection(sock, time.monotonic())
+            session.connections.add(connection)
+            self.watch(sock.fileno(), _IN, lambda mask, c=connection: self._spoken(session, c, mask))  # type: ignore[misc]
+
+    def _spoken(self, session: Session, connection: Connection, mask: int) -> None:
+        connection.last_s = time.monotonic()
+        try:
+            if connection.unsent:
+                del connection.unsent[: connection.sock.send(connection.unsent)]
+                self._listen_again(session, connection)
+                return
+            data = connection.sock.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._hang_up(session, connection)
+            return
+        connection.received += data
+        while len(connection.received) >= 2:
+            size = int.from_bytes(connection.received[:2], "big")
+            if len(connection.received) < 2 + size:
+                break
+            packet = bytes(connection.received[2 : 2 + size])
+            del connection.received[: 2 + size]
+            self._asked(session, packet, lambda answer, question: self._reply(session, connection, answer), tcp=True)
+
+    def _reply(self, session: Session, connection: Connection, answer: bytes) -> None:
+        if connection not in session.connections:
+            return
+        connection.unsent += struct.pack("!H", len(answer)) + answer
+        try:
+            del connection.unsent[: connection.sock.send(connection.unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._hang_up(session, connection)
+            return
+        self._listen_again(session, connection)
+
+    def _listen_again(self, session: Session, connection: Connection) -> None:
+        mask = _OUT if connection.unsent else _IN
+        self.watch(connection.sock.fileno(), mask, lambda got: self._spoken(session, connection, got))
+
+    def _hang_up(self, session: Session, connection: Connection) -> None:
+        if connection in session.connections:
+            session.connections.discard(connection)
+            self.watch(connection.sock.fileno(), 0, _nothing)
+            connection.sock.close()
+
+
+def _send(sock: socket.socket, client: Any, answer: bytes, question: Question | None) -> None:
+    try:
+        sock.sendto(message.fitted(answer, question) if question else answer, client)
+    except OSError:
+        pass  # the container has ended, or its queue is full: its resolver asks again
+
+
+def _nothing(mask: int) -> None:
+    return
+
+
+def main(channel: Channel) -> None:
+    """Be netd until the keeper's channel ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    Netd(PolledChannel(channel.sock)).run()
+

@@ -1,0 +1,222 @@
+"""The process's loop, in a thread: questions over UDP and TCP, servers outside that answer, lie or keep silent, and another netd that takes over."""
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dns.exception
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rrset
+import pytest
+
+from pier.ipc import Channel
+from pier.ipc.polled import PolledChannel
+from pier.netd.server import Netd
+
+HOME = "127.0.0.1"
+
+
+class Outside:
+    """A name server: what it answers is `reply`'s, per question; None is silence."""
+
+    def __init__(self, reply: Callable[[dns.message.Message], bytes | None]) -> None:
+        self.reply, self.asked = reply, 0
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind((HOME, 0))
+        self.address = f"{HOME}:{self.udp.getsockname()[1]}"
+        self.tcp = socket.create_server((HOME, self.udp.getsockname()[1]))
+        for target in (self._datagrams, self._streams):
+            threading.Thread(target=target, daemon=True).start()
+
+    def _datagrams(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                data, client = self.udp.recvfrom(4096)
+                self.asked += 1
+                if answer := self.reply(dns.message.from_wire(data)):
+                    self.udp.sendto(answer if len(answer) <= 512 else answer[:2] + bytes([answer[2] | 2]) + answer[3:12] + b"", client)
+
+    def _streams(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self.tcp.accept()
+                with sock:
+                    size = struct.unpack("!H", sock.recv(2))[0]
+                    answer = self.reply(dns.message.from_wire(sock.recv(size))) or b""
+                    sock.sendall(struct.pack("!H", len(answer)) + answer)
+
+    def close(self) -> None:
+        self.udp.close()
+        self.tcp.close()
+
+
+def address(query: dns.message.Message, *texts: str, ttl: int = 300) -> bytes:
+    answer = dns.message.make_response(query)
+    answer.answer.append(dns.rrset.from_text(query.question[0].name, ttl, "IN", "A", *texts))
+    return answer.to_wire()
+
+
+class Running:
+    """A Netd in a thread, its keeper's end and a daemon's connection."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.keeper = Channel(ours)
+        self.thread = threading.Thread(target=Netd(PolledChannel(theirs)).run, daemon=True)
+        self.thread.start()
+        mine, his = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.keeper.send({"op": "connect"}, [his.fileno()])
+        his.close()
+        self.daemon = Channel(mine)
+        self.number = 0
+
+    def call(self, op: str, key: str = "", fds: tuple[int, ...] = (), **fields: Any) -> dict[str, Any]:
+        self.number += 1
+        self.daemon.send({"op": op, "key": key, "id": self.number, **fields}, list(fds))
+        got = self.daemon.recv()
+        assert got is not None and got[0]["re"] == self.number and "error" not in got[0], got
+        return got[0]
+
+    def container(self, key: str, servers: tuple[str, ...] = (), networks: tuple[str, ...] = ("n1",)) -> int:
+        """Open a session; its port."""
+        datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagram.bind((HOME, 0))
+        listener = socket.create_server(datagram.getsockname())
+        self.call("open", key, (datagram.fileno(), listener.fileno()), view={"networks": networks, "servers": servers})
+        port: int = datagram.getsockname()[1]
+        datagram.close()
+        listener.close()
+        return port
+
+    def close(self) -> None:
+        self.keeper.sock.close()
+        self.daemon.sock.close()
+        self.thread.join(5)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def netd() -> Iterator[Running]:
+    made = Running()
+    made.call("network", "n1", fields={"name": "shop", "subnets": ["10.1.0.0/16"], "hosts": {"web": ["10.1.0.2"]}})
+    yield made
+    made.close()
+
+
+def ask(port: int, name: str, kind: str = "A", *, tcp: bool = False, limit_s: float = 15.0) -> tuple[int, list[str]]:
+    query = dns.message.make_query(name, kind)
+    answer = (dns.query.tcp if tcp else dns.query.udp)(query, HOME, limit_s, port)
+    return int(answer.rcode()), [item.to_text() for rrset in answer.answer for item in rrset]
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_names_of_the_network(netd: Running, tcp: bool) -> None:
+    port = netd.container("c1")
+    assert ask(port, "web", tcp=tcp) == (0, ["10.1.0.2"])
+    netd.call("network", "n1", fields={"name": "shop", "subnets": ["10.1.0.0/16"], "hosts": {"web": ["10.1.0.9"], "db": ["10.1.0.3"]}})
+    assert ask(port, "web", tcp=tcp) == (0, ["10.1.0.9"]) and ask(port, "db", tcp=tcp) == (0, ["10.1.0.3"])
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_the_world_outside_is_asked_once_and_remembered(netd: Running, tcp: bool) -> None:
+    outside = Outside(lambda query: address(query, "192.0.2.1"))
+    port = netd.container("c1", (outside.address,))
+    for _ in range(3):
+        assert ask(port, "example.org", tcp=tcp) == (0, ["192.0.2.1"])
+    assert netd.call("stats")["counts"]["outside"] == 1
+    outside.close()
+
+
+def test_a_silent_server_is_passed_over(netd: Running) -> None:
+    silent, good = Outside(lambda query: None), Outside(lambda query: address(query, "192.0.2.1"))
+    port = netd.container("c1", (silent.address, good.address))
+    began = time.monotonic()
+    assert ask(port, "example.org") == (0, ["192.0.2.1"]) and 1.5 < time.monotonic() - began < 5
+    silent.close()
+    good.close()
+
+
+def test_a_server_that_fails_is_passed_over_at_once(netd: Running) -> None:
+    def failing(query: dns.message.Message) -> bytes:
+        answer = dns.message.make_response(query)
+        answer.set_rcode(dns.rcode.SERVFAIL)
+        return answer.to_wire()
+
+    bad, good = Outside(failing), Outside(lambda query: address(query, "192.0.2.1"))
+    port = netd.container("c1", (bad.address, good.address))
+    assert ask(port, "example.org", limit_s=1.5) == (0, ["192.0.2.1"])
+    only = netd.container("c2", (bad.address,))
+    assert ask(only, "other.org")[0] == int(dns.rcode.SERVFAIL)
+    bad.close()
+    good.close()
+
+
+def test_a_forged_answer_is_not_taken(netd: Running) -> None:
+    def forging(query: dns.message.Message) -> bytes:
+        query.id ^= 1
+        return address(query, "203.0.113.66")
+
+    forger = Outside(forging)
+    port = netd.container("c1", (forger.address,))
+    with pytest.raises(dns.exception.Timeout):
+        ask(port, "example.org", limit_s=1)
+    forger.close()
+
+
+def test_a_large_answer_comes_over_tcp(netd: Running) -> None:
+    many = [f"192.0.{n}.1" for n in range(80)]
+    outside = Outside(lambda query: address(query, *many))
+    port = netd.container("c1", (outside.address,))
+    assert len(ask(port, "big.example", tcp=True)[1]) == 80
+    outside.close()
+
+
+def test_nobody_outside_is_no_hang(netd: Running) -> None:
+    closed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    closed.bind((HOME, 0))
+    port = netd.container("c1", (f"{HOME}:{closed.getsockname()[1]}",))
+    closed.close()
+    assert ask(port, "example.org", limit_s=12)[0] == int(dns.rcode.SERVFAIL)
+
+
+def test_noise_and_half_messages_hurt_nobody(netd: Running) -> None:
+    port = netd.container("c1")
+    noisy = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for data in (b"", b"x", bytes(12), b"\xff" * 600):
+        noisy.sendto(data, (HOME, port))
+    half = socket.create_connection((HOME, port))
+    half.sendall(b"\x00\xff\x01")
+    many = [socket.create_connection((HOME, port)) for _ in range(80)]
+    assert ask(port, "web") == (0, ["10.1.0.2"])
+    for sock in (noisy, half, *many):
+        sock.close()
+
+
+def test_a_closed_session_answers_no_more(netd: Running) -> None:
+    port = netd.container("c1")
+    assert ask(port, "web")[0] == 0
+    netd.call("close", "c1")
+    with pytest.raises((OSError, dns.exception.DNSException)):
+        ask(port, "web", limit_s=0.5)
+
+
+def test_the_next_netd_goes_on_from_the_keepers_notes(netd: Running) -> None:
+    port = netd.container("c1")
+    held: dict[str, tuple[list[str], list[int], Any]] = {}
+    while len(held) < 2:
+        got = netd.keeper.recv()
+        assert got is not None
+        note, fds = got
+        held[note["key"]] = (note["names"], fds, note["note"])
+    successor = Running()
+    netd.call("close", "c1")
+    for key, (names, fds, note) in held.items():
+        successor.keeper.send({"op": "resume", "key": key, "names": names, "note": note}, fds)
+    assert ask(port, "web") == (0, ["10.1.0.2"])
+    successor.close()
