@@ -9,6 +9,7 @@ import os
 import stat
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +105,25 @@ def real_tree() -> bytes:
     ).stdout
 
 
+SPARSE = {"gnu": ["--format=gnu"], "0.0": ["--sparse-version=0.0"], "0.1": ["--sparse-version=0.1"], "1.0": ["--sparse-version=1.0"]}
+
+
+def sparse_tree(folder: Path, version: str) -> bytes:
+    """A tar that GNU tar makes of files with holes: at the start, at the end, 200 of them, nothing else, nothing at all."""
+    files = folder / f"sparse-files-{version}"
+    files.mkdir()
+    pieces: dict[str, list[tuple[int, bytes]]] = {"start": [(1 << 20, b"s" * 5000)], "end": [(0, b"e" * 700)], "all": [], "none": []}
+    pieces["many"] = [(n * 65536, b"%d" % n * 100) for n in range(200)]
+    for name, parts in pieces.items():
+        with open(files / name, "wb") as file:
+            for at, data in parts:
+                file.seek(at)
+                file.write(data)
+            file.truncate({"none": 0}.get(name, 20 << 20))
+    form = SPARSE[version] if version == "gnu" else ["--format=posix", *SPARSE[version]]
+    return subprocess.run(["tar", "-C", files, "--sparse", *form, "-cf", "-", "."], capture_output=True, check=True).stdout
+
+
 def taken_in(data: bytes, folder: Path, kind: str) -> str:
     folder.mkdir()
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -168,10 +188,46 @@ def needs_erofs(disk: Path) -> None:
         pytest.skip(f"EROFS: {fault}")
 
 
+@pytest.mark.parametrize("version", SPARSE)
+def test_every_form_of_sparse_entries(version: str, disk: Path, needs_erofs: None) -> None:
+    data = sparse_tree(disk, version)
+    assert len(data) < 1 << 20
+    compared(data, disk / f"sparse-{version}")
+    files = disk / f"sparse-files-{version}"
+    for name in os.listdir(files):
+        assert (disk / f"sparse-{version}/unpacked" / FILES / name).read_bytes() == (files / name).read_bytes()
+
+
+def test_a_layer_with_ten_gigabytes_of_hole(disk: Path, needs_erofs: None) -> None:
+    """What is stored counts: neither time nor disk is spent on the hole."""
+    size = 10 << 30
+    data = tars.tar(sparse(b"hole", [(size - 10, b"0123456789")], size), tars.file(b"after", b"1"))
+    folder = disk / "ten-gigabytes"
+    begun = time.process_time()
+    for kind in ("erofs", "unpacked"):
+        folder.mkdir(exist_ok=True)
+        taken_in(data, folder / kind, kind)
+    assert time.process_time() - begun < 1
+    mount_fd = mounts.mount_erofs(str(folder / "erofs/layer.erofs"), [str(folder / "erofs/layer.tar")])
+    try:
+        for root in (Path(f"/proc/self/fd/{mount_fd}"), folder / "unpacked" / FILES):
+            with open(root / "hole", "rb") as file:
+                assert os.fstat(file.fileno()).st_size == size and file.read(4096) == bytes(4096)
+                file.seek(size - 15)
+                assert file.read() == bytes(5) + b"0123456789"
+            assert (root / "after").read_bytes() == b"1"
+    finally:
+        os.close(mount_fd)
+    assert sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file()) < 1 << 20
+
+
 @pytest.mark.parametrize("case", [*CORPUS, "real files"])
 def test_both_kinds_show_the_same(case: str, disk: Path, needs_erofs: None) -> None:
-    data = CORPUS[case] if case in CORPUS else real_tree()
-    folder = disk / case.replace(" ", "-")
+    compared(CORPUS[case] if case in CORPUS else real_tree(), disk / case.replace(" ", "-"))
+
+
+def compared(data: bytes, folder: Path) -> None:
+    """AssertionError unless both kinds of the layer show the same, to the last attribute."""
     folder.mkdir()
     diff_id = taken_in(data, folder / "erofs", "erofs")
     assert diff_id == "sha256:" + hashlib.sha256(data).hexdigest() == taken_in(data, folder / "unpacked", "unpacked")
