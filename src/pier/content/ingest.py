@@ -40,6 +40,10 @@ class Ingest:
             self.offset_bytes += written
             view = view[written:]
 
+    def reader(self) -> int:
+        """A descriptor for reading what is written so far, the caller's."""
+        return os.open(self._file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
     @property
     def digest(self) -> str:
         """The digest of what is there so far."""

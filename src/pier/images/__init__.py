@@ -22,9 +22,10 @@ from pier.images import import_ as _import
 from pier.images import inspect as _inspect
 from pier.images import listing as _listing
 from pier.images import load as _load
-from pier.images import progress
+from pier.images import progress, push_plan
 from pier.images import prune as _prune
 from pier.images import pull as _pull
+from pier.images import push as _push
 from pier.images import remove as _remove
 from pier.images import repair as _repair
 from pier.images import save as _save
@@ -36,6 +37,7 @@ from pier.images.filters import Filters
 from pier.images.image import Image, Layer
 from pier.images.pull_layers import Transfers
 from pier.images.pull_plan import Asked
+from pier.images.push_layers import Uploads
 from pier.images.remote import Remote
 from pier.images.save import Archive
 from pier.images.schema import SCHEMA, STEPS
@@ -55,6 +57,7 @@ class Images:
         """Read what the tables name. snapshots: whose `layers` is the store of layers that it chose. remote: the registries."""
         self._ctx = Context(store, content, snapshots.layers, workers, journal, Catalog.read(store, content), remote or Remote())
         self._transfers = Transfers(self._ctx)
+        self._uploads = Uploads(self._ctx)
 
     @property
     def remote(self) -> Remote:
@@ -106,6 +109,16 @@ class Images:
     def open_tar(self, diff_id: str) -> int:
         """A descriptor to read a layer's tar from, once, front to back, the caller's; from any thread. Raises NotFound."""
         return self._ctx.layers.open_tar(diff_id)
+
+    def push(
+        self, asked: push_plan.Asked, platform: Platform | None = None, credentials: Credentials | None = None
+    ) -> AsyncIterator[progress.Line]:
+        """Send an image to its registry, or what is missing of it there; the lines of Docker's push, errors among them. See push.push.
+
+        Raises NotFound at once for a platform that the name does not have here.
+        """
+        _push.check(self._ctx, asked, platform)
+        return _push.push(self._ctx, self._uploads, asked, platform, credentials)
 
     async def import_(
         self,

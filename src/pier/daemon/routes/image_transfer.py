@@ -6,9 +6,11 @@ from collections.abc import Generator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from pier.daemon.routes.images import platform_parameter
+from pier.daemon.routes.images import lines, platform_parameter
 from pier.errors import Invalid
-from pier.http.message import Answer, FileSegment, Request, Segments
+from pier.http.message import Answer, FileSegment, Request, Segments, Stream
+from pier.images import push_plan
+from pier.registry.credentials import Credentials, from_header
 
 if TYPE_CHECKING:
     from pier.daemon.engine import Engine
@@ -37,6 +39,22 @@ async def _archive(request: Request, engine: "Engine", names: list[str]) -> Answ
         return Segments(_parts(engine.images, archive), archive.size, "application/x-tar", stack.pop_all().aclose)
 
 
+async def push(request: Request, engine: "Engine") -> Answer:
+    """POST /images/{name}/push: what goes wrong is told in the stream, as its status was sent before."""
+    query = request.query
+    asked = push_plan.asked(request.params["name"], query.get("tag"))
+    platform = platform_parameter(query.get("platform")) if request.version >= (1, 46) else None
+    return Stream(lines(engine.images.push(asked, platform, _credentials(request))), "application/json")
+
+
+def _credentials(request: Request) -> Credentials:
+    """Who pushes. A header that cannot be read is nobody, as in Docker: it must be there, and clients without credentials send anything."""
+    try:
+        return from_header(request.headers.get("x-registry-auth", ""))
+    except Invalid:
+        return Credentials()
+
+
 def _parts(images: "Images", archive: "Archive") -> Generator[bytes | FileSegment, None, None]:
     for piece in archive.pieces:
         if isinstance(piece, bytes):
@@ -52,4 +70,5 @@ def _parts(images: "Images", archive: "Archive") -> Generator[bytes | FileSegmen
 ROUTES: "tuple[Route, ...]" = (
     ("GET", "/images/get", save_several),
     ("GET", "/images/{name:.*}/get", save),
+    ("POST", "/images/{name:.*}/push", push),
 )

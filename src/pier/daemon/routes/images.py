@@ -90,10 +90,11 @@ async def load(request: Request, engine: "Engine") -> Answer:
     """POST /images/load: the archive is read as it comes; what goes wrong is told in the stream, as its status was sent before."""
     platform = platform_parameter(request.query.get("platform")) if request.version >= (1, 48) else None
     quiet = request.query.bool_("quiet", True)
-    return Stream(_lines(engine.images.load(request.chunks(), quiet, platform)), "application/json")
+    return Stream(lines(engine.images.load(request.chunks(), quiet, platform)), "application/json")
 
 
-async def _lines(messages: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
+async def lines(messages: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
+    """Progress messages as Docker's clients read them: an object a line."""
     try:
         async for message in messages:
             yield encode(message) + b"\r\n"
@@ -103,10 +104,10 @@ async def _lines(messages: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[by
 
 
 async def create(request: Request, engine: "Engine") -> Answer:
-    """POST /images/create: an import of the body (`fromSrc=-`). Pulling is refused by name."""
+    """POST /images/create: a pull (`fromImage`), or an import of the body (`fromSrc=-`)."""
     query = request.query
     if query.get("fromImage"):
-        raise NotImplementedByPier("pulling", "use 'pier load'")
+        return await _pull(request, engine)
     source = query.get("fromSrc")
     if not source:
         raise Invalid("neither fromImage nor fromSrc is given: use fromSrc=- to import the request's body")
@@ -122,6 +123,29 @@ async def create(request: Request, engine: "Engine") -> Answer:
         version=VERSION,
     )
     return json({"status": made})
+
+
+async def _pull(request: Request, engine: "Engine") -> Answer:
+    """What is wrong before there is anything to tell has a status of its own, later it is told in the stream."""
+    query = request.query
+    wanted = asked(query.get("fromImage"), query.get("tag"))
+    text = query.get("platform") if request.version >= (1, 32) else ""
+    told = engine.images.pull(wanted, platforms.parse(text) if text else None, user_of(request))
+    try:
+        first = await anext(told)
+    except BaseException:
+        await told.aclose()
+        raise
+    return Stream(_lines(_after(first, told)), "application/json")
+
+
+async def _after(first: Mapping[str, Any], rest: AsyncGenerator[Mapping[str, Any], None]) -> AsyncIterator[Mapping[str, Any]]:
+    try:
+        yield first
+        async for line in rest:
+            yield line
+    finally:
+        await rest.aclose()
 
 
 ROUTES: "tuple[Route, ...]" = (

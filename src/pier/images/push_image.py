@@ -1,0 +1,99 @@
+"""One image on its way: its configuration and layers to the registry, then the manifest that names them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pier.images import push_plan
+from pier.images.context import Context
+from pier.images.push_layers import Destination, Uploads, all_of
+from pier.images.push_plan import LayerTask, Part, Placed
+from pier.images.push_report import EXISTS, PREPARING, Report
+from pier.images.sources import known
+from pier.oci import digest as digests
+from pier.oci.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An image whose blobs are all at the registry, and its manifest, which is to be put there. made: it is a new one."""
+
+    part: Part
+    data: bytes
+    media_type: str
+    made: bool
+    placed: tuple[Placed, ...]
+
+    @property
+    def digest(self) -> str:
+        """The manifest's."""
+        return digests.of(self.data)
+
+
+class Sender:
+    """Sends the images of one request; what it has placed for one it does not ask after again for the next."""
+
+    def __init__(self, ctx: Context, uploads: Uploads, to: Destination, report: Report) -> None:
+        self._ctx, self._uploads, self._to, self._report = ctx, uploads, to, report
+        self._there: dict[tuple[str, str], Placed] = {}
+        self._configurations: set[bytes] = set()
+
+    def begin(self, part: Part) -> "Sending":
+        """Read what is known of an image, and tell of its layers, the top one first. Blocking for the time of a small file."""
+        own = self._own(part)
+        seen = {diff_id: known(self._ctx.store, diff_id) for diff_id in part.image.diff_ids}
+        tasks = push_plan.tasks(part.image, own[1] if own else None, seen, self._to.reference)
+        for task in reversed(tasks):
+            self._report.layer(task.diff_id, PREPARING)
+        return Sending(self, part, own, tasks)
+
+    def _own(self, part: Part) -> tuple[bytes, Manifest] | None:
+        """The manifest that is sent as it is, if there is one."""
+        if part.manifest is None:
+            return None
+        data = self._ctx.content.read(part.manifest)
+        document = push_plan.kept(data, part, push_plan.known_elsewhere(self._ctx.catalog, part))
+        return (data, document) if document else None
+
+    async def layer(self, task: LayerTask) -> Placed:
+        """Have a layer there. Raises PierError, OSError."""
+        key = task.diff_id, task.wanted.digest if task.wanted else ""
+        if there := self._there.get(key):
+            self._report.layer(task.diff_id, EXISTS)
+            return there
+        placed = self._there[key] = await self._uploads.place(self._to, task, self._report)
+        return placed
+
+    async def configuration(self, data: bytes) -> None:
+        """Have a configuration there. Raises PierError."""
+        if data not in self._configurations:
+            await self._uploads.place_bytes(self._to, data)
+            self._configurations.add(data)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """An image that was begun."""
+
+    sender: Sender
+    part: Part
+    own: tuple[bytes, Manifest] | None
+    tasks: Sequence[LayerTask]
+
+    async def send(self) -> Sent:
+        """Its blobs, all at once. Raises PierError, OSError."""
+        once = {(task.diff_id, task.wanted.digest if task.wanted else ""): task for task in self.tasks}
+        layers, _ = await all_of([self._layers(list(once.values())), self._configuration()])
+        by_key = dict(zip(once, layers, strict=True))
+        placed = tuple(by_key[task.diff_id, task.wanted.digest if task.wanted else ""] for task in self.tasks)
+        if self.own and all(task.wanted and task.wanted.digest == layer.digest for task, layer in zip(self.tasks, placed, strict=True)):
+            data, manifest = self.own
+            return Sent(self.part, data, push_plan.announced(manifest), False, placed)
+        data, media_type = push_plan.manifest_of(self.part.image, placed, self.own[1] if self.own else None)
+        return Sent(self.part, data, media_type, True, placed)
+
+    async def _layers(self, tasks: Sequence[LayerTask]) -> list[Placed]:
+        return await all_of([self.sender.layer(task) for task in tasks])
+
+    async def _configuration(self) -> list[Placed]:
+        await self.sender.configuration(self.part.image.config_bytes)
+        return []

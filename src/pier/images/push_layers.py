@@ -1,0 +1,190 @@
+"""Getting blobs to a repository: what is there stays, what the registry has elsewhere is mounted, what is kept is sent, the rest is made and sent."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pier.images.context import Context
+from pier.images.pull_slots import Slots
+from pier.images.push_compress import Compressions, Reader
+from pier.images.push_plan import Form, LayerTask, Placed, is_foreign
+from pier.images.push_report import EXISTS, FOREIGN, PUSHED, WAITING, Report, mounted
+from pier.oci import digest as digests
+from pier.oci.descriptor import DOCKER_LAYER_GZIP
+from pier.oci.reference import Reference
+from pier.registry.cancel import Cancel
+from pier.registry.credentials import Credentials
+from pier.trace import point
+
+if TYPE_CHECKING:
+    from pier.registry.client import Registries
+    from pier.registry.repository import Repository
+
+T = TypeVar("T")
+Pushing = Callable[[int, int], None]  # bytes so far, bytes in all; from a thread
+_MOST_MOUNTS = 4  # repositories that are tried for a layer
+_TELL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The repository, who asks there, and where what is retried is told of (from any thread)."""
+
+    reference: Reference
+    credentials: Credentials | None
+    notice: Callable[[str], None]
+
+    def repository(self, registries: "Registries", cancel: Cancel) -> "Repository":
+        """The client's side of it, to be written to."""
+        return registries.repository(self.reference, self.credentials, cancel=cancel, notice=self.notice, push=True)
+
+
+class Uploads:
+    """All uploads of this daemon: at most `max-concurrent-uploads` at once. Use from the loop's thread."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._slots = Slots(lambda: ctx.remote.config.max_uploads)
+        self._compressions = Compressions(ctx)
+        self._sending: dict[tuple[str, str], _Turn] = {}
+
+    async def place(self, to: Destination, task: LayerTask, report: Report) -> Placed:
+        """Have a layer at the repository. Raises PierError, OSError."""
+        if task.wanted and is_foreign(task.wanted):
+            return _told(report, Placed(task.diff_id, task.wanted.digest, task.wanted.size, task.wanted.media_type, FOREIGN))
+        async with self._alone(to.reference.repository, task.diff_id), self._slots.taken(waits=lambda: report.layer(task.diff_id, WAITING)):
+            point("push.layer")
+            loop = asyncio.get_running_loop()
+
+            def pushing(current: int, total: int) -> None:
+                loop.call_soon_threadsafe(report.pushing, task.diff_id, current, total)
+
+            placed = await self._ctx.remote.call(lambda registries, cancel: self._known(to.repository(registries, cancel), task, pushing), bulk=True)
+            return _told(report, placed or await self._made(to, task.diff_id, pushing))
+
+    async def place_bytes(self, to: Destination, data: bytes) -> None:
+        """Have a small blob at the repository: a configuration. Raises PierError."""
+
+        def work(registries: "Registries", cancel: Cancel) -> None:
+            repository, digest = to.repository(registries, cancel), digests.of(data)
+            if repository.blob_size(digest) is None:
+                repository.upload(digest, len(data), _Bytes(data, digest))
+
+        await self._ctx.remote.call(work)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, repository: str, diff_id: str) -> AsyncIterator[None]:
+        """Two pushes of one layer to one repository: the second finds it there."""
+        turn = self._sending.setdefault((repository, diff_id), _Turn())
+        turn.users += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._sending[repository, diff_id]
+
+    def _known(self, repository: "Repository", task: LayerTask, pushing: Pushing) -> Placed | None:
+        """In a thread: by a form that is known; None where one has to be made."""
+        for form in task.forms:
+            size = repository.blob_size(form.digest)
+            if size is not None:
+                return Placed(task.diff_id, form.digest, form.size or size, form.media_type, EXISTS)
+        tries = [(form, source) for form in task.forms for source in form.repositories if source.path != repository.reference.path]
+        for form, source in tries[:_MOST_MOUNTS]:
+            if form.size is not None and repository.mount(form.digest, source):
+                return Placed(task.diff_id, form.digest, form.size, form.media_type, mounted(source))
+        for form in task.forms:
+            if form.kept and (placed := self._kept(repository, task.diff_id, form, pushing)):
+                return placed
+        return None
+
+    def _kept(self, repository: "Repository", diff_id: str, form: Form, pushing: Pushing) -> Placed | None:
+        """Send a form that is in the content store; None where somebody took it away."""
+        if not self._ctx.content.has(form.digest):
+            return None
+        fd = self._ctx.content.open(form.digest)
+        try:
+            size = os.fstat(fd).st_size
+            repository.upload(form.digest, size, _File(fd, form.digest), _seldom(lambda sent: pushing(sent, size)))
+            return Placed(diff_id, form.digest, size, form.media_type, PUSHED)
+        finally:
+            os.close(fd)
+
+    async def _made(self, to: Destination, diff_id: str, pushing: Pushing) -> Placed:
+        """Compress the layer and send what comes, as it comes."""
+        async with self._compressions.joined(diff_id) as growing:
+
+            def work(registries: "Registries", cancel: Cancel) -> str:
+                told = _seldom(lambda sent: pushing(growing.position(sent), growing.tar_bytes))
+                with cancel.waking(growing.wake):
+                    return to.repository(registries, cancel).upload(None, None, Reader(growing, cancel), told)
+
+            digest = await self._ctx.remote.call(work, bulk=True)
+            return Placed(diff_id, digest, growing.size, DOCKER_LAYER_GZIP, PUSHED)
+
+
+def _seldom(tell: Callable[[int], None]) -> Callable[[int], None]:
+    """`tell` at most ten times a second."""
+    last = 0.0
+
+    def told(sent: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _TELL_S:
+            last = now
+            tell(sent)
+
+    return told
+
+
+class _Turn:
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
+def _told(report: Report, placed: Placed) -> Placed:
+    report.layer(placed.diff_id, placed.how)
+    return placed
+
+
+class _Bytes:
+    """A blob in memory, as the source of an upload."""
+
+    def __init__(self, data: bytes, digest: str) -> None:
+        self._data, self.digest = data, digest
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self._data[offset : offset + size]
+
+
+class _File:
+    """A blob in a file."""
+
+    def __init__(self, fd: int, digest: str) -> None:
+        self._fd, self.digest = fd, digest
+
+    def read(self, offset: int, size: int) -> bytes:
+        return os.pread(self._fd, size, offset)
+
+
+async def all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of them give, in their order; the first that fails ends the others, and is raised when they are over."""
+    running = [asyncio.ensure_future(one) for one in work]
+    try:
+        if running:
+            await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+            for one in sorted(running, key=lambda one: not one.done()):
+                await one
+    finally:
+        for one in running:
+            one.cancel()
+        if running:
+            await asyncio.wait(running)
+    return [one.result() for one in running]
