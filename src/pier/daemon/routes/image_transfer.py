@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from pier.daemon.routes.images import lines, platform_parameter
+from pier.daemon.routes.registries import user_of
 from pier.errors import Invalid
 from pier.http.message import Answer, FileSegment, Request, Segments, Stream
 from pier.images import push_plan
-from pier.registry.credentials import Credentials, from_header
 
 if TYPE_CHECKING:
     from pier.daemon.engine import Engine
@@ -44,15 +44,7 @@ async def push(request: Request, engine: "Engine") -> Answer:
     query = request.query
     asked = push_plan.asked(request.params["name"], query.get("tag"))
     platform = platform_parameter(query.get("platform")) if request.version >= (1, 46) else None
-    return Stream(lines(engine.images.push(asked, platform, _credentials(request))), "application/json")
-
-
-def _credentials(request: Request) -> Credentials:
-    """Who pushes. A header that cannot be read is nobody, as in Docker: it must be there, and clients without credentials send anything."""
-    try:
-        return from_header(request.headers.get("x-registry-auth", ""))
-    except Invalid:
-        return Credentials()
+    return Stream(lines(engine.images.push(asked, platform, user_of(request))), "application/json")
 
 
 def _parts(images: "Images", archive: "Archive") -> Generator[bytes | FileSegment, None, None]:
