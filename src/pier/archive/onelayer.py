@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pier import trace
 from pier.archive.chunks import Piece
 from pier.archive.layer import Budget, Intake, Layer, sync_files, sync_filesystem
 from pier.archive.limits import DEFAULT, Limits
@@ -29,7 +30,9 @@ def take_one(
     try:
         intake.read(source)
         pace.state("read")
+        trace.point("layer.read")
         layer = intake.finish(kind)
+        trace.point("layer.made")
         if durable:
             pace.state("syncing")
             (sync_filesystem if kind == "unpacked" else sync_files)(folder)

@@ -235,6 +235,8 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
         daemon_id(config.data_root), config, host, store, journal, images, snapshots, networks, volumes, supervisor, pump, workers, containers, relay
     )
     await restore_all(engine)
+    tidying = asyncio.ensure_future(images.keep_tidy())
+    undo.callback(tidying.cancel)
     return engine
 
 

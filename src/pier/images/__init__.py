@@ -10,7 +10,7 @@ Files without a row are what a daemon that died left: `repair` collects them.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
 from pier.api.models.images import DeleteItem, HistoryItem, ImageInspect, ImageSummary, PruneReport
 from pier.content import ContentStore
@@ -98,7 +98,7 @@ class Images:
         """Take every image of an archive (docker-archive or OCI layout) or none; the lines of Docker's progress, errors among them."""
         return _load.load(self._ctx, stream, quiet, platform)
 
-    def pull(self, asked: Asked, platform: Platform | None = None, credentials: Credentials | None = None) -> AsyncIterator[progress.Line]:
+    def pull(self, asked: Asked, platform: Platform | None = None, credentials: Credentials | None = None) -> AsyncGenerator[progress.Line, None]:
         """Fetch an image, or what is missing of it; the lines of Docker's pull. What goes wrong before the first is raised. See pull.pull."""
         return _pull.pull(self._ctx, self._transfers, asked, platform, credentials)
 

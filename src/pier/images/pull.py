@@ -14,7 +14,7 @@ What was fetched and not committed stays for the next pull, unless the image is 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import replace
 
 from pier.archive.layer import sync_filesystem
@@ -39,17 +39,17 @@ from pier.oci.image_config import ImageConfig
 from pier.oci.platform import Platform
 from pier.oci.reference import Reference
 from pier.registry.credentials import Credentials
-from pier.registry.errors import Answered, Unreachable, for_pull
+from pier.registry.errors import NotKnown, Overloaded, Unreachable, for_pull
 from pier.trace import point
 
 Put = Callable[[progress.Line], None]
 _MOST_QUEUED = 1000  # lines that a client does not take; further ones of progress are dropped
-_PASSING = (Unreachable, Answered, WorkerDied)  # after which the next pull goes on where this one stopped
+_PASSING = (Unreachable, Overloaded, NotKnown, WorkerDied)  # after which the next pull goes on where this one stopped
 
 
 async def pull(
     ctx: Context, transfers: Transfers, asked: Asked, platform: Platform | None = None, credentials: Credentials | None = None
-) -> AsyncIterator[progress.Line]:
+) -> AsyncGenerator[progress.Line, None]:
     """The lines of Docker's pull. What goes wrong before the first line is raised, later it is the last line.
 
     platform: what the image is to be for, this machine's where it is None. credentials: who asks. Ends when the iterator is closed.

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+from pier.archive.refusal import BadArchive
 from pier.content import Partial
 from pier.errors import Invalid, Unavailable
 from pier.images.context import Context, uninterrupted
@@ -113,7 +114,7 @@ class Transfer:
             self._ctx.content.remove_scratch(taken.scratch)
         if self.partial is None:
             return
-        if self.needless or self._ctx.content.has(self.blob.digest):
+        if self.needless or not self.partial.there_bytes or self._ctx.content.has(self.blob.digest):
             self.partial.discard()
         else:
             self.partial.close()
@@ -125,29 +126,34 @@ class Transfer:
             watcher()
 
     async def _work(self) -> Taken:
+        try:
+            taken = await self._taken()
+        except BadArchive as error:
+            raise Invalid(f"failed to register layer: {self._what()}: {error}") from error
+        self.tell(COMPLETE)
+        return taken
+
+    async def _taken(self) -> Taken:
         content, digest, size = self._ctx.content, self.blob.digest, self.blob.size
         if content.has(digest):
             if content.size(digest) != size:
                 raise Invalid(f"{self._what()}: it has {content.size(digest)} bytes, its manifest says {size}")
             self._follower = Follower(self._ctx, size, lambda: content.open(digest), lambda: size)
             self.tell(DOWNLOADED)
-            taken = await self._follower.run()
-        else:
-            range_bytes = self._remote.config.range_bytes
-            part_bytes = min(PART_BYTES, range_bytes) if 0 < range_bytes < size else 0
-            try:
-                self.partial = content.partial(digest, size, part_bytes)
-            except OSError as error:
-                raise Unavailable(f"{self._what()}: {error.strerror or error}") from error
-            try:
-                taken = await self._fetched(self.partial)
-            except _Damaged as damage:
-                # What an earlier pull left has suffered since (a power cut): once more, from the beginning.
-                self.tell(f"Download begins again: {damage}")
-                self.partial.restart()
-                taken = await self._fetched(self.partial)
-        self.tell(COMPLETE)
-        return taken
+            return await self._follower.run()
+        range_bytes = self._remote.config.range_bytes
+        part_bytes = min(PART_BYTES, range_bytes) if 0 < range_bytes < size else 0
+        try:
+            self.partial = content.partial(digest, size, part_bytes)
+        except OSError as error:
+            raise Unavailable(f"{self._what()}: {error.strerror or error}") from error
+        try:
+            return await self._fetched(self.partial)
+        except _Damaged as damage:
+            # What an earlier pull left has suffered since (a power cut): once more, from the beginning.
+            self.tell(f"Download begins again: {damage}")
+            self.partial.restart()
+            return await self._fetched(self.partial)
 
     async def _fetched(self, partial: Partial) -> Taken:
         follower = self._follower = Follower(self._ctx, self.blob.size, partial.reader, lambda: partial.readable_bytes)

@@ -79,7 +79,7 @@ class _Search:
         if len(fetched.data) != entry.size:
             raise Untrue(f"{what}: it has {len(fetched.data)} bytes, the index that names it says {entry.size}")
         if isinstance(fetched.document, Index) != (entry.media_type in INDEX_TYPES) or fetched.media_type not in ("", entry.media_type):
-            raise Untrue(f"{what}: it is a {fetched.media_type}, the index that names it says {entry.media_type}")
+            raise Untrue(f"{what}: it is {fetched.media_type}, the index that names it says {entry.media_type}")
         return fetched
 
 
@@ -93,19 +93,9 @@ def chosen(data: bytes, wanted: Platform) -> str | None:
     return entries[0].digest if entries and entries[0].media_type not in INDEX_TYPES else None
 
 
-def configuration(repository: "Repository", descriptor: Descriptor, blob: Callable[[], bytes | None]) -> bytes:
-    """The bytes of an image's configuration, verified. blob: gives them where they are here. Blocks; raises Untrue and what the client raises."""
-    data = blob()
-    if data is None:
-        what = f"{repository.reference.bare()}: configuration {descriptor.digest}"
-        data = b""
-        with repository.blob(descriptor.digest, urls=descriptor.urls or ()) as stream:
-            if stream.total not in (None, descriptor.size):
-                raise Untrue(f"{what}: it has {stream.total} bytes, its manifest says {descriptor.size}")
-            while len(data) <= descriptor.size and (piece := stream.read()):
-                data += piece
-        if len(data) != descriptor.size:
-            raise Untrue(f"{what}: it has other than the {descriptor.size} bytes of its manifest")
-        if digests.of(data) != descriptor.digest:
-            raise Untrue(f"{what}: the bytes received have the digest {digests.of(data)}")
-    return data
+def configuration(repository: "Repository", descriptor: Descriptor, here: Callable[[], bytes | None]) -> bytes:
+    """The bytes of an image's configuration, verified. here: gives them where they are here. Blocks; raises Untrue and what the client raises."""
+    from pier.registry.transfer import small_blob
+
+    data = here()
+    return small_blob(repository, descriptor) if data is None else data

@@ -1,14 +1,16 @@
 """The /images routes."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pier.api.fields import VERSION
 from pier.api.models.images import inspect_at, summary_at
+from pier.daemon.routes.registries import user_of
 from pier.errors import Invalid, NotImplementedByPier
 from pier.http.message import Answer, Request, Stream, empty, encode, json
+from pier.images.pull_plan import asked
 from pier.oci import platform as platforms
 from pier.oci.platform import Platform
 
@@ -136,7 +138,7 @@ async def _pull(request: Request, engine: "Engine") -> Answer:
     except BaseException:
         await told.aclose()
         raise
-    return Stream(_lines(_after(first, told)), "application/json")
+    return Stream(lines(_after(first, told)), "application/json")
 
 
 async def _after(first: Mapping[str, Any], rest: AsyncGenerator[Mapping[str, Any], None]) -> AsyncIterator[Mapping[str, Any]]:
