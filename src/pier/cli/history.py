@@ -3,6 +3,7 @@
 from pier.cli import units
 from pier.cli.format_help import TABLE_FORMAT_HELP
 from pier.cli.formats import Row, write
+from pier.cli.platforms import parameter
 from pier.cli.session import Cli
 from pier.client.session import segment
 
@@ -22,14 +23,15 @@ FLAGS = (
     ("platform", "", "string", 'Show history for the given platform. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")'),
     ("quiet", "q", "bool", "Only show image IDs"),
 )
-LATER = frozenset(["platform"])
 DEFAULTS = {"human": True}
 ARGS = (1, 1)
 
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """List; 0."""
-    found = cli.client().get(f"/images/{segment(args[0])}/history") or []
+    platform = options.text("platform")
+    params = [("platform", parameter(platform))] if platform else []
+    found = cli.client().get(f"/images/{segment(args[0])}/history", params) or []
     rows = [HistoryRow(item, not options.flag("no-trunc"), options.flag("human")) for item in found]
     text = options.text("format")
     if options.flag("quiet") and not text:

@@ -2,6 +2,7 @@
 
 from pier.cli.format_help import FORMAT_HELP
 from pier.cli.inspect import show
+from pier.cli.platforms import parameter
 from pier.cli.session import Cli
 from pier.client.session import segment
 
@@ -15,10 +16,11 @@ FLAGS = (
     ("format", "f", "string", FORMAT_HELP),
     ("platform", "", "string", "Inspect a specific platform of the multi-platform image"),
 )
-LATER = frozenset(["platform"])
 ARGS = (1, None)
 
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """Show each image; 1 where one was not found."""
-    return show(cli, options.text("format"), args, lambda name: cli.client().raw("GET", f"/images/{segment(name)}/json"))
+    platform = options.text("platform")
+    params = [("platform", parameter(platform, ""))] if platform else []
+    return show(cli, options.text("format"), args, lambda name: cli.client().raw("GET", f"/images/{segment(name)}/json", params))

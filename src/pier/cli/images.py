@@ -3,7 +3,7 @@
 from pier.cli import units
 from pier.cli.format_help import TABLE_FORMAT_HELP
 from pier.cli.formats import Row, filter_value, filters, write
-from pier.cli.session import Cli
+from pier.cli.session import Cli, CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ FLAGS = (
     ("quiet", "q", "bool", "Only show image IDs"),
     ("tree", "", "bool", "List multi-platform images as a tree (EXPERIMENTAL)"),
 )
-LATER = frozenset(["tree"])
 PARSERS = {"filter": filter_value}
 ARGS = (0, 1)
 NONE = "<none>"
@@ -34,6 +33,8 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     params = [("all", "1")] if options.flag("all") else []
     wanted = options.many("filter") + ([f"reference={args[0]}"] if args else [])
     params += filters(wanted)
+    if options.flag("tree"):
+        return tree(cli, options, params)
     found = cli.client().get("/images/json", params) or []
     text = options.text("format") or cli.setting("imagesFormat")
     digests = options.flag("digests")
@@ -48,6 +49,17 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         text = "repository: {{.Repository}}\ntag: {{.Tag}}\n" + ("digest: {{.Digest}}\n" if digests else "")
         text += "image_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
     write(cli, text, columns, rows, ImageRow)
+    return 0
+
+
+def tree(cli: Cli, options: "Options", params: "list[tuple[str, str]]") -> int:
+    """List by names and platforms; 0. Raises CommandError for a flag that does not go with it."""
+    for name, shown in (("quiet", "quiet"), ("no-trunc", "no-trunc"), ("digests", "show-digest"), ("format", "format")):
+        if options.values[name]:
+            raise CommandError(f"--{shown} is not yet supported with --tree")
+    from pier.cli.image_tree import show
+
+    show(cli, cli.client().get("/images/json", [*params, ("manifests", "1")]) or [], options.flag("all"))
     return 0
 
 
@@ -147,5 +159,5 @@ class ImageRow(Row):
 
     def UniqueSize(self) -> str:
         """What is its own, where that is known."""
-        shared = self.data.get("SharedSize", -1)
-        return "N/A" if shared == -1 else units.human_size((self.data.get("Size") or 0) - shared)
+        shared, size = self.data.get("SharedSize", -1), self.data.get("Size") or 0
+        return "N/A" if -1 in (shared, size) else units.human_size(size - shared)

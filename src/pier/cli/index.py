@@ -93,7 +93,7 @@ GROUPS = {
         "rm": ("rmi", "Remove one or more images"),
     },
     "system": {
-        "df": (LATER, "Show disk usage"),
+        "df": ("system_df", "Show disk usage"),
         "events": _ALL["events"],
         "info": _ALL["info"],
         "prune": (LATER, "Remove unused data"),

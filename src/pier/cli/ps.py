@@ -31,7 +31,7 @@ ARGS = (0, 0)
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 RAW = (
     "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{.State}}\nstatus: {{.Status}}\n"
-    "names: {{.Names}}\nlabels: {{.Labels}}\nports: {{- pad .Ports 1 0}}\n"
+    "names: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n"
 )
 
 

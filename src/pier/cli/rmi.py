@@ -1,5 +1,6 @@
 """`pier rmi`: remove images, or names of images."""
 
+from pier.cli.platforms import parameter
 from pier.cli.session import Cli, CommandError
 from pier.client.session import ApiError, segment
 
@@ -15,7 +16,6 @@ FLAGS = (
     ("no-prune", "", "bool", "Do not delete untagged parents"),
     ("platform", "", "strings", 'Remove only the given platform variant. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")'),
 )
-LATER = frozenset(["platform"])
 ARGS = (1, None)
 
 
@@ -24,6 +24,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     params = [("force", "1")] if options.flag("force") else []
     if options.flag("no-prune"):
         params.append(("noprune", "1"))
+    params += [("platforms", parameter(text, "")) for text in options.many("platform")]
     failures = []
     fatal = False
     for name in args:
