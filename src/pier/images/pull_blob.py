@@ -85,10 +85,9 @@ class Download:
     async def _connection(self, source: Source, *, spare: bool) -> None:
         """Fetch one part after another till nothing is left; a spare one leaves its slot between two of them to whoever waits."""
         waits = (lambda: None) if spare else self.on_wait
-        more = True
-        while more:
+        while True:
             async with self._slots.taken(spare=spare, waits=waits):
-                while more := self._wanted(spare) and (part := self._partial.claim()) is not None:
+                while (part := self._next(spare)) is not None:
                     try:
                         await self._remote.call(functools.partial(self._receive, source, part), bulk=True)
                     except OSError as error:
@@ -97,12 +96,15 @@ class Download:
                         self._partial.release(part)
                     if spare:
                         break
+                else:
+                    return
+
+    def _next(self, spare: bool) -> Part | None:
+        """The next part to fetch; there is no use in a spare connection where the server gives no ranges."""
+        return None if spare and not self._ranges else self._partial.claim()
 
     def _what(self, source: Source) -> str:
         return f"{source.reference.bare()}: layer {self._partial.digest}"
-
-    def _wanted(self, spare: bool) -> bool:
-        return not spare or self._ranges is True
 
     def _receive(self, source: Source, part: Part, registries: "Registries", cancel: Cancel) -> None:
         """In a thread: one request and its bytes."""
