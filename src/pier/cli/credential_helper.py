@@ -79,16 +79,16 @@ def _login(data: bytes) -> tuple[str, str, str]:
 
     try:
         found = jsontext.decode(data)
-        fields = [found["ServerURL"], found["Username"], found["Secret"]]
+        server, username, secret = found["ServerURL"], found["Username"], found["Secret"]
     except (ValueError, KeyError, TypeError):
-        fields = [None]
-    if not all(isinstance(text, str) for text in fields):
+        server = username = secret = None
+    if not isinstance(server, str) or not isinstance(username, str) or not isinstance(secret, str):
         raise _Refused("the request is not an object with ServerURL, Username and Secret")
-    if not fields[0]:
+    if not server:
         raise _Refused("no credentials server URL")
-    if not fields[1]:
+    if not username:
         raise _Refused("no credentials username")
-    return fields[0], fields[1], fields[2]
+    return server, username, secret
 
 
 def _request() -> bytes:

@@ -27,15 +27,14 @@ WORKERS = 4
 
 @dataclass(frozen=True)
 class Tree:
-    """What is to be there: `documents` with the top one last, each after those it names; `blobs` without doubles. `name`: of the top one."""
+    """What is to be there: `documents` with the top one last, each after those it names; `blobs` without doubles."""
 
-    name: str
     documents: tuple[Fetched, ...]
     blobs: tuple[Descriptor, ...]
 
     @property
     def top(self) -> Fetched:
-        """The document that the name stands for."""
+        """The document that stands for all of it."""
         return self.documents[-1]
 
 
@@ -43,11 +42,16 @@ def tree(source: Repository, name: str) -> Tree:
     """All that a tag or digest stands for, every platform. Raises what the client raises, Invalid for trees that are too large or too deep."""
     documents: dict[str, Fetched] = {}
     _collect(source, source.manifest(name), documents, 1)
+    return tree_of(*documents.values())
+
+
+def tree_of(*documents: Fetched) -> Tree:
+    """A tree of documents that are here already, the top one last."""
     blobs: dict[str, Descriptor] = {}
-    for document in documents.values():
+    for document in documents:
         if isinstance(document.document, Manifest):
             blobs.update({blob.digest: blob for blob in _blobs(document.document)})
-    return Tree(name, tuple(documents.values()), tuple(blobs.values()))
+    return Tree(documents, tuple(blobs.values()))
 
 
 def _blobs(manifest: Manifest) -> list[Descriptor]:
