@@ -87,6 +87,28 @@ class Chunks:
         return total
 
 
+class FileChunks(Chunks):
+    """Of a file, from where it stands: what is passed over is not read."""
+
+    __slots__ = ("_fd", "_size")
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(from_fd(fd))
+        self._fd, self._size = fd, os.fstat(fd).st_size
+
+    def skip(self, count: int) -> int:
+        """Pass over `count` bytes; returns how many were there."""
+        held = self._end - self._at
+        if count - held < READ_BYTES:
+            return super().skip(count)
+        here = os.lseek(self._fd, 0, os.SEEK_CUR)
+        step = min(count - held, max(0, self._size - here))
+        os.lseek(self._fd, step, os.SEEK_CUR)
+        self._at = self._end
+        self.position += held + step
+        return held + step
+
+
 def from_fd(fd: int, waiting: Callable[[], None] | None = None) -> Pull:
     """Pull from a file or the reading end of a pipe; `waiting` is called before a read that may block for long."""
 

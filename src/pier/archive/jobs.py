@@ -1,64 +1,56 @@
 """What a worker does: the operations of the contract, each on descriptors only, each in one pass.
 
-load    [input, ingest folder], kind, platform?, keep_compressed?, limits?  -> images, bytes
-import  [input, ingest folder], kind, limits?                              -> diff_id, size, dir, bytes
-compress [tar, output, an empty folder], form?, level?, threads?           -> diff_id, tar_bytes, size
+load     [input, ingest folder], kind, platform?, keep_compressed?, limits?  -> images, warnings
+import   [input, ingest folder], kind, limits?                               -> diff_id, size, tar_bytes, dir, warnings
+layer    [blob, growth pipe, ingest folder], kind, size, limits?             -> the same
+compress [tar, output, an empty folder], form?, level?, threads?             -> diff_id, tar_bytes, size
+changes, compare, differences, squash: see the files of these names
 """
 
 import json
-import os
 import select
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from pier import trace
 from pier.archive import compress, compression
+from pier.archive.changes import make_layer
 from pier.archive.chunks import Chunks, Piece, from_fd
+from pier.archive.compare import compare
+from pier.archive.differences import list_differences
+from pier.archive.growing import Abandoned, follow
 from pier.archive.image_archive import ImageIntake
 from pier.archive.image_documents import Documents, FoundImage
-from pier.archive.layer import KINDS, Budget, Intake, Layer, sync_files, sync_filesystem
+from pier.archive.layer import KINDS, Layer
 from pier.archive.limits import DEFAULT, Limits
+from pier.archive.onelayer import dropped_lines, take_one
+from pier.archive.pace import Pace, Say
 from pier.archive.refusal import BadArchive
+from pier.archive.squash import squash
 from pier.oci import platform
 
 Fields = dict[str, Any]
-Say = Callable[[Fields], None]  # sends a progress event
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_EVENT_S, _WAIT_MS = 0.25, 5000
+_WAIT_MS = 5000
 _MAX_THREADS = 64
 
 
-class Heartbeat:
-    """Progress events: at most four a second while bytes come, one in five seconds while the input has none."""
+class Heartbeat(Pace):
+    """Progress of reading a stream: beside the usual, one event in five seconds while the input has nothing."""
 
     def __init__(self, fd: int, say: Say) -> None:
-        self._fd, self._say = fd, say
+        super().__init__(say)
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
-        self._last = time.monotonic()
-        self._bytes = 0
-        self._entry = ""
 
     def waiting(self) -> None:
         """Called before each read of the input."""
         while not self._poll.poll(_WAIT_MS):
-            self._say({"bytes": self._bytes, "entry": self._entry, "state": "waiting"})
+            self.state("waiting")
 
-    def read(self, count: int) -> None:
-        """`count` more bytes of the input were read."""
-        self._bytes += count
-        now = time.monotonic()
-        if now - self._last >= _EVENT_S:
-            self._last = now
-            self._say({"bytes": self._bytes, "entry": self._entry, "state": "reading"})
-
-    def at(self, _position: int, entry: str) -> None:
+    def name(self, _position: int, entry: str) -> None:
+        """The entry that is read now."""
         self._entry = entry
-
-    def state(self, state: str) -> None:
-        self._say({"bytes": self._bytes, "entry": self._entry, "state": state})
 
 
 def run(op: str, fields: Fields, fds: list[int], say: Say) -> Fields:
@@ -88,7 +80,7 @@ def _reading(fields: Fields, fds: list[int], say: Say) -> tuple[Callable[[], Pie
 
 def _load(fields: Fields, fds: list[int], say: Say) -> Fields:
     pull, ingest_fd, kind, limits, beat = _reading(fields, fds, say)
-    intake = ImageIntake(ingest_fd, kind, limits, bool(fields.get("keep_compressed", True)), beat.at)
+    intake = ImageIntake(ingest_fd, kind, limits, bool(fields.get("keep_compressed", True)), beat.name)
     contents = intake.read(pull)
     wanted = platform.parse(fields["platform"]) if fields.get("platform") else platform.host()
     images = Documents(contents, intake.document, wanted, limits).images()
@@ -96,12 +88,7 @@ def _load(fields: Fields, fds: list[int], say: Say) -> Fields:
     beat.state("syncing")
     intake.sync()
     sizes = {blob.layer.number: blob.layer.layer for blob in contents.by_digest.values() if blob.layer and blob.layer.layer}
-    dropped: dict[str, int] = {}
-    for layer in sizes.values():
-        for name, count in layer.dropped.items():
-            dropped[name] = dropped.get(name, 0) + count
-    warnings = [f"attribute {name} of {count} files was left out: a layer cannot carry it" for name, count in sorted(dropped.items())[:20]]
-    return {"images": [_image(image, sizes) for image in images], "warnings": warnings}
+    return {"images": [_image(image, sizes) for image in images], "warnings": dropped_lines(sizes.values())}
 
 
 def _image(image: FoundImage, sizes: Mapping[int, Layer]) -> Fields:
@@ -122,25 +109,30 @@ def _image(image: FoundImage, sizes: Mapping[int, Layer]) -> Fields:
 
 def _import(fields: Fields, fds: list[int], say: Say) -> Fields:
     pull, ingest_fd, kind, limits, beat = _reading(fields, fds, say)
-    os.mkdir("layers", 0o700, dir_fd=ingest_fd)
-    os.mkdir("layers/0", 0o700, dir_fd=ingest_fd)
-    folder = os.open("layers/0", _FOLDER_FLAGS, dir_fd=ingest_fd)
-    intake = Intake(folder, Budget(ingest_fd, limits), limits)
-    try:
-        raw = Chunks(pull)
-        if not raw.peek(1):
-            raise BadArchive("", "it is empty")
-        intake.read(compression.expand(raw)[1])
-        layer = intake.finish(kind)
-        beat.state("syncing")
-        if kind == "unpacked":
-            sync_filesystem(folder)
-        else:
-            sync_files(folder)
-    finally:
-        intake.close()
-        os.close(folder)
-    return {"diff_id": layer.diff_id, "size": layer.files_bytes, "tar_bytes": layer.tar_bytes, "dir": "layers/0"}
+    return _one_layer(pull, ingest_fd, kind, limits, beat, durable=True)
+
+
+def _layer(fields: Fields, fds: list[int], say: Say) -> Fields:
+    """A blob that may still be on its way. Unpacked layers are not durable yet: one syncfs for all layers of an image is the daemon's."""
+    blob_fd, growth_fd, ingest_fd = fds
+    kind = fields.get("kind", "erofs")
+    beat = Heartbeat(growth_fd, say)
+    inner = follow(blob_fd, growth_fd, int(fields["size"]), beat.waiting)
+
+    def pull() -> Piece:
+        piece = inner()
+        beat.read(len(piece))
+        return piece
+
+    limits = replace(DEFAULT, **fields.get("limits") or {})
+    return _one_layer(pull, ingest_fd, kind, limits, beat, durable=kind != "unpacked")
+
+
+def _one_layer(pull: Callable[[], Piece], ingest_fd: int, kind: str, limits: Limits, beat: Heartbeat, *, durable: bool) -> Fields:
+    raw = Chunks(pull)
+    if not raw.peek(1):
+        raise BadArchive("", "it is empty")
+    return take_one(ingest_fd, kind, compression.expand(raw)[1], beat, limits, durable=durable)
 
 
 def _compress(fields: Fields, fds: list[int], say: Say) -> Fields:
@@ -155,7 +147,10 @@ def _compress(fields: Fields, fds: list[int], say: Say) -> Fields:
     return {"diff_id": made.diff_id, "tar_bytes": made.tar_bytes, "size": made.size}
 
 
-OPERATIONS: dict[str, Callable[[Fields, list[int], Say], Fields]] = {"load": _load, "import": _import, "compress": _compress}
+OPERATIONS: dict[str, Callable[[Fields, list[int], Say], Fields]] = {
+    "changes": make_layer, "compare": compare, "compress": _compress, "differences": list_differences,
+    "import": _import, "layer": _layer, "load": _load, "squash": squash,
+}  # fmt: skip
 """Every operation, by its name in a request: fields of the request, its descriptors, where progress goes -> fields of the answer."""
 
 
@@ -163,6 +158,8 @@ def error_fields(error: BaseException) -> Fields:
     """The `error` object of an answer."""
     if isinstance(error, BadArchive):
         return {"message": str(error), "entry": error.entry, "reason": error.reason, "kind": "archive"}
+    if isinstance(error, Abandoned):
+        return {"message": str(error), "kind": "abandoned"}
     if isinstance(error, OSError):
         return {"message": f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), "errno": error.errno, "kind": "os"}
     return {"message": f"{type(error).__name__}: {error}", "kind": "request" if isinstance(error, ValueError) else "bug"}

@@ -27,11 +27,14 @@ _CAPABILITY_SIZES = {0x01000000: 12, 0x02000000: 20, 0x03000000: 24}  # linux/ca
 
 
 class Inode:
-    """A file of the layer. `offset` is where its payload begins in the tar; `children` is a folder's content, else None."""
+    """A file of the layer. `offset` is where its payload begins in the tar; `children` is a folder's content, else None.
+
+    `tar` says whose tar, where there are several.
+    """
 
     __slots__ = (
         *("block", "children", "gid", "kind", "mode", "mtime", "mtime_ns", "nid"),
-        *("nlink", "offset", "rdev", "size", "sparse", "target", "uid", "xattrs"),
+        *("nlink", "offset", "rdev", "size", "sparse", "tar", "target", "uid", "xattrs"),
     )
 
     def __init__(self, kind: int, mode: int = 0o755, uid: int = 0, gid: int = 0, mtime: int = 0, mtime_ns: int = 0) -> None:
@@ -40,7 +43,7 @@ class Inode:
         self.xattrs: dict[bytes, bytes] | None = None
         self.sparse: SparseMap | None = None
         self.target = b""
-        self.size = self.offset = self.rdev = self.nid = self.block = 0
+        self.size = self.offset = self.rdev = self.nid = self.block = self.tar = 0
         self.nlink = 1
 
     @property
@@ -52,12 +55,12 @@ class Inode:
 
 
 class Tree:
-    """The sum of the entries given to `add`. `dropped` counts attributes that no layer may carry, by name."""
+    """The sum of the entries given to `add`. `dropped` counts attributes that no layer may carry, by name; `tar` is its inodes'."""
 
-    def __init__(self, limits: Limits = DEFAULT) -> None:
+    def __init__(self, limits: Limits = DEFAULT, tar: int = 0) -> None:
         self.root = Inode(FOLDER)
         self.dropped: dict[bytes, int] = {}
-        self._limits = limits
+        self._limits, self._tar = limits, tar
         self._folders: dict[bytes, Inode] = {}  # name as written -> folder, while no link is on the way
         self._same: dict[object, object] = {}  # equal attribute sets are kept once
         self._sparse_bytes = 0
@@ -232,7 +235,7 @@ class Tree:
         kind = _TYPES[entry.kind]
         inode = Inode(kind)
         if kind == FILE:
-            inode.size, inode.offset, inode.sparse = entry.size, entry.offset, entry.sparse
+            inode.size, inode.offset, inode.sparse, inode.tar = entry.size, entry.offset, entry.sparse, self._tar
             self.files_bytes += entry.size
             if entry.sparse is not None:
                 self._sparse_bytes += entry.size
