@@ -48,11 +48,15 @@ class Api:
     def __init__(self, path: str, version: str = "1.51") -> None:
         self.path, self.version = path, version
 
-    def __call__(self, method: str, route: str, body: Any = None, *, data: bytes | None = None, timeout_s: float = 60.0, **query: Any) -> Answer:
+    def __call__(
+        self, method: str, route: str, body: Any = None, *, data: bytes | None = None, headers: dict[str, str] | None = None,
+        timeout_s: float = 60.0, **query: Any,
+    ) -> Answer:  # fmt: skip
         """One request; `body` is sent as JSON, `data` as it is; dicts in the query are JSON, True is 1, a list is several."""
         connection = _Unix(self.path, timeout_s)
         try:
-            connection.request(method, self.url(route, query), *payload(body, data))
+            content, own = payload(body, data)
+            connection.request(method, self.url(route, query), content, own | (headers or {}))
             response = connection.getresponse()
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         finally:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import stat
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ T = TypeVar("T")
 Pushing = Callable[[int, int], None]  # bytes so far, bytes in all; from a thread
 _MOST_MOUNTS = 4  # repositories that are tried for a layer
 _TELL_S = 0.1
+_PASS_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,18 @@ class Uploads:
             if form.size is not None and repository.mount(form.digest, source):
                 return Placed(task.diff_id, form.digest, form.size, form.media_type, mounted(source))
         for form in task.forms:
+            if form.digest == task.diff_id:
+                return self._tar(repository, task.diff_id, form, pushing)
             if form.kept and (placed := self._kept(repository, task.diff_id, form, pushing)):
                 return placed
         return None
+
+    def _tar(self, repository: "Repository", diff_id: str, form: Form, pushing: Pushing) -> Placed:
+        """Send a layer whose manifest has it uncompressed."""
+        size = self._ctx.layers.tar_bytes(diff_id)
+        with _Tar(lambda: self._ctx.layers.open_tar(diff_id), diff_id) as source:
+            repository.upload(diff_id, size, source, _seldom(lambda sent: pushing(sent, size)))
+        return Placed(diff_id, diff_id, size, form.media_type, PUSHED)
 
     def _kept(self, repository: "Repository", diff_id: str, form: Form, pushing: Pushing) -> Placed | None:
         """Send a form that is in the content store; None where somebody took it away."""
@@ -172,6 +183,35 @@ class _File:
 
     def read(self, offset: int, size: int) -> bytes:
         return os.pread(self._fd, size, offset)
+
+
+class _Tar:
+    """A layer's tar, from a file or from a pipe: who goes back in a pipe gets another one."""
+
+    def __init__(self, open_tar: Callable[[], int], digest: str) -> None:
+        self._open, self.digest = open_tar, digest
+        self._fd, self._at = open_tar(), 0
+
+    def __enter__(self) -> "_Tar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def read(self, offset: int, size: int) -> bytes:
+        if stat.S_ISREG(os.fstat(self._fd).st_mode):
+            return os.pread(self._fd, size, offset)
+        if offset < self._at:
+            os.close(self._fd)
+            self._fd, self._at = self._open(), 0
+        while self._at < offset:
+            passed = os.read(self._fd, min(offset - self._at, _PASS_BYTES))
+            if not passed:
+                return b""
+            self._at += len(passed)
+        data = os.read(self._fd, size)
+        self._at += len(data)
+        return data
 
 
 async def all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
