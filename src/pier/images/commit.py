@@ -104,7 +104,9 @@ async def _commit(ctx: Context, scratch: Path, images: Sequence[NewImage]) -> di
             _show(ctx, image, layers, now_ns)
         for name, meaning in named.items():
             ctx.catalog.give(name, meaning)
-        await collect(ctx, replaced.union(*(meaning.documents() for meaning in before.values())))
+        # An index that came without a name is nobody's, too.
+        came = {image.index for image in images if image.index}
+        await collect(ctx, replaced.union(came, *(meaning.documents() for meaning in before.values())))
     return {key_of(name): identities[0] for name, identities in lost.items() if identities}
 
 
