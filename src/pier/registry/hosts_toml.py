@@ -23,6 +23,7 @@ from pier.registry.proxies import Proxy
 from pier.registry.proxies import parse as parse_proxy
 
 FILE = "hosts.toml"
+MAX_DIAL_S = 3600.0
 Op = Literal["pull", "resolve", "push"]
 OPS: tuple[Op, ...] = ("pull", "resolve", "push")
 _FIELDS = frozenset({"capabilities", "ca", "client", "skip_verify", "header", "override_path", "dial_timeout", "proxy"})
@@ -149,6 +150,6 @@ def _seconds(value: object) -> float | None:
         return None
     parts = _PART.findall(value) if isinstance(value, str) and _DURATION.fullmatch(value) else []
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-    if seconds <= 0:
-        raise Invalid('dial_timeout is a duration such as "1s"')
+    if not 0 < seconds <= MAX_DIAL_S:
+        raise Invalid('dial_timeout is a duration such as "1s", at most an hour')
     return seconds

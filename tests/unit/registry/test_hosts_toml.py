@@ -98,6 +98,7 @@ def test_capabilities() -> None:
         ("[header]\nx = 1", "headers: the value of x"),
         ('dial_timeout = "soon"', 'dial_timeout is a duration such as "1s"'),
         ('dial_timeout = "0s"', "dial_timeout is a duration"),
+        (f'dial_timeout = "{"9" * 400}h"', "at most an hour"),
         ("dial_timeout = 3", "dial_timeout is a duration"),
         ('proxy = "p:1"', "proxy is a URL"),
         ('proxy = "ftp://p:1"', "proxy: invalid proxy address"),
