@@ -1,5 +1,6 @@
 """`pier save`: images as an archive, in a file or on stdout."""
 
+import errno
 import os
 import stat
 
@@ -64,30 +65,44 @@ def check_output(path: str) -> None:
 
 
 def write_file(path: str, pieces: "Iterable[bytes]") -> None:
-    """Write a private file beside `path` and put it there when it is whole and durable; else nothing is left. Raises CommandError."""
+    """Put a private file at `path` when it is whole and durable. Raises CommandError.
+
+    Until then it has no name, so that nothing is left whatever ends the program; a file system without such files gets a name beside it.
+    """
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise CommandError(f"failed to save image: open {temporary}: {(error.strerror or '').lower()}") from None
-    try:
+        fd, named = _new_file(os.path.dirname(path) or ".", temporary)
         try:
             for piece in pieces:
                 write_all(fd, piece)
             os.fsync(fd)
+            if not named:
+                _give_name(fd, temporary)
+                named = True
+            os.rename(temporary, path)
+            named = False
         finally:
             os.close(fd)
-        os.rename(temporary, path)
+            if named:
+                os.unlink(temporary)
     except OSError as error:
-        _forget(temporary)
         raise CommandError(f"failed to save image: write {path}: {(error.strerror or '').lower()}") from None
-    except BaseException:
-        _forget(temporary)
-        raise
 
 
-def _forget(path: str) -> None:
+def _give_name(fd: int, name: str) -> None:
+    """linkat(2) of a file without a name, which needs no right but by way of /proc. With a descriptor of the folder Python follows the link."""
+    folder = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
+        os.link(str(fd), name, src_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
+
+
+def _new_file(folder: str, name: str) -> tuple[int, bool]:
+    """A new file for writing, and whether it has its name already."""
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), False
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True

@@ -42,6 +42,8 @@ def decode_next(text: str, start: int = 0) -> "tuple[Any, int]":
         if start >= end:
             raise ValueError("unexpected end of JSON input") from None
         raise ValueError(f"invalid character {text[start]!r} looking for beginning of value") from None
+    except SystemError:  # the C half has no way to say what is wrong while nobody imported `json`
+        raise ValueError("the JSON is cut off or malformed") from None
     while start < end and text[start] in _WHITESPACE:
         start += 1
     return value, start

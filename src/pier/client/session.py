@@ -196,17 +196,17 @@ class Client:
 
     def get(self, path: str, params: "Iterable[tuple[str, str]]" = (), headers: "Iterable[tuple[str, str]]" = ()) -> "Any":
         """GET a JSON document."""
-        return jsontext.decode(self.raw("GET", path, params, headers=headers))
+        return _document("GET", path, self.raw("GET", path, params, headers=headers))
 
     def post(self, path: str, params: "Iterable[tuple[str, str]]" = (), body: "Any" = None) -> "Any":
         """POST, and the JSON of the answer, None where it has none."""
         data = self.raw("POST", path, params, body)
-        return jsontext.decode(data) if data.strip() else None
+        return _document("POST", path, data) if data.strip() else None
 
     def delete(self, path: str, params: "Iterable[tuple[str, str]]" = ()) -> "Any":
         """DELETE, and the JSON of the answer, None where it has none."""
         data = self.raw("DELETE", path, params)
-        return jsontext.decode(data) if data.strip() else None
+        return _document("DELETE", path, data) if data.strip() else None
 
     def documents(self, method: str, path: str, params: "Iterable[tuple[str, str]]" = (), **how: "Any") -> "Iterator[Any]":
         """The JSON documents of a stream (events, load, pull), each as soon as it is complete."""
@@ -226,8 +226,15 @@ class Client:
             self._idle = None
 
 
+def _document(method: str, path: str, data: bytes) -> "Any":
+    try:
+        return jsontext.decode(data)
+    except ValueError as error:
+        raise ConnectionFailed(f"the daemon's answer to {method} {path} is not JSON: {error}") from None
+
+
 def stream_documents(chunks: "Iterable[bytes]") -> "Iterator[Any]":
-    """Each JSON document of a stream whose pieces break anywhere. Raises ValueError for what is no JSON."""
+    """Each JSON document of a stream whose pieces break anywhere. Raises ConnectionFailed for what is no JSON."""
     from codecs import getincrementaldecoder
 
     decoder = getincrementaldecoder("utf-8")("replace")
@@ -241,12 +248,15 @@ def stream_documents(chunks: "Iterable[bytes]") -> "Iterator[Any]":
             except ValueError:
                 # Either cut off or wrong: the daemon ends every document with a line break, so a whole line decides.
                 if "\n" in rest[position:].strip("\r\n \t"):
-                    raise
+                    raise ConnectionFailed("the daemon's stream has a line that is not JSON") from None
                 break
             yield value
         rest = rest[position:]
     if rest.strip():
-        yield jsontext.decode(rest)
+        try:
+            yield jsontext.decode(rest)
+        except ValueError:
+            raise ConnectionFailed("the daemon's stream ends within a line") from None
 
 
 def segment(name: str) -> str:

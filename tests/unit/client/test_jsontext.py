@@ -1,9 +1,13 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pier.client
 from pier.client import jsontext
 
 VALUES = st.recursive(
@@ -41,3 +45,20 @@ def test_escapes_as_go_does() -> None:
 def test_refuses_what_is_no_json(text: str) -> None:
     with pytest.raises(ValueError):
         jsontext.decode(text)
+
+
+def test_what_is_cut_off_is_an_error_of_values_where_nobody_imported_json() -> None:
+    code = """
+from pier.client import jsontext
+for text in ('{', '[', '"', '{"a": "b', '[1, {"a"', '{"a" 1}', "", "nul"):
+    try:
+        jsontext.decode(text)
+    except ValueError:
+        continue
+    raise SystemExit(f"{text!r} was read")
+import sys
+sys.exit("json" in sys.modules)
+"""
+    source = Path(pier.client.__file__).parent.parent.parent
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(source)!r}); {code}"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -104,5 +104,5 @@ def test_documents_of_a_stream_that_breaks_anywhere() -> None:
     for size in range(1, len(data)):
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
         assert list(stream_documents(pieces)) == [{"a": "é"}, {"b": {"c": [1]}}]
-    with pytest.raises(ValueError):
+    with pytest.raises(ConnectionFailed):
         list(stream_documents([b'{"a":1}\n{"b":']))
