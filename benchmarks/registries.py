@@ -1,5 +1,6 @@
 """Registries for the measures: Debian's docker-registry, one process in each contender's network namespace, over one folder of blobs."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -39,10 +40,26 @@ class Blobs:
 
     def serve(self, inside: Callable[[Sequence[str]], list[str]]) -> None:
         """Run a registry where `inside` takes a command line, until the stack ends; returns once it answers there."""
-        process = subprocess.Popen(inside([program(), "serve", str(self.config)]), stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            inside([program(), "serve", str(self.config)]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         self._stack.callback(_end, process)
         probe = inside(["python3", "-c", f"import urllib.request; urllib.request.urlopen('http://{HOST}/v2/')"])
         eventually(lambda: subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode == 0, 20.0, "the registry answers")
+
+    def keep(self, folder: Path) -> None:
+        """Keep what is there for another time."""
+        draft = folder.with_suffix(".new")
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(self.root / "blobs", draft, copy_function=os.link)
+        draft.rename(folder)
+
+    def take(self, folder: Path) -> bool:
+        """Have what was kept; False where nothing was."""
+        if folder.exists():
+            self.empty()
+            shutil.copytree(folder, self.root / "blobs", copy_function=shutil.copy2, dirs_exist_ok=True)
+        return folder.exists()
 
     def empty(self) -> None:
         """Forget every blob; the registries go on."""

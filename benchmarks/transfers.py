@@ -41,6 +41,10 @@ def filled(c: Contenders) -> Iterator[Registry]:
         blobs = Blobs(stack)
         registries.serve_all(c, blobs)
         registry = Registry(blobs)
+        kept = fixtures.cache() / "registry"
+        if blobs.take(kept):
+            yield registry
+            return
         command = c.docker if c.docker_host else c.pier
         sources = [(fixtures.debian(), registry.debian), (fixtures.compilers(), registry.compilers)]
         sources += zip(fixtures.family(), registry.family, strict=True)
@@ -48,6 +52,7 @@ def filled(c: Contenders) -> Iterator[Registry]:
             local = f"{archive.stem}:latest"
             for words in (("load", "-q", "-i", str(archive)), ("tag", local, name), ("push", "-q", name), ("rmi", local, name)):
                 _must(command(*words))
+        blobs.keep(kept)
         yield registry
 
 
