@@ -2,8 +2,8 @@
 
 compare  [output, tar of each layer..., an empty folder], from, to (numbers of tars, the bottom one first) -> added, changed, removed
 
-The list goes to the output, a file, one JSON object a line, sorted by path: Path; Kind (0 changed, 1 added, 2 removed, as in a container's
-changes); From, To: bytes of a file, null for what is none; What: in what a changed one differs. A time alone makes no difference.
+The list goes to the output, a file, as JSON objects with commas between, sorted by path: Path; Kind (0 changed, 1 added, 2 removed, as in a
+container's changes); From, To: bytes of a file, null for what is none; What: in what a changed one differs. A time alone is no difference.
 """
 
 import json
@@ -31,9 +31,10 @@ def compare(fields: dict[str, Any], fds: list[int], say: Say) -> dict[str, Any]:
     before, after = (stacked(roots[number] for number in fields[side]) for side in ("from", "to"))
     counts, text = [0, 0, 0], bytearray()
     for kind, path, old, new, what in differences(before, after, tar_fds, pace):
+        text += b",\n" if any(counts) else b""
         counts[kind] += 1
         item = {"Path": "/" + path.decode(errors="replace"), "Kind": kind, "From": _bytes(old), "To": _bytes(new)} | ({"What": what} if what else {})
-        text += json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        text += json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode()
         if len(text) > READ_BYTES:
             write_all(out_fd, bytes(text))
             text.clear()

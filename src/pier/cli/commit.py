@@ -28,7 +28,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     params += [("changes", text) for text in options.many("change")]
     params += [("comment", options.text("message")), ("container", args[0])]
     if len(args) > 1 and args[1]:
-        params += _name(args[1])
+        params += name_parameters(args[1])
     if options.flag("no-pause") or not options.flag("pause"):
         params.append(("pause", "0"))
     if "timestamp" in options.given:
@@ -37,7 +37,8 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     return 0
 
 
-def _name(text: str) -> list[tuple[str, str]]:
+def name_parameters(text: str) -> list[tuple[str, str]]:
+    """`repo` and `tag` of a name for a new image. Raises CommandError."""
     try:
         name = references.parse(text)
     except ValueError as error:

@@ -17,6 +17,7 @@ from pier.content import ContentStore
 from pier.errors import Invalid, NotFound
 from pier.events import Journal
 from pier.images import derive as _derive
+from pier.images import diff as _diff
 from pier.images import history as _history
 from pier.images import import_ as _import
 from pier.images import inspect as _inspect
@@ -29,6 +30,7 @@ from pier.images import push as _push
 from pier.images import remove as _remove
 from pier.images import repair as _repair
 from pier.images import save as _save
+from pier.images import squash as _squash
 from pier.images import tag as _tag
 from pier.images.catalog import Catalog
 from pier.images.context import Context, HasLayers, LayerStore, Users, WorkerPool
@@ -139,6 +141,14 @@ class Images:
     async def derive(self, parent: Image, source: Source, recipe: Recipe) -> str:
         """Make an image of what a container of `parent` wrote; returns its ID. See derive.derive."""
         return await _derive.derive(self._ctx, parent, source, recipe)
+
+    async def squash(self, name: str, repo: str = "", tag: str = "", since: str = "") -> str:
+        """Make an image that shows the same with fewer layers; returns its ID. See squash.squash."""
+        return await _squash.squash(self._ctx, name, repo, tag, since)
+
+    async def diff(self, before: str, after: str) -> tuple[bytes, int, int]:
+        """What one image shows and says that another does not. See diff.diff."""
+        return await _diff.diff(self._ctx, before, after)
 
     async def tag(self, name: str, repo: str, tag: str = "") -> bool:
         """One more name for an image; False where `repo` is empty. Raises NotFound, Invalid."""

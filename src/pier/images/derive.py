@@ -1,7 +1,6 @@
 """An image made here from another one: what a container wrote becomes a layer on top of the layers that the container has."""
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from pier.archive.refusal import BadArchive
 from pier.errors import Invalid
 from pier.images.commit import NewImage, NewLayer, commit
 from pier.images.context import Context, uninterrupted
 from pier.images.garbage import keeping
 from pier.images.image import Image, timestamp_text
+from pier.images.layer_job import run
 from pier.oci import digest as digests
 from pier.oci import image_config
 from pier.oci.image_config import ContainerDefaults, History, ImageConfig, RootFS
@@ -67,7 +66,7 @@ async def derive(ctx: Context, parent: Image, source: Source, recipe: Recipe) ->
             answer = await _layer(ctx, scratch, source)
             source.check()
             image = child(parent, recipe, answer, recipe.created_ns if recipe.created_ns is not None else time.time_ns())
-            await uninterrupted(_keep(ctx, scratch, image))
+            await uninterrupted(keep(ctx, scratch, image))
         finally:
             await asyncio.to_thread(ctx.content.remove_scratch, scratch)
     return image.id
@@ -78,13 +77,7 @@ async def _layer(ctx: Context, scratch: Path, source: Source) -> Mapping[str, An
         if event.get("state") == "read":
             source.on_read()
 
-    folder_fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return await ctx.workers.run("changes", [*source.fds, folder_fd], hear, kind=ctx.layers.kind, **source.fields)
-    except BadArchive as refusal:
-        raise Invalid(f"{refusal.entry}: {refusal.reason}" if refusal.entry else refusal.reason) from None
-    finally:
-        os.close(folder_fd)
+    return await run(ctx, "changes", source.fds, scratch, hear, kind=ctx.layers.kind, **source.fields)
 
 
 def child(parent: Image, recipe: Recipe, answer: Mapping[str, Any], created_ns: int) -> NewImage:
@@ -113,7 +106,7 @@ def child(parent: Image, recipe: Recipe, answer: Mapping[str, Any], created_ns: 
     return NewImage(digests.of(data), config, data, tuple(layers), references=names, parent="" if parent.hidden else parent.id)
 
 
-async def _keep(ctx: Context, scratch: Path, image: NewImage) -> None:
+async def keep(ctx: Context, scratch: Path, image: NewImage) -> None:
     """Commit, and tell of it even where the client went away meanwhile."""
     await commit(ctx, scratch, [image])
     made = ctx.catalog.resolve(image.id)

@@ -140,7 +140,7 @@ def compared(stage: Stage, before: list[str], after: list[str]) -> list[dict[str
         for fd in fds[1:]:
             os.close(fd)
         out.seek(0)
-        found = [json.loads(line) for line in out]
+        found = json.loads(b"[" + out.read() + b"]")
     counts = [sum(item["Kind"] == kind for item in found) for kind in range(3)]
     assert [answer["changed"], answer["added"], answer["removed"]] == counts
     return found

@@ -74,6 +74,22 @@ def test_a_commit_that_was_recorded_is_whole(broken: Engine) -> None:
     broken.restart()  # which collects the list of the layers that its container had
 
 
+@pytest.mark.parametrize("point", ["images.layer", "layers.adopted", "images.document", "images.files"])
+def test_a_squash_that_was_not_recorded_is_gone(broken: Engine, point: str) -> None:
+    made = writing(broken)
+    broken.api("POST", "/commit", container=made, repo="source").ok(201)
+    before = names(broken)
+    armed(broken, point)
+    assert steps.attempt(broken, "POST", "/pier/images/source/squash", repo="unborn") is None
+    again(broken)
+    assert names(broken) == before
+    made_one = broken.pier("image", "squash", "source", "born").ok().line
+    broken.pier("rmi", "source").ok()
+    assert broken.pier("run", "--rm", made_one, "sh", "-c", "wc -c < /data").ok().out.strip() == "300000"
+    broken.pier("rmi", "born").ok()
+    broken.restart()
+
+
 def test_a_frozen_container_can_be_removed_and_the_commit_says_so(broken: Engine) -> None:
     made = writing(broken)
     broken.stop()

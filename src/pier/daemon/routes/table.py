@@ -1,7 +1,7 @@
 """The table of all routes."""
 
 from pier.daemon.router import Route
-from pier.daemon.routes import commits, containers, disk_usage, execs, image_transfer, images, networks, registries, streams, system, volumes
+from pier.daemon.routes import beyond, commits, containers, disk_usage, execs, image_transfer, images, networks, registries, streams, system, volumes
 
 ROUTES: tuple[Route, ...] = (
     *system.ROUTES,
@@ -15,5 +15,6 @@ ROUTES: tuple[Route, ...] = (
     *registries.ROUTES,
     *networks.ROUTES,
     *volumes.ROUTES,
+    *beyond.ROUTES,
 )
 """Everything that this version of Pier answers; what is not here is 404 `page not found`."""
