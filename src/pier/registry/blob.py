@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from pier.registry.endpoints import Endpoint, Endpoints
-from pier.registry.errors import Missing, Unreachable, Untrue, clean
+from pier.registry.errors import Missing, Refused, Unreachable, Untrue, clean
 from pier.registry.exchange import Ask, Exchange
 from pier.registry.transport import READ_BYTES, Response
 
@@ -75,7 +75,8 @@ class Blob:
         self._response, self._at, self._upto, self.total = self._begin(start)
         self.start = self.position = self._opened = self._at
         self.ranged = self._response.status == 206
-        self._stop = stop if self.ranged else self.total
+        whole = self._upto if self.total is None else self.total
+        self._stop = whole if stop is None or not self.ranged else stop if whole is None else min(stop, whole)
 
     def read(self, size: int = READ_BYTES) -> bytes:
         """Up to `size` bytes; b"" at the end. Raises Unreachable, Untrue (more or fewer bytes than announced), Cancelled."""
@@ -138,7 +139,12 @@ class Blob:
         self._opened = self.position
         if not self._places.exchange.pause(self._failures, failure):
             raise failure
-        self._response, self._at, self._upto, total = self._begin(self.position)
+        try:
+            self._response, self._at, self._upto, total = self._begin(self.position)
+        except Refused as error:
+            if error.answer.status != 416:
+                raise
+            raise Untrue(f"{self._what}: the registry announced more bytes than the {self.position} that it has") from None
         if self.total is not None and total is not None and total != self.total:
             self._response.close()
             raise Untrue(f"{self._what}: its size was {self.total} bytes, now it is {total}")

@@ -60,4 +60,5 @@ class Registries:
         return Endpoints(domain, self.config, self._learnt, notice)
 
     def _exchange(self, credentials: Credentials | None, cancel: Cancel | None, notice: Callable[[str], None]) -> Exchange:
-        return Exchange(self._transport, self._tokens, self.config, self._user_agent, credentials or Credentials(), cancel or Cancel(), notice)
+        who, switch = credentials or Credentials(), cancel or Cancel()
+        return Exchange(self._transport, self._tokens, self._learnt, self.config, self._user_agent, who, switch, notice)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from pier.errors import Invalid, PierError
 from pier.registry import redirect
 from pier.registry.config import RegistryConfig
-from pier.registry.errors import Answered, Unreachable
+from pier.registry.errors import Unreachable
 from pier.registry.hosts import Host, Op, hosts
 
 REMEMBERED_S = 600.0  # whether a server of which TLS is not demanded speaks it
@@ -59,7 +59,7 @@ class Learnt:
 
     def answered(self, endpoint: Endpoint) -> None:
         """The endpoint spoke HTTP to us."""
-        if endpoint.host.plain_http:
+        if endpoint.host.plain_http and self.base(endpoint.host) != endpoint.base:
             with self._lock:
                 self._bases[endpoint.host.url] = endpoint.base, time.monotonic() + REMEMBERED_S
 
@@ -94,9 +94,7 @@ class Endpoints:
         endpoints = self.of(op, mirrors=mirrors)
         for number, endpoint in enumerate(endpoints):
             try:
-                done = work(endpoint)
-                self._learnt.answered(endpoint)
-                return done
+                return work(endpoint)
             except PierError as error:
                 if number + 1 == len(endpoints) or not self.passes_by(endpoint, error, endpoints[number + 1]):
                     raise
@@ -104,14 +102,13 @@ class Endpoints:
 
     def passes_by(self, endpoint: Endpoint, error: PierError, following: Endpoint) -> bool:
         """Whether the next endpoint is asked after this one's failure, which is noted."""
-        if isinstance(error, Answered):
-            self._learnt.answered(endpoint)
-        elif isinstance(error, Unreachable):
+        spoken = self._learnt.base(endpoint.host) == endpoint.base
+        if isinstance(error, Unreachable):
             self._learnt.failed(endpoint)
         if endpoint.host.mirror and following.host is not endpoint.host:
             self._notice(f"mirror {endpoint.host.name} is passed by: {error}")
             return True
-        return endpoint.host.mirror or (following.host is endpoint.host and isinstance(error, Unreachable))
+        return endpoint.host.mirror or (following.host is endpoint.host and isinstance(error, Unreachable) and not spoken)
 
     def _ways(self, host: Host) -> tuple[Endpoint, ...]:
         tries = MIRROR_TRIES if host.mirror else None

@@ -16,7 +16,7 @@ from pier.registry import challenge, redirect, retry
 from pier.registry.cancel import Cancel
 from pier.registry.config import RegistryConfig
 from pier.registry.credentials import Credentials
-from pier.registry.endpoints import Endpoint
+from pier.registry.endpoints import Endpoint, Learnt
 from pier.registry.errors import MAX_BODY_BYTES, Answered, Unreachable, Untrue, answered, shown_url, without_credentials
 from pier.registry.hosts import Tls
 from pier.registry.proxies import proxy_for
@@ -34,7 +34,7 @@ class Ask:
     """A request. path: below the endpoint's base, or a whole URL (a Location, checked by `redirect.resolve`).
 
     ok: statuses that are answers; any other is an error. repeat: whether it may be sent again when nobody knows what became of the first.
-    anonymous: a URL that is not the registry's: nothing of ours goes there.
+    tries: how often at most, None as usual. anonymous: a URL that is not the registry's: nothing of ours goes there.
     """
 
     method: str
@@ -44,6 +44,7 @@ class Ask:
     body: Body | None = None
     ok: frozenset[int] = OK
     repeat: bool = True
+    tries: int | None = None
     anonymous: bool = False
 
 
@@ -51,8 +52,8 @@ class Exchange:
     """Asks on behalf of one user, with one Cancel; what is learnt of token servers lies in `tokens`, shared by all."""
 
     def __init__(
-        self, transport: Transport, tokens: Tokens, config: RegistryConfig, user_agent: str, credentials: Credentials, cancel: Cancel,
-        notice: Callable[[str], None],
+        self, transport: Transport, tokens: Tokens, learnt: Learnt, config: RegistryConfig, user_agent: str, credentials: Credentials,
+        cancel: Cancel, notice: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.credentials = credentials
         self.cancel = cancel
@@ -60,6 +61,7 @@ class Exchange:
         self.policy = retry.Policy(config.max_attempts)
         self._transport = transport
         self._tokens = tokens
+        self._learnt = learnt
         self._config = config
         self._user_agent = user_agent
 
@@ -72,7 +74,7 @@ class Exchange:
                 return response
             raise refusal(response)
 
-        return self._retried(once, ask.repeat, endpoint.tries)
+        return self._retried(once, ask.repeat, ask.tries or endpoint.tries)
 
     def token(self, endpoint: Endpoint, request: TokenRequest) -> bytes:
         """The answer of a token server, for an endpoint that named it. Its redirects are not followed, since credentials are in the request."""
@@ -155,6 +157,7 @@ class Exchange:
         with _failing(method, url):
             value = desk.known(ask.scopes)
         response = self.send(endpoint, method, url, _with(ask.headers, value), body, own=True)
+        self._learnt.answered(endpoint)
         if response.status != 401:
             return response
         with ExitStack() as drained, _failing(method, url):

@@ -191,7 +191,8 @@ class Repository:
             upload = Upload(self._exchange, endpoint, self.reference, self._scopes, source, progress)
             return upload.run(digest, size, offered[1] if offered and offered[0] == endpoint else "")
 
-        return self._endpoints.each("push", work)
+        with self._naming(f"blob {digest}" if digest else "a blob"):
+            return self._endpoints.each("push", work)
 
     def _manifest(self, name: str) -> str:
         """Its path; Invalid for what is neither a tag nor a digest."""

@@ -3,6 +3,7 @@
 One pool of connections for each (TLS setting, proxy). Nothing is decoded, followed or repeated here: that is `exchange.py`'s.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 READ_BYTES = 1 << 20
 SEND_BYTES = 128 * 1024
 GATHER_S = 0.005
+DRAINED_BYTES = 64 * 1024
 CONNECTIONS = 16  # kept for each host
 
 logging.getLogger("urllib3").setLevel(logging.WARNING)  # its debug lines hold whole URLs, with signatures in their queries
@@ -120,7 +122,11 @@ class Response:
         return bytes(data)
 
     def close(self) -> None:
-        """The connection goes back to the pool if the body was read to its end, else it ends."""
+        """The connection goes back to the pool if the body is at its end or nearly so, else it ends."""
+        left = self._raw.length_remaining
+        if self._failure is None and left is not None and (left == 0 or (left <= DRAINED_BYTES and self._watch.readable(0))):
+            with contextlib.suppress(HTTPError, OSError, HTTPException, ValueError):
+                self._raw.read(decode_content=False)
         self._watch.end()
         self._raw.close()
         self._raw.release_conn()
