@@ -19,7 +19,8 @@ from pier.linux.syscalls import MACHINE, call
 _CLONE_NEWIPC, _CLONE_NEWNET = 0x08000000, 0x40000000
 UNPACK = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD", "CAP_SETFCAP", "CAP_SYS_ADMIN")
 READ = ("CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN")  # the latter for overlay's attributes, trusted.*
-_READING = frozenset({"changes", "differences"})  # operations on a container's writable folder; it comes as a read-only mount of its own
+_READING = frozenset({"changes", "differences", "verify"})  # operations on folders of files, which come as read-only mounts of their own
+_MAKING_NO_FILES = frozenset({"differences", "verify"})
 # What Python, its allocator, a thread and the jobs themselves call; everything else is EPERM. No socket, no execve, no ptrace,
 # no mount, no namespaces; names are made and opened below folders that the process has (chroot), never by the older calls.
 _ALLOWED = (
@@ -49,7 +50,7 @@ def enter(op: str, kind: str, fds: list[int], channel_fd: int) -> None:
         if fds:
             os.fchdir(fds[-1])
             os.chroot(".")
-        kept = capabilities.mask(UNPACK if kind == "unpacked" and op != "differences" else ())
+        kept = capabilities.mask(UNPACK if kind == "unpacked" and op not in _MAKING_NO_FILES else ())
         kept |= capabilities.mask(READ if op in _READING else ())
         capabilities.limit_bounding(kept)
         capabilities.Sets(kept, kept, 0).apply()

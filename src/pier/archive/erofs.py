@@ -44,6 +44,11 @@ def write_index(tree: Tree, index_fd: int, tar_fd: int, tar_bytes: int, uuid: by
     return _Writer(tree, index_fd, tar_fd, tar_bytes).write(uuid)
 
 
+def uuid_of(diff_id: str) -> bytes:
+    """What the index of that layer has as its name."""
+    return bytes.fromhex(diff_id.removeprefix("sha256:")[:32])
+
+
 def check_tar(index_fd: int, tar_bytes: int) -> None:
     """Whether a tar of that size can be the one that an index was made for. Raises ValueError that says what is wrong; OSError."""
     head = os.pread(index_fd, _SUPERBLOCK.size + _SLOT.size, 1024)

@@ -4,7 +4,7 @@ load     [input, ingest folder], kind, platform?, keep_compressed?, limits?  -> 
 import   [input, ingest folder], kind, limits?                               -> diff_id, size, tar_bytes, dir, warnings
 layer    [blob, growth pipe, ingest folder], kind, size, limits?             -> the same
 compress [tar, output, an empty folder], form?, level?, threads?             -> diff_id, tar_bytes, size
-changes, compare, differences, squash: see the files of these names
+changes, compare, differences, squash, verify: see the files of these names
 """
 
 import json
@@ -28,6 +28,7 @@ from pier.archive.onelayer import dropped_lines, take_one
 from pier.archive.pace import Pace, Say
 from pier.archive.refusal import BadArchive
 from pier.archive.squash import squash
+from pier.archive.verify import verify
 from pier.oci import platform
 
 Fields = dict[str, Any]
@@ -149,7 +150,7 @@ def _compress(fields: Fields, fds: list[int], say: Say) -> Fields:
 
 OPERATIONS: dict[str, Callable[[Fields, list[int], Say], Fields]] = {
     "changes": make_layer, "compare": compare, "compress": _compress, "differences": list_differences,
-    "import": _import, "layer": _layer, "load": _load, "squash": squash,
+    "import": _import, "layer": _layer, "load": _load, "squash": squash, "verify": verify,
 }  # fmt: skip
 """Every operation, by its name in a request: fields of the request, its descriptors, where progress goes -> fields of the answer."""
 

@@ -184,9 +184,8 @@ class Intake:
     def _make_index(self) -> None:
         fd = os.open(INDEX, _FILE_FLAGS, 0o600, dir_fd=self._dir_fd)
         try:
-            uuid = bytes.fromhex(self.diff_id.removeprefix("sha256:")[:32])
             try:
-                erofs.write_index(self.tree, fd, self._tar_fd, self.tar_bytes, uuid)
+                erofs.write_index(self.tree, fd, self._tar_fd, self.tar_bytes, erofs.uuid_of(self.diff_id))
             except erofs.IndexTooLarge as error:
                 raise BadArchive("", str(error)) from None
         finally:

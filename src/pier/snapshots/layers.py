@@ -70,6 +70,18 @@ class LayerStore(Protocol):
         """A descriptor to read the layer's tar from, once, front to back: its sha256 is the diff ID. The caller's."""
         ...
 
+    def open_parts(self, diff_id: str) -> tuple[str, int, int]:
+        """("erofs", tar, index) or ("unpacked", the tar made of the files, the files): what must fit together. The descriptors are the caller's."""
+        ...
+
+    def replace(self, diff_id: str, source_dir: Path) -> None:
+        """Like `adopt`, in the place of a layer that is damaged. Containers that have an index mounted keep what they have; from any thread."""
+        ...
+
+    def replace_index(self, diff_id: str, index: Path) -> None:
+        """Move a durable file in as the index of a layer whose own is damaged; from any thread."""
+        ...
+
     async def lower(self, diff_id: str, user: str) -> str | int:
         """The layer as a lower of an overlay: a path, or a mount's descriptor that stays the store's until `user` lets go."""
         ...
@@ -144,6 +156,41 @@ class _Layers:
             return os.open(folder / TAR, _FILE_FLAGS)
         except FileNotFoundError:
             return _stream_tar(folder)
+
+    def open_parts(self, diff_id: str) -> tuple[str, int, int]:
+        folder, opened = self._existing(diff_id), []
+        try:
+            if (folder / INDEX).exists():
+                opened += [os.open(folder / name, _FILE_FLAGS) for name in (TAR, INDEX)]
+                return "erofs", opened[0], opened[1]
+            opened.append(mounts.view(str(folder / FILES)))
+            return "unpacked", _stream_tar(folder), opened[0]
+        except BaseException:
+            for fd in opened:
+                os.close(fd)
+            raise
+
+    def replace(self, diff_id: str, source_dir: Path) -> None:
+        self._check_source(diff_id, source_dir)
+        self.remove(diff_id)
+        trace.point("layers.replace")
+        self.adopt(diff_id, source_dir)
+
+    def replace_index(self, diff_id: str, index: Path) -> None:
+        folder = self._existing(diff_id)
+        os.rename(index, folder / INDEX)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        self._forget(diff_id)
+
+    def remove(self, diff_id: str) -> None:
+        raise NotImplementedError
+
+    def _forget(self, diff_id: str) -> None:
+        """What is held of the layer in memory is of other files than those on the disk now."""
 
     def close(self) -> None:
         self._trash.close()
@@ -246,6 +293,9 @@ class ErofsLayers(_Layers):
                 raise
         self._mounted[diff_id] = fd
         return fd
+
+    def _forget(self, diff_id: str) -> None:
+        self._unmount(diff_id)
 
     def _unmount(self, diff_id: str) -> None:
         with self._lock:

@@ -1,7 +1,6 @@
 """Reading what a container wrote, and what its layers show: descriptors that lead nowhere else."""
 
 import contextlib
-import errno
 import itertools
 import os
 from collections.abc import AsyncIterator
@@ -10,7 +9,6 @@ from pier.linux import mounts
 from pier.snapshots.snapshots import Snapshots
 
 _numbers = itertools.count(1)
-_ATTRIBUTES = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC | mounts.MOUNT_ATTR_NOATIME
 
 
 @contextlib.asynccontextmanager
@@ -23,26 +21,15 @@ async def reading(snapshots: Snapshots, id: str) -> AsyncIterator[list[int]]:
     user = f"reading:{id}:{next(_numbers)}"
     opened: list[int] = []
     try:
-        opened.append(_own_mount(snapshots.upper(id)))
+        opened.append(mounts.view(snapshots.upper(id)))
         fds = [opened[0]]
         for diff_id in dict.fromkeys(reversed(snapshots.diff_ids(id))):
             lower = await snapshots.layers.lower(diff_id, user)
             if isinstance(lower, str):
-                opened.append(_own_mount(lower))
+                opened.append(mounts.view(lower))
             fds.append(lower if isinstance(lower, int) else opened[-1])
         yield fds
     finally:
         snapshots.layers.let_go(user)
         for fd in opened:
             os.close(fd)
-
-
-def _own_mount(path: str) -> int:
-    fd = mounts.clone_tree(path)
-    try:
-        mounts.set_attributes(fd, _ATTRIBUTES, clear=mounts.MOUNT_ATTR_ATIME_MASK)
-    except OSError as error:
-        if error.errno != errno.ENOSYS:  # before 5.12
-            os.close(fd)
-            raise
-    return fd
