@@ -20,7 +20,7 @@ STALL_S = 120.0
 
 
 class WorkerDied(Unavailable):
-    """The worker was killed: what it did may be done again."""
+    """The worker was killed, or there was nobody to start one just now: what it did may be done again."""
 
 
 class Provider(Protocol):
@@ -45,10 +45,13 @@ class Workers:
         """Run a job and return its answer. The caller keeps its `fds`, and removes the ingest folder when this raises.
 
         `on_progress` gets {"bytes", "entry", "state"} some times a second. Raises BadArchive for the archive's faults,
-        Unavailable when the disk is full or the worker hung, WorkerDied when it was killed, Internal for what is a bug.
+        Unavailable when the disk is full or the worker hung, WorkerDied when it was killed or could not be started, Internal for a bug.
         """
         async with self._free:
-            channel = await self._provider.worker()
+            try:
+                channel = await self._provider.worker()
+            except PeerGone as error:
+                raise WorkerDied(f"{op}: no worker can be started: {error}: nothing was changed, try again") from None
             job = f"{os.getpid()}-{next(self._numbers)}"
             alive = asyncio.Event()
 

@@ -20,6 +20,7 @@ from pier.images.feed import open_pipe
 _FAST_BYTES_S, _SLOW_BYTES_S = 8e6, 2e6
 _WINDOW_S, _PATIENCE_S = 1.0, 5.0
 _FIRST_BYTES = 1 << 20  # what is smaller is there before it is worth a look
+_PAUSES_S = (0.1, 0.5, 2.0)
 _COUNT_BYTES = 8
 
 
@@ -79,18 +80,19 @@ class Follower:
             self._growth.tell(there)
 
     async def run(self) -> Taken:
-        """The layer. Raises BadArchive for what the blob is not, Unavailable where the disk refuses, WorkerDied the second time."""
+        """The layer. Raises BadArchive for what the blob is not, Unavailable where the disk refuses, WorkerDied the last time."""
         await self._worth_it.wait()
-        deaths = 0
+        pauses = iter(_PAUSES_S)
         while True:
             try:
                 return await self._job()
             except _TooSlow:
                 await self._whole.wait()
             except WorkerDied:
-                deaths += 1
-                if deaths > 1:
+                # Killed by somebody, or the keeper is: another one is there soon.
+                if (pause_s := next(pauses, None)) is None:
                     raise
+                await asyncio.sleep(pause_s)
 
     async def _job(self) -> Taken:
         ctx = self._ctx
