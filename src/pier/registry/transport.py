@@ -6,6 +6,7 @@ One pool of connections for each (TLS setting, proxy). Nothing is decoded, follo
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 READ_BYTES = 1 << 20
 SEND_BYTES = 128 * 1024
-GATHER_S = 0.005
+SLOW_S = 0.2
+LEAST_BYTES = 16 * 1024
 DRAINED_BYTES = 64 * 1024
 CONNECTIONS = 16  # kept for each host
 
@@ -71,6 +73,7 @@ class Response:
     _raw: urllib3.BaseHTTPResponse
     _watch: connections.Watch
     _failure: Exception | None = field(default=None, repr=False)
+    _stride: int = 4 * LEAST_BYTES
 
     def all(self, name: str) -> list[str]:
         """Each header of that name."""
@@ -85,27 +88,27 @@ class Response:
     def read(self, size: int = READ_BYTES) -> bytes:
         """Up to `size` bytes of the body as they are; b"" at its end. Raises Unreachable where it breaks off, Cancelled.
 
-        Gathers what is there (a TLS record is 16 KiB), and waits for more only as long as GATHER_S. What came before a failure is returned first.
+        As many at once as come within SLOW_S: few calls on a fast line, and a slow one is not silent.
         """
         if self._failure is not None:
             raise self._failure
-        parts: list[bytes] = []
-        left = size
-        while left > 0 and (not parts or self._watch.readable(GATHER_S)):
-            try:
-                part = self._raw.read1(left, decode_content=False)
-            except (HTTPError, OSError, HTTPException, ValueError) as error:
-                self._failure = Cancelled() if self._watch.cancel.thrown else Unreachable(self.method, self.url, *cause_of(error))
-                break
-            if not part:
-                break
-            parts.append(part)
-            left -= len(part)
-        if not parts:
+        began_s = time.monotonic()
+        try:
+            data = self._raw.read(min(size, self._stride), decode_content=False)
+        except (HTTPError, OSError, HTTPException, ValueError) as error:
             self._watch.end()
-            if self._failure is not None:
-                raise self._failure
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            self._failure = Cancelled() if self._watch.cancel.thrown else Unreachable(self.method, self.url, *cause_of(error))
+            raise self._failure from None
+        took_s = time.monotonic() - began_s
+        if took_s > SLOW_S:
+            self._stride = max(self._stride // 4, LEAST_BYTES)
+        elif took_s < SLOW_S / 4:
+            self._stride = min(self._stride * 2, READ_BYTES)
+        if not data:
+            self._watch.end()
+            if self._watch.cancel.thrown:  # a socket that was shut down looks like a body's end where no length is known
+                raise Cancelled
+        return data
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         """The same into a buffer; 0 at the end."""
