@@ -215,6 +215,7 @@ class Catalog:
         if found is None or found.hidden:
             raise NotFound(f"No such image: {references.shown(wanted)}")
         if platform and not platform.runs(found.config.platform):
+            found = (None if isinstance(wanted, str) else self._best(wanted, None)) or found
             raise NotFound(
                 f"image with reference {text} was found but its platform ({found.config.platform}) does not match the specified platform ({platform})"
             )

@@ -80,7 +80,10 @@ def describe(disk: Disk, target: Target, containers: Containers) -> list[Manifes
     if found is None or not isinstance(found[1], Index):
         return [_image(disk, _own_descriptor(disk, image, manifest), image, manifest, containers) for image, manifest in target.images]
     here = {manifest: image for image, manifest in target.images}
-    return [_entry(disk, entry, here.get(entry.digest), containers) for entry in found[1].manifests]
+    entries = [_entry(disk, entry, here.get(entry.digest), containers) for entry in found[1].manifests]
+    # What an index within the index names.
+    further = [(image, manifest) for image, manifest in target.images if manifest not in {entry.digest for entry in found[1].manifests}]
+    return entries + [_image(disk, _own_descriptor(disk, image, manifest), image, manifest, containers) for image, manifest in further]
 
 
 def contents(targets: Iterable[Target]) -> tuple[set[str], set[str]]:

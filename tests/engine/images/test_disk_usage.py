@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,13 @@ def check(engine: Engine) -> dict[str, Any]:
     """GET /system/df, held against du."""
     found: dict[str, Any] = engine.api.get("/system/df")
     real = on_disk(engine)
-    assert abs(found["LayersSize"] - real) <= real / 100, (found["LayersSize"], real)
+    # The folder of the layers and its trash are not of any layer.
+    assert abs(found["LayersSize"] - real) <= max(real / 100, 3 * 4096), (found["LayersSize"], real)
     return found
 
 
 def test_system_df_is_du(site: Engine) -> None:
-    base = images.layer({"many": 0o755, **{f"many/{n}": os.urandom(700) for n in range(3000)}, "links": 0o755,
+    base = images.layer({"many": 0o755, **{f"many/{n}": os.urandom(700) for n in range(1000)}, "links": 0o755,
                          **{f"links/{n}": f"../many/{n}" for n in range(300)}})  # fmt: skip
     top = images.layer({"big": os.urandom(5 * MEGABYTE), "zeros": bytes(3 * MEGABYTE)})
     with FakeRegistry(inside=site.namespaces) as registry:
@@ -56,7 +58,7 @@ def test_system_df_is_du(site: Engine) -> None:
             site.pier("pull", "-q", name).ok()
     found = check(site)
     by_name = {item["RepoTags"][0]: item for item in found["Images"]}
-    assert by_name[one]["SharedSize"] == by_name[two]["SharedSize"] > 3000 * 4096, "the layer and its compressed form"
+    assert by_name[one]["SharedSize"] == by_name[two]["SharedSize"] > 2 * 1000 * 700, "the layer and its compressed form"
     unique = by_name[two]["Size"] - by_name[two]["SharedSize"]
     assert 10 * MEGABYTE < unique < 14 * MEGABYTE, "once as it is, once compressed, and the zeros"
     together = sum(item["Size"] - item["SharedSize"] for item in by_name.values()) + by_name[one]["SharedSize"]
@@ -89,8 +91,12 @@ def test_what_an_interrupted_pull_has_left_is_counted_and_pruned(site: Engine) -
     big = image([images.layer({"big": os.urandom(4 * MEGABYTE)})])
     with FakeRegistry(inside=site.namespaces) as registry:
         registry.add("big", big, "1")
-        registry.fault(f"GET .*/blobs/{big.layers[0]}", close_after=2 * MEGABYTE, times=50)
-        site.pier("pull", "-q", f"{registry.name}/big:1").fails(1)
+        registry.fault(f"GET .*/blobs/{big.layers[0]}", times=None, cut=2 * MEGABYTE, hang=True)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(site.pier, "pull", "-q", f"{registry.name}/big:1")
+            eventually(lambda: du(site.data_root / "content" / "ingests") > MEGABYTE, 20, "a part of the blob is here")
+            site.kill("daemon")
+    site.start()
     before = site.api.get("/system/df")["LayersSize"]
     check(site)
     assert site.pier("image", "prune", "-f").ok().out.startswith("Total reclaimed space: ")

@@ -153,3 +153,17 @@ def test_disk_usage(run: Callable[[Story], None]) -> None:
         assert (await w.images.disk_usage(w.users))[0] == 4 * LAYER + du(w.root / "content") < total
 
     run(story)
+
+
+def test_images_of_an_index_within_the_index(run: Callable[[Story], None]) -> None:
+    inner = {"mediaType": OCI_INDEX, "digest": "sha256:" + "7" * 64, "size": 5}
+    outer = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [ENTRIES[0], inner]}).encode()
+
+    async def story(w: World) -> None:
+        await w.pull(["app"], outer, here, there)
+        (found,) = await w.images.list_with_manifests({}, w.users)
+        assert isinstance(found.manifests, list)
+        assert [(one.kind, one.available) for one in found.manifests] == [("image", True), ("unknown", False), ("image", True)]
+        assert found.manifests[2].id == digests.of(manifest_of(THERE))
+
+    run(story)
