@@ -91,6 +91,7 @@ GROUPS = {
         "ls": ("images", "List images"),
         "prune": ("image_prune", "Remove unused images"),
         "rm": ("rmi", "Remove one or more images"),
+        "check": ("image_check", "Verify the layers and blobs of images, and repair what is broken (Pier only)"),
         "diff": ("image_diff", "Show what the second image has added, changed and removed (Pier only)"),
         "squash": ("image_squash", "Create an image with the layers of another made one (Pier only)"),
         "copy": ("image_copy", "Copy an image between registries"),

@@ -16,6 +16,7 @@ from pier.api.models.images import DeleteItem, HistoryItem, ImageInspect, ImageS
 from pier.content import ContentStore
 from pier.errors import Invalid, NotFound
 from pier.events import Journal
+from pier.images import check as _check
 from pier.images import derive as _derive
 from pier.images import diff as _diff
 from pier.images import history as _history
@@ -145,6 +146,10 @@ class Images:
     async def squash(self, name: str, repo: str = "", tag: str = "", since: str = "") -> str:
         """Make an image that shows the same with fewer layers; returns its ID. See squash.squash."""
         return await _squash.squash(self._ctx, name, repo, tag, since)
+
+    def check(self, asked: _check.Asked, users: Users) -> AsyncIterator[progress.Line]:
+        """Verify what images stand on, and repair it where asked; lines of progress and a report. See check.check."""
+        return _check.check(self._ctx, self._transfers, users, asked)
 
     async def diff(self, before: str, after: str) -> tuple[bytes, int, int]:
         """What one image shows and says that another does not. See diff.diff."""

@@ -18,6 +18,14 @@ class IdResponse(Model, kw_only=True):
     id: str
 
 
+class CheckRequest(Model, kw_only=True):
+    """POST /pier/images/check: names of images, all where there are none; digests: only these of what they stand on."""
+
+    names: list[str] = msgspec.field(default_factory=list)
+    digests: list[str] = msgspec.field(default_factory=list)
+    repair: bool = False
+
+
 class ManifestSize(Model, kw_only=True):
     """Bytes on the disk: in the content store, and with the layers as containers use them."""
 

@@ -1,12 +1,18 @@
 """Routes that Docker does not have, all below /pier: what images can do here beyond its API (docs/api.md)."""
 
+import base64
 import os
-from collections.abc import Generator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from pier.api.models.images import IdResponse
+import msgspec
+
+from pier.api.models.images import CheckRequest, IdResponse
+from pier.daemon.routes.images import lines
 from pier.errors import Invalid
-from pier.http.message import Answer, FileSegment, Request, Segments, json
+from pier.http.message import Answer, FileSegment, Request, Segments, Stream, json
+from pier.images.check import Asked
+from pier.registry.credentials import Credentials, from_config
 
 if TYPE_CHECKING:
     from pier.daemon.engine import Engine
@@ -39,7 +45,42 @@ async def diff(request: Request, engine: "Engine") -> Answer:
     return Segments(parts(), len(head) + size + len(end), "application/json", release)
 
 
+async def check(request: Request, engine: "Engine") -> Answer:
+    """POST /pier/images/check: lines of progress, then the report. X-Registry-Config: {DOMAIN: login}, as for a build, for what is fetched."""
+    body = await request.json_or(CheckRequest)
+    asked = Asked(body.names, body.digests, body.repair, _logins(request.headers.get("x-registry-config", "")))
+    return Stream(await _begun(engine.images.check(asked, engine.containers.users_of)), "application/json")
+
+
+async def _begun(messages: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
+    """Once the first message is there: a wrong name is an answer of its own."""
+    first = await anext(messages)
+
+    async def all_of_them() -> AsyncGenerator[Mapping[str, Any], None]:
+        try:
+            yield first
+            async for message in messages:
+                yield message
+        finally:
+            if close := getattr(messages, "aclose", None):
+                await close()
+
+    return lines(all_of_them())
+
+
+def _logins(text: str) -> dict[str, Credentials]:
+    """Raises Invalid for a header that cannot be read."""
+    if not text:
+        return {}
+    try:
+        found = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=dict[str, dict[str, Any]])
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Invalid(f"X-Registry-Config: {error}") from None
+    return {domain: from_config(login) for domain, login in found.items()}
+
+
 ROUTES: "tuple[Route, ...]" = (
+    ("POST", "/pier/images/check", check),
     ("POST", "/pier/images/{name:.*}/squash", squash),
     ("GET", "/pier/images/diff", diff),
 )
