@@ -9,7 +9,7 @@ from dataclasses import replace
 from pier.content import ContentStore
 from pier.errors import NotFound, PierError
 from pier.images.image import Blob, Image, Layer
-from pier.images.names import Meaning
+from pier.images.names import Meaning, order
 from pier.oci import image_config
 from pier.oci import platform as platforms
 from pier.oci import reference as references
@@ -148,7 +148,7 @@ class Catalog:
         wanted = {key_of(one): one for one in image.references if key_of(one) != key_of(name)}
         if named:
             wanted[key_of(name)] = name
-        self._images[identity] = replace(image, references=tuple(wanted[key] for key in sorted(wanted)))
+        self._images[identity] = replace(image, references=tuple(sorted(wanted.values(), key=order)))
 
     def __iter__(self) -> Iterator[Image]:
         """All images but the hidden ones."""

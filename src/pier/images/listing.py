@@ -16,6 +16,7 @@ from pier.images.context import Context, Users
 from pier.images.filters import Filters
 from pier.images.image import Image
 from pier.images.manifests import Containers, Target
+from pier.images.names import order
 from pier.images.usage import Disk
 from pier.oci.reference import Reference
 
@@ -124,7 +125,7 @@ def _usage(disk: Disk, shown: Shown, containers: int, uses: Counter[str]) -> Ima
 
 def _target_summary(disk: Disk, target: Target, names: Sequence[Reference], used: Containers, uses: Counter[str] | None) -> ImageSummary:
     image = target.images[0][0]
-    found = _summary(image, sorted(names, key=str), sum(len(used[one.id]) for one, _ in target.images))
+    found = _summary(image, sorted(names, key=order), sum(len(used[one.id]) for one, _ in target.images))
     found.descriptor = manifests.descriptor(disk, target) or msgspec.UNSET
     found.manifests = manifests.describe(disk, target, used)
     blobs, layers = manifests.contents([target])

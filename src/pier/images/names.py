@@ -55,6 +55,11 @@ def from_archive(text: str) -> Reference:
     return name
 
 
+def order(name: Reference) -> str:
+    """By what names are sorted where clients see several: the default registry's name counts, as in Docker, though nobody types it."""
+    return f"{name.domain or 'docker.io'}/{name.path}" + (f"@{name.digest}" if name.digest else f":{name.tag}")
+
+
 def short_id(identity: str) -> str:
     """Twelve digits of an ID."""
     return identity.removeprefix("sha256:")[:12]

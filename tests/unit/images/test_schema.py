@@ -33,7 +33,7 @@ def test_the_database_of_the_first_daemons(tmp_path: Path) -> None:
         catalog = Catalog.read(store, content)
         image = catalog.resolve("app:1")
         assert image.id == ONE == one["config_digest"] and image.manifest == MANIFEST and image.size == 2000
-        assert image.references == (parse("app:1"), parse(f"app@{MANIFEST}"), parse("127.0.0.1:5000/team/app:v1"))
+        assert image.references == (parse("127.0.0.1:5000/team/app:v1"), parse("app:1"), parse(f"app@{MANIFEST}"))
         assert [catalog.meaning(name) for name in image.references] == [Meaning(None, {ONE: MANIFEST})] * 3
         assert image.layers[0].blobs == (Blob(digests.of(b"blob of base"), "application/vnd.oci.image.layer.v1.tar+gzip"),)
         assert image.layers[1].blobs == () and (image.added_ns, image.last_tag_ns) == (1767323045_000000000, 1767323046_000000000)
