@@ -1,7 +1,9 @@
 """The engine under test and its image; each test gets a clean slate, and what it made is removed after it."""
 
+import copy
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -11,14 +13,15 @@ import pytest
 
 from tests.harness import images, reference
 from tests.harness.commands import Done, run
+from tests.harness.registry_server import Inside
 from tests.harness.terminal import Terminal
 
 
 class Target:
     """An engine, seen through the docker command. Containers made by `docker()` carry a label of this test, by which they are removed."""
 
-    def __init__(self, kind: str, host: str, docker: str) -> None:
-        self.kind, self.host, self._docker, self.token = kind, host, docker, ""
+    def __init__(self, kind: str, host: str, inside: Inside, docker: str) -> None:
+        self.kind, self.host, self.inside, self._docker, self.token = kind, host, inside, docker, ""
         self.image = "pier-test/busybox:latest"
         self.image_id = ""
         self.env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DOCKER_HOST": host, "DOCKER_CONFIG": "/nonexistent/docker"}
@@ -31,6 +34,17 @@ class Target:
 
     def __call__(self, *words: str, stdin: bytes | None = None, limit_s: float = 60.0) -> Done:
         return run(self.argv(*words), self.env, stdin, limit_s)
+
+    def configured(self, folder: Path) -> "Target":
+        """The same with a configuration folder of its own, for logins; credential helpers of this checkout are found."""
+        found = copy.copy(self)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        found.env = {**self.env, "DOCKER_CONFIG": str(folder), "HOME": str(folder), "PATH": path}
+        return found
+
+    def beside(self, *words: str) -> Done:
+        """The command in the engine's network, for what it asks registries itself."""
+        return run(["nsenter", "--target", str(self.inside.pid), "--net", "--", *self.argv(*words)], self.env)
 
     def terminal(self, *words: str, rows: int = 24, cols: int = 80) -> Terminal:
         """The command on a terminal of its own."""
@@ -55,22 +69,22 @@ def docker_command(config: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
-def engine_host(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    """(kind, DOCKER_HOST) of the engine under test."""
+def engine_host(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, Inside]]:
+    """(kind, DOCKER_HOST, namespaces) of the engine under test; registries have to be in its network."""
     if request.config.getoption("--target") == "reference":
         if not reference.available():
             pytest.skip("no reference dockerd here")
         with reference.Reference() as peers:
-            yield "reference", peers.start_dockerd()
+            yield "reference", peers.start_dockerd(), peers
         return
     from tests.harness.engine import Engine
 
     with Engine() as engine:
-        yield "pier", engine.host
+        yield "pier", engine.host, engine.namespaces
 
 
 @pytest.fixture(scope="session")
-def loaded(request: pytest.FixtureRequest, engine_host: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+def loaded(request: pytest.FixtureRequest, engine_host: tuple[str, str, Inside], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     target = Target(*engine_host, docker_command(request.config))
     archive = tmp_path_factory.mktemp("images") / "busybox.tar"
     target.image_id = images.busybox_archive(archive, target.image)

@@ -61,6 +61,10 @@ class Terminal:
         """Whether the terminal is in raw mode now (neither canonical nor echoing)."""
         return not termios.tcgetattr(self.fd)[3] & (termios.ICANON | termios.ECHO)
 
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed."""
+        return bool(termios.tcgetattr(self.fd)[3] & termios.ECHO)
+
     def wait(self, limit_s: float = LIMIT_S) -> int:
         """Read to the end; the exit code (128 + n for signal n)."""
         end = time.monotonic() + limit_s

@@ -58,7 +58,7 @@ def wanted(term: str, limit: int, filters: Mapping[str, Sequence[str]]) -> Wante
             raise Invalid(f"invalid filter '{clean(name)}'")
     stars = [_number(text) for text in filters.get("stars", ())]
     if "://" in term:
-        raise Invalid("invalid repository name: repository name must not have a scheme")
+        raise Invalid(f"invalid repository name: repository name ({clean(term)}) should not have a scheme")
     limit = limit or DEFAULT_LIMIT
     if not 1 <= limit <= MAX_LIMIT:
         raise Invalid(f"limit {limit} is outside the range of [1, {MAX_LIMIT}]")
