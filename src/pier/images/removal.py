@@ -3,6 +3,7 @@
 A name is taken first; the image goes with its last name. "Soft" reasons against it yield to force, "hard" ones do not.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -101,14 +102,18 @@ class _World:
 
     def __init__(self, catalog: Catalog, users: Users, held: frozenset[str], removal: Removal) -> None:
         self._catalog, self.users, self._held, self._removal = catalog, users, held, removal
+        self._gone: set[str] = set()  # IDs; also of those that stay, hidden, for their containers
+        self._losers: defaultdict[Reference, set[str]] = defaultdict(set)  # name -> IDs of the images that lose it
+        self._children: defaultdict[str, set[str]] = defaultdict(set)
+        for child in catalog:
+            if child.parent:
+                self._children[child.parent].add(child.id)
 
     def references(self, image: Image) -> list[Reference]:
-        taken = [name for owner, name in self._removal.untagged if owner.id == image.id]
-        return [name for name in image.references if name not in taken]
+        return [name for name in image.references if image.id not in self._losers[name]]
 
-    def children(self, image: Image) -> list[Image]:
-        gone = {other.id for other in self._removal.gone}
-        return [child for child in self._catalog.children(image.id) if child.id not in gone]
+    def children(self, image: Image) -> bool:
+        return not self._children[image.id] <= self._gone
 
     def take(self, image: Image, asked: Reference) -> None:
         """Plan to take a name from an image. Digests of a repository go with its last tag."""
@@ -122,9 +127,9 @@ class _World:
         """Plan to take names; the answer tells of one when no image has it any more."""
         for name in names:
             self._removal.untagged.append((image, name))
+            self._losers[name].add(image.id)
             meaning = self._catalog.meaning(name)
-            losers = {loser.id for loser, other in self._removal.untagged if other == name}
-            if meaning is None or losers.issuperset(meaning.images):
+            if meaning is None or self._losers[name].issuperset(meaning.images):
                 self._removal.items.append(DeleteItem(untagged=str(name)))
 
     def remove(self, image: Image, *, force: bool, prune: bool) -> None:
@@ -137,7 +142,7 @@ class _World:
 
     def remove_unused(self, image: Image) -> None:
         """Plan the end of an image and its names, if there is no reason against it."""
-        if image not in self._removal.gone and not self.reason(image, force=False, references=False):
+        if image.id not in self._gone and not self.reason(image, force=False, references=False):
             self.untag(image, image.references)
             self.delete(image, force=False, prune=True, quiet=True)
 
@@ -169,6 +174,7 @@ class _World:
         self.untag(image, self.references(image))
         removal = self._removal
         removal.gone.append(image)
+        self._gone.add(image.id)
         if self.users(image.id):
             removal.hidden.append(image)
         removal.items.append(DeleteItem(deleted=image.id))
@@ -179,13 +185,12 @@ class _World:
 
     def _freed_chains(self, image: Image) -> list[str]:
         """Chain IDs of the layers that no image needs any more, the top one first."""
-        hidden = {other.id for other in self._removal.hidden}
-        gone = {other.id for other in self._removal.gone}
-        staying = [other for other in self._catalog.everything() if other.id not in gone or other.id in hidden]
+        leaving = self._gone - {other.id for other in self._removal.hidden}
         chains = []
         for depth in range(len(image.diff_ids), 0, -1):
             stack = image.diff_ids[:depth]
-            if any(other.diff_ids[:depth] == stack for other in staying):
+            staying = (self._catalog.get(identity) for identity in self._catalog.having(stack[-1]) if identity not in leaving)
+            if any(other and other.diff_ids[:depth] == stack for other in staying):
                 break
             chains.append(digests.chain_id(stack))
         return chains
