@@ -1,6 +1,7 @@
 """kill -9 of daemon, worker and keeper at every step of a pull, then a fresh daemon: the image is whole or not there, what came is not
 fetched again, and once the image is there and removed again nothing is left over."""
 
+import functools
 import os
 import socket
 import time
@@ -44,15 +45,19 @@ def empty(site: Engine) -> Iterator[Engine]:
     before = holds(site)
     yield site
     end = time.monotonic() + SETTLE_S
-    while (left := leaks.difference(before, holds(site))) and time.monotonic() < end:
+    while (left := holds(site) - before) and time.monotonic() < end:
         time.sleep(0.1)
-    assert not left, "left behind:\n  " + "\n  ".join(left) + f"\n--- log of the engine\n{site.log_text()[-4000:]}"
+    assert not left, f"left behind: {left}\n--- log of the engine\n{site.log_text()[-4000:]}"
+
+
+@functools.cache
+def document() -> Document:
+    """Two layers with noise of 1.2 MB each, so that a blob comes in several pieces."""
+    return small("kills", layers=2, size=1_200_000)
 
 
 def image(registry: FakeRegistry) -> tuple[str, Document]:
-    """One of two layers with noise of 2.5 MB each, so that a blob comes in several pieces."""
-    made = small(f"kill{os.urandom(4).hex()}", layers=2, size=2_500_000)
-    return registry.add("team/app", made, "1"), made
+    return registry.add("team/app", document(), "1"), document()
 
 
 def armed(engine: Engine, point: str) -> None:
@@ -133,9 +138,9 @@ def test_a_worker_that_dies(empty: Engine, beside: FakeRegistry, point: str) -> 
 @pytest.mark.parametrize(("site", "which"), over(["daemon", "worker", "keeper"]), indirect=["site"])
 def test_a_kill_in_the_middle(empty: Engine, beside: FakeRegistry, which: str) -> None:
     name, made = image(beside)
-    beside.fault(f"GET .*/blobs/{made.layers[0]}", rate=3_000_000)
+    beside.fault(f"GET .*/blobs/{made.layers[0]}", rate=1_000_000)
     with _begin(empty, name):
-        eventually(lambda: kept(empty).get(made.layers[0], 0) > 1_000_000, says="a megabyte is there")
+        eventually(lambda: kept(empty).get(made.layers[0], 0) > 300_000, says="some of it is there")
         if which != "worker":
             empty.kill(which)
         else:
@@ -144,7 +149,7 @@ def test_a_kill_in_the_middle(empty: Engine, beside: FakeRegistry, which: str) -
     if which == "daemon":
         empty.start()
     there = kept(empty)
-    assert there.get(made.layers[0], 0) > 1_000_000 or which != "daemon"
+    assert there.get(made.layers[0], 0) > 300_000 or which != "daemon"
     pulled(empty, name)
     assert fetched_bytes(beside, made.layers[1]) == len(beside.blobs[made.layers[1]])
     used(empty, name, made)
