@@ -91,24 +91,28 @@ class Endpoints:
 
     def each(self, op: Op, work: Callable[[Endpoint], T], *, mirrors: bool = True) -> T:
         """What the first endpoint gives that can do it. A mirror that fails in any way is told of and passed by; the registry's word is the last."""
-        endpoints = self.of(op, mirrors=mirrors)
-        for number, endpoint in enumerate(endpoints):
+        left = list(self.of(op, mirrors=mirrors))
+        while left:
+            endpoint = left.pop(0)
             try:
                 return work(endpoint)
+            except Unreachable as error:
+                spoke = self._learnt.base(endpoint.host) == endpoint.base  # then its scheme is right, and something else is wrong
+                self._learnt.failed(endpoint)
+                if not spoke and left and left[0].host is endpoint.host:
+                    continue
+                left = self._after(endpoint, left, error)
             except PierError as error:
-                if number + 1 == len(endpoints) or not self.passes_by(endpoint, error, endpoints[number + 1]):
-                    raise
+                left = self._after(endpoint, left, error)
         raise Invalid(f"{self._domain}: no host is configured that allows to {op}")
 
-    def passes_by(self, endpoint: Endpoint, error: PierError, following: Endpoint) -> bool:
-        """Whether the next endpoint is asked after this one's failure, which is noted."""
-        spoken = self._learnt.base(endpoint.host) == endpoint.base
-        if isinstance(error, Unreachable):
-            self._learnt.failed(endpoint)
-        if endpoint.host.mirror and following.host is not endpoint.host:
-            self._notice(f"mirror {endpoint.host.name} is passed by: {error}")
-            return True
-        return endpoint.host.mirror or (following.host is endpoint.host and isinstance(error, Unreachable) and not spoken)
+    def _after(self, endpoint: Endpoint, left: list[Endpoint], error: PierError) -> list[Endpoint]:
+        """Who is asked after an endpoint failed; raises the error if nobody is."""
+        left = [other for other in left if other.host is not endpoint.host]
+        if not endpoint.host.mirror or not left:
+            raise error
+        self._notice(f"mirror {endpoint.host.name} is passed by: {error}")
+        return left
 
     def _ways(self, host: Host) -> tuple[Endpoint, ...]:
         tries = MIRROR_TRIES if host.mirror else None

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from pier.oci.reference import parse
 from pier.registry import connections
 from pier.registry.cancel import Cancel, Cancelled
 from pier.registry.errors import Missing, Overloaded, TooMany, Unreachable, Untrue
-from tests.harness.registry import Answer, BlobHost, FakeRegistry, Options, small
+from tests.harness.registry import Answer, Authority, BlobHost, FakeRegistry, Options, small
 
 from .clients import Bytes, noise, registries, repository, whole
 
@@ -347,3 +348,31 @@ def test_missing_words_of_a_blob(registry: FakeRegistry) -> None:
     registry.fault(LAYER, status=404, body=b"<Error>NoSuchKey</Error>")
     with pytest.raises(Missing, match=rf"{registry.name}/app: blob {LAYER}: .*404|unknown"):
         repository(registry).blob(LAYER)
+
+
+def test_who_spoke_tls_is_not_asked_without(tmp_path: Path, patience: list[float]) -> None:
+    """Whether an insecure registry speaks TLS is found out once, not when it breaks off later."""
+    with FakeRegistry(tls=Authority(tmp_path).server()) as registry:
+        registry.fault("PUT", drop=True, times=None)
+        with pytest.raises(Unreachable, match=r'Put "https://'):
+            repository(registry, push=True).upload(None, None, Bytes(b"x"))
+        assert not registry.handshakes_failed
+
+
+def test_who_speaks_no_tls_is_asked_so_once(registry: FakeRegistry) -> None:
+    client = registries()
+    for _ in range(3):
+        client.repository(parse(f"{registry.name}/app")).manifest("1")
+    assert registry.connections <= 3
+
+
+def test_a_registry_that_learns_tls_is_found_again(registry: FakeRegistry, tmp_path: Path) -> None:
+    client = registries(max_attempts=1)
+    reference = parse(f"{registry.name}/app")
+    client.repository(reference).manifest("1")
+    registry.close()
+    with FakeRegistry(tls=Authority(tmp_path).server(), port=registry.port) as secured:
+        secured.add("app", APP, "1")
+        with pytest.raises(Unreachable):
+            client.repository(reference).manifest("1")
+        assert client.repository(reference).manifest("1").digest == APP.digest
