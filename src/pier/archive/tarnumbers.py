@@ -4,6 +4,8 @@ Sources: POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual, "Basic Ta
 Everything raises ValueError with the reason; the reader adds the entry's name.
 """
 
+import zlib
+
 from pier.archive.refusal import shown
 
 SparseMap = list[tuple[int, int]]  # (offset in the file, length), in ascending order, no overlap; data is packed in this order
@@ -25,6 +27,11 @@ def number(field: bytes, what: str) -> int:
     if not text.isdigit() or b"8" in text or b"9" in text:
         raise ValueError(f"{what} is not a number: {shown(text)!r}")
     return int(text, 8)
+
+
+def byte_sum(block: bytes) -> int:
+    """The sum of a header's bytes: by Adler-32, whose lower half it is, and a third of the time of `sum`, while it cannot pass 65520."""
+    return (zlib.adler32(block) & 0xFFFF) - 1 if block.count(0) >= 256 else sum(block)
 
 
 def signed(field: bytes, what: str) -> int:

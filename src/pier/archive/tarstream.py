@@ -234,7 +234,7 @@ class TarReader:
 def _check_sum(header: bytes) -> None:
     """The sum of the header's bytes with blanks for the field itself; old tars summed signed bytes."""
     stated = numbers.number(header[148:156], "checksum")
-    total = sum(header) - sum(header[148:156]) + 256
+    total = numbers.byte_sum(header) - sum(header[148:156]) + 256
     if stated != total and stated != total - 256 * sum(1 for i, b in enumerate(header) if b > 127 and not 148 <= i < 156):
         raise ValueError("the header's checksum is wrong: not a tar, or a damaged one")
 

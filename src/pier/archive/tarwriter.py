@@ -9,11 +9,16 @@ Source: POSIX.1-2017 pax, "ustar Interchange Format" and "pax Extended Header".
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pier.archive.tarnumbers import byte_sum
+
 BLOCK = 512
 FILE, HARD_LINK, LINK, CHAR, BLOCK_DEVICE, FOLDER, FIFO = "0", "1", "2", "3", "4", "5", "6"
 END = bytes(2 * BLOCK)
 _OCTAL_7, _OCTAL_11 = 0o7777777, 0o77777777777  # the largest numbers of a field of 8 and of 12 bytes
 _XATTR = b"SCHILY.xattr."
+_LAYOUT = (
+    b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" + b" " * 8 + b"%b%bustar\x0000" + bytes(64) + b"%07o\0%07o\0%b" + bytes(12)
+)  # name, mode, uid, gid, size, mtime, the checksum's place, kind, link, magic, no names of owners, major, minor, prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +115,21 @@ def _split(name: bytes) -> tuple[bytes, bytes] | None:
 def _ustar(member: Member, kind: str, size: int) -> bytes:
     """One block; what does not fit is cut or zero: the pax header before it counts."""
     prefix, name = _split(member.name) or (b"", member.name[:100])
-    fields = (
+    block = _LAYOUT % (
         name.ljust(100, b"\0"),
-        b"%07o\0" % (member.mode & 0o7777),
-        _octal(member.uid, 7),
-        _octal(member.gid, 7),
-        _octal(size, 11),
-        _octal(member.mtime, 11),
-        b" " * 8,
+        member.mode & 0o7777,
+        _fitting(member.uid, _OCTAL_7),
+        _fitting(member.gid, _OCTAL_7),
+        _fitting(size, _OCTAL_11),
+        _fitting(member.mtime, _OCTAL_11),
         kind.encode(),
         member.link[:100].ljust(100, b"\0"),
-        b"ustar\x0000",
-        bytes(64),
-        _octal(member.major, 7),
-        _octal(member.minor, 7),
+        member.major,
+        member.minor,
         prefix.ljust(155, b"\0"),
-        bytes(12),
     )
-    block = b"".join(fields)
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    return block[:148] + b"%06o\0 " % byte_sum(block) + block[156:]
 
 
-def _octal(value: int, digits: int) -> bytes:
-    return b"%0*o\0" % (digits, value if 0 <= value < 8**digits else 0)
+def _fitting(value: int, largest: int) -> int:
+    return value if 0 <= value <= largest else 0

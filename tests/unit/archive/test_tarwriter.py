@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pier.archive import tarwriter
 from pier.archive.chunks import Chunks
+from pier.archive.tarnumbers import byte_sum
 from pier.archive.tarstream import TarReader
 from pier.archive.tarwriter import END, FILE, FOLDER, HARD_LINK, LINK, Member, header, padding
 
@@ -109,3 +110,8 @@ def test_what_no_tar_can_carry_is_refused() -> None:
         header(Member(b"a\0b"))
     with pytest.raises(ValueError, match="device"):
         header(Member(b"a", kind=tarwriter.CHAR, minor=1 << 30))
+
+
+def test_the_sum_of_a_header_is_its_bytes() -> None:
+    for block in (bytes(512), b"\xff" * 512, b"\xff" * 256 + bytes(256), b"\xff" * 257 + bytes(255), header(Member(b"\xe9" * 100, mode=0o7777))):
+        assert byte_sum(block) == sum(block)
