@@ -31,7 +31,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         inner = [a for a in error.args if isinstance(a, BaseException)] if error.args else []
-        error = error.__cause__ or (inner[0] if inner else None) or error.__context__
+        error = error.__cause__ or (inner[0] if inner else None) or (None if error.__suppress_context__ else error.__context__)
 
 
 def _known(error: BaseException) -> Cause | None:
@@ -46,10 +46,10 @@ def _known(error: BaseException) -> Cause | None:
             return _tls(error), False
         case TimeoutError():
             return "no answer within the time allowed (i/o timeout)", True
-        case ConnectionResetError():
-            return "read: connection reset by peer", True
         case http.client.RemoteDisconnected():
             return "EOF", True
+        case ConnectionResetError():
+            return "read: connection reset by peer", True
         case http.client.IncompleteRead():
             return "unexpected EOF", True
         case http.client.BadStatusLine():
@@ -78,7 +78,7 @@ def _certificate(error: ssl.SSLCertVerificationError) -> str:
 
 
 def _tls(error: ssl.SSLError) -> str:
-    reason = error.reason or str(error)
+    reason = re.sub(r"(TLS|SSL)V[0-9]+_ALERT_", "", error.reason or str(error))
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNEXPECTED_MESSAGE"):
         return "http: server gave HTTP response to HTTPS client"
     return f"remote error: tls: {reason.lower().replace('_', ' ')}"

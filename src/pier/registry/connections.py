@@ -3,6 +3,7 @@
 urllib3 has no way to hand something of the caller's down to a connection; it works in the caller's thread, so a thread-local carries it.
 """
 
+import http.client
 import socket
 import threading
 from types import TracebackType
@@ -13,10 +14,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from pier.registry.cancel import Cancel, Watched
-from pier.registry.dial import dial, dial_socks
+from pier.registry.dial import DialFailed, dial, dial_socks
 from pier.registry.proxies import Proxy
 
 IDLE_S = 60.0  # without a byte going out or coming in
+MAX_HEADS = 16
 
 
 class _Current(threading.local):
@@ -62,15 +64,34 @@ class Watch:
         _current.watch = None
 
 
+class _Head(http.client.HTTPResponse):
+    """The head of an answer: interim ones (1xx), which http.client reads over, have an end."""
+
+    _heads = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        self._heads += 1
+        if self._heads > MAX_HEADS:
+            raise http.client.HTTPException(f"more than {MAX_HEADS} interim answers")
+        return super()._read_status()  # type: ignore[misc,no-any-return]  # not in typeshed
+
+
 class _Dialled(HTTPConnection):
     """Mixed into both kinds of connections."""
+
+    response_class = _Head
 
     def _new_conn(self) -> socket.socket:
         watch = _current.watch
         assert watch is not None, "a connection is made by Transport.send only"
         host, port = self._dns_host, self.port or self.default_port
         cancel, limit_s = watch.cancel, watch.dial_s
-        sock = dial_socks(watch.socks, host, port, cancel, limit_s) if watch.socks else dial(host, port, cancel, limit_s)
+        try:
+            sock = dial_socks(watch.socks, host, port, cancel, limit_s) if watch.socks else dial(host, port, cancel, limit_s)
+        except DialFailed as error:
+            if self.proxy is None:
+                raise
+            raise DialFailed(f"proxyconnect tcp: {error}", passing=error.passing) from None
         watch.add(sock)
         return sock
 

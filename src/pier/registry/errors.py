@@ -21,8 +21,8 @@ DENIED = "requested access to the resource is denied"
 NO_CREDENTIALS = "no basic auth credentials"  # Docker's words
 USUAL = {401: ("UNAUTHORIZED", "authentication required"), 403: ("DENIED", DENIED), 429: ("TOOMANYREQUESTS", "too many requests")}
 WAYS_OUT = {
-    "certificate signed by unknown authority": "put its authority's certificate into /etc/docker/certs.d/HOST/ca.crt",
-    "server gave HTTP response to HTTPS client": 'name the registry in "insecure-registries" of daemon.json if it has no TLS',
+    "certificate signed by unknown authority": "put its authority's certificate into /etc/docker/certs.d/{host}/ca.crt",
+    "server gave HTTP response to HTTPS client": 'name {host} in "insecure-registries" of daemon.json if it has no TLS',
 }
 
 
@@ -95,7 +95,8 @@ class Unreachable(Unavailable):
 
     def __init__(self, method: str, url: str, cause: str, passing: bool = True, *, stale: bool = False) -> None:
         self.cause, self.passing, self.stale = clean(cause), passing, stale
-        way_out = next((f" ({hint})" for words, hint in WAYS_OUT.items() if words in cause), "")
+        host = shown_url(url).partition("://")[2].partition("/")[0]
+        way_out = next((f" ({hint.format(host=host)})" for words, hint in WAYS_OUT.items() if words in cause), "")
         super().__init__(f"{_request(method, url)}: {self.cause}{way_out}")
 
 

@@ -141,7 +141,8 @@ def test_no_signature_and_no_password_of_a_url_is_shown() -> None:
 
 
 def test_a_way_out_is_said() -> None:
-    assert "certs.d" in str(Unreachable("GET", URL, "tls: failed to verify certificate: x509: certificate signed by unknown authority", False))
+    unknown = "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+    assert "certs.d/reg.example.com/ca.crt" in str(Unreachable("GET", URL, unknown, False))
     assert "insecure-registries" in str(Unreachable("GET", URL, "http: server gave HTTP response to HTTPS client", False))
 
 
