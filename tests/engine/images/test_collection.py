@@ -1,4 +1,4 @@
-"""Nothing that somebody needs is ever collected: pulls, loads, saves, tags, containers, removals and prunes of the same layers at once.
+"""Nothing that somebody needs is ever collected: pulls, pushes, loads, saves, tags, containers, removals and prunes of the same layers at once.
 
 Each image shares its layers with others, so that what one client removes another is just about to count on.
 """
@@ -70,6 +70,11 @@ class Clients:
         if answer.status != 404:
             whole(answer.ok().body)
 
+    def push(self) -> None:
+        answer = self.engine.api("POST", f"/images/{self.name().rpartition(':')[0]}/push", tag="1", headers={"X-Registry-Auth": "e30="}).ok()
+        last = json.loads(answer.body.splitlines()[-1])
+        assert "aux" in last or "does not exist" in last.get("error", ""), answer.body
+
     def run(self) -> None:
         made = self.engine.api("POST", "/containers/create", {"Image": self.name(), "Cmd": ["true"]}).ok(201, 404)
         if made.status == 201:
@@ -129,7 +134,7 @@ def test_everybody_at_once(site: Engine, tmp_path: Path) -> None:
         clients = Clients(site, registry, tmp_path / "archive.tar")
         acts: list[tuple[Callable[[], Any], int]] = [
             (clients.pull, ROUNDS), (clients.pull, ROUNDS), (clients.load, ROUNDS // 2), (clients.remove, 6 * ROUNDS), (clients.prune, 3 * ROUNDS),
-            (clients.tag, 3 * ROUNDS), (clients.save, ROUNDS), (clients.run, ROUNDS), (clients.look, ROUNDS),
+            (clients.tag, 3 * ROUNDS), (clients.save, ROUNDS), (clients.push, ROUNDS), (clients.run, ROUNDS), (clients.look, ROUNDS),
         ]  # fmt: skip
         with ThreadPoolExecutor(len(acts)) as pool:
             for done in [pool.submit(again_and_again, act, stop, rounds) for act, rounds in acts]:
