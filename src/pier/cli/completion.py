@@ -37,7 +37,7 @@ complete -c pier -a '(__pier_words)'
 """
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 _CONTAINERS = frozenset(["attach", "exec", "inspect", "kill", "logs", "rename", "restart", "rm", "start", "stop", "top", "wait"])
-_IMAGES = frozenset(["create", "history", "run", "rmi", "tag"])
+_IMAGES = frozenset(["create", "history", "push", "run", "rmi", "save", "tag"])
 
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
@@ -75,6 +75,8 @@ def _names(cli: Cli, path: str, module_name: str, taken: int) -> list[str]:
     from pier.client.session import ApiError, ConnectionFailed
 
     command = path.rpartition(" ")[2]
+    if command == "logout":
+        return _servers(cli)
     try:
         client = cli.client(autostart=False)
         if path.startswith("image ") or module_name in _IMAGES:
@@ -85,3 +87,16 @@ def _names(cli: Cli, path: str, module_name: str, taken: int) -> list[str]:
     except (ApiError, ConnectionFailed):
         pass
     return []
+
+
+def _servers(cli: Cli) -> list[str]:
+    """Where somebody is logged in, as far as that can be seen without a helper."""
+    from pier.cli.registry_auth import credentials
+    from pier.client.configfile import ConfigError
+    from pier.client.credentials.auth import CredentialError
+    from pier.client.credentials.plain import logged_in
+
+    try:
+        return sorted({*logged_in(cli.config), *credentials(cli).sealed().logged_in()})
+    except (CredentialError, ConfigError):
+        return []

@@ -139,7 +139,7 @@ LATER = frozenset(
         "blkio-weight", "blkio-weight-device", "cgroup-parent", "cpu-count", "cpu-percent", "cpu-rt-period", "cpu-rt-runtime",
         "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "gpus", "health-cmd",
         "health-interval", "health-retries", "health-start-interval", "health-start-period", "health-timeout", "io-maxbandwidth", "io-maxiops",
-        "ip", "ip6", "isolation", "kernel-memory", "link", "link-local-ip", "network-alias", "publish", "publish-all", "runtime",
+        "isolation", "kernel-memory", "link-local-ip", "publish", "publish-all",
         "storage-opt", "use-api-socket",
     ]
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The flags of `run` and `create`, and the request body made of them, field by field as Docker's client sends it."""
 
 from pier.cli import container_values as values
+from pier.cli.flags import go_quote
 from pier.cli.mount_values import mount
 
 TYPE_CHECKING = False
@@ -67,15 +68,58 @@ def request(options: "Options", image: str, command: list[str], environ: "Mappin
         config["StopSignal"] = options.text("stop-signal")
     if "stop-timeout" in options.given:
         config["StopTimeout"] = options.number("stop-timeout")
-    network = options.many("network")[0]
-    config["HostConfig"] = _host_config(options, binds, network)
+    mode, endpoints = networks(options)
+    config["HostConfig"] = _host_config(options, binds, mode)
+    config["NetworkingConfig"] = {"EndpointsConfig": endpoints}
+    return config
+
+
+def networks(options: "Options") -> "tuple[str, dict[str, dict[str, Any]]]":
+    """(network mode, the settings of each network) of --network and the flags that belong to it. Raises ValueError with Docker's texts, NotYet."""
+    from pier.cli.flags import NotYet
+
     mac = options.text("mac-address")
     if mac and not values.is_mac_address(mac):
         raise ValueError(f"{mac} is not a valid mac address")
-    # without settings of its own a network has an entry only where it is not named
-    endpoints = {network: {**_ENDPOINT, "MacAddress": mac}} if network == "default" or mac else {}
-    config["NetworkingConfig"] = {"EndpointsConfig": endpoints}
-    return config
+    parsed = [values.network(text) for text in options.many("network")]
+    endpoints: dict[str, dict[str, Any]] = {}
+    for number, (name, settings) in enumerate(parsed):
+        if not number:
+            _of_first(options, settings, mac)
+        if name in endpoints:
+            raise ValueError(f"network {go_quote(name)} is specified multiple times")
+        if name.startswith("container:") or (len(parsed) > 1 and name in ("host", "none")):
+            if len(parsed) > 1:
+                raise ValueError("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+            continue
+        # without settings of its own a network has an entry only where it is not named, or is one of a user
+        if settings or name not in PREDEFINED_NETWORKS or name == "default" or len(parsed) > 1:
+            endpoints[name] = {**_ENDPOINT, **settings}
+    if options.many("link"):
+        raise NotYet("--link")
+    return parsed[0][0], endpoints
+
+
+def _of_first(options: "Options", settings: "dict[str, Any]", mac: str) -> None:
+    """Flags of their own belong to the first network; what its own value says as well is a conflict."""
+    for flag, key in (("network-alias", "Aliases"), ("mac-address", "MacAddress")):
+        if flag in options.given and settings.get(key):
+            what = "network aliases" if flag == "network-alias" else "MAC address"
+            raise ValueError(f"conflicting options: cannot specify both --{flag} and per-network {what}")
+    if options.many("network-alias"):
+        settings["Aliases"] = options.many("network-alias")
+    if mac:
+        settings["MacAddress"] = mac
+    for flag, key in (("ip", "IPv4Address"), ("ip6", "IPv6Address")):
+        if options.text(flag):
+            config = settings.setdefault("IPAMConfig", {})
+            if key in config:
+                raise ValueError(f"conflicting options: cannot specify both --{flag} and per-network {'IPv4' if flag == 'ip' else 'IPv6'} address")
+            if not values.is_address(options.text(flag)):
+                raise ValueError(f"invalid argument {go_quote(options.text(flag))} for \"--{flag}\" flag: invalid string being converted to IP")
+            config[key] = options.text(flag)
+    if options.many("link-local-ip"):
+        settings.setdefault("IPAMConfig", {})["LinkLocalIPs"] = options.many("link-local-ip")
 
 
 _ENDPOINT = {
@@ -98,12 +142,6 @@ _ENDPOINT = {
 
 
 def _host_config(options: "Options", binds: list[str], network: str) -> "dict[str, Any]":
-    from pier.cli.flags import NotYet
-
-    if network not in PREDEFINED_NETWORKS and not network.startswith("container:"):
-        raise NotYet(f"--network {network}: a network of your own")
-    if len(options.many("network")) > 1:
-        raise NotYet("--network given more than once")
     swappiness = options.number("memory-swappiness")
     if not -1 <= swappiness <= 100:
         raise ValueError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
@@ -151,6 +189,8 @@ def _host_config(options: "Options", binds: list[str], network: str) -> "dict[st
     }
     if options.many("sysctl"):
         host["Sysctls"] = dict(text.split("=", 1) for text in options.many("sysctl"))
+    if options.text("runtime"):
+        host["Runtime"] = options.text("runtime")
     host |= {
         "Isolation": "",
         "CpuShares": options.number("cpu-shares"),

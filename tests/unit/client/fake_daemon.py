@@ -90,6 +90,8 @@ class FakeDaemon:
                 while len(buffer) < length:
                     buffer += connection.recv(65536)
                 body, buffer = buffer[:length], buffer[length:]
+                if "transfer-encoding" in headers:
+                    body, buffer = _chunks(connection, buffer)
                 method, target, _ = lines[0].split(" ")
                 asked = ""
                 if target.startswith("/v1."):
@@ -114,3 +116,17 @@ class FakeDaemon:
             route = reply(404, {"message": "page not found"})
         connection.sendall(route if isinstance(route, bytes) else reply(200, route))
         return True
+
+
+def _chunks(connection: socket.socket, buffer: bytes) -> tuple[bytes, bytes]:
+    """The body of a request that is sent in chunks, and what came behind it."""
+    body = b""
+    while True:
+        while b"\r\n" not in buffer:
+            buffer += connection.recv(65536)
+        size, _, buffer = buffer.partition(b"\r\n")
+        while len(buffer) < int(size, 16) + 2:
+            buffer += connection.recv(65536)
+        body, buffer = body + buffer[: int(size, 16)], buffer[int(size, 16) + 2 :]
+        if not int(size, 16):
+            return body, buffer
