@@ -12,7 +12,7 @@ def merge(*texts: str) -> tuple[str, ...]:
         for scope in text[:MAX_SCOPE_CHARS].split():
             resource, colon, actions = scope.rpartition(":")
             if colon and resource:
-                resources.setdefault(resource, set()).update(filter(None, actions.split(",")))
+                resources.setdefault(resource, set()).update(_actions(actions))
     return tuple(f"{resource}:{','.join(sorted(actions))}" for resource, actions in sorted(resources.items()))
 
 
@@ -23,5 +23,9 @@ def repository(path: str, *actions: str) -> str:
 
 def covers(have: Iterable[str], want: Iterable[str]) -> bool:
     """Whether a token for the scopes `have` was asked to be good for `want` too; both merged."""
-    actions = {resource: set(rest.split(",")) for resource, _, rest in (scope.rpartition(":") for scope in have)}
-    return all(set(rest.split(",")) <= actions.get(resource, set()) for resource, _, rest in (scope.rpartition(":") for scope in want))
+    there = {resource: _actions(rest) for resource, _, rest in (scope.rpartition(":") for scope in have)}
+    return all(_actions(rest) <= there.get(resource, set()) for resource, _, rest in (scope.rpartition(":") for scope in want))
+
+
+def _actions(text: str) -> set[str]:
+    return set(filter(None, text.split(",")))
