@@ -8,7 +8,6 @@ from pier.images.context import Context
 from pier.images.push_layers import Destination, Uploads, all_of
 from pier.images.push_plan import LayerTask, Part, Placed
 from pier.images.push_report import EXISTS, PREPARING, Report
-from pier.images.sources import known
 from pier.oci import digest as digests
 from pier.oci.manifest import Manifest
 
@@ -40,8 +39,7 @@ class Sender:
     def begin(self, part: Part) -> "Sending":
         """Read what is known of an image, and tell of its layers, the top one first. Blocking for the time of a small file."""
         own = self._own(part)
-        seen = {diff_id: known(self._ctx.store, diff_id) for diff_id in part.image.diff_ids}
-        tasks = push_plan.tasks(part.image, own[1] if own else None, seen, self._to.reference)
+        tasks = push_plan.tasks(part.image, own[1] if own else None)
         for task in reversed(tasks):
             self._report.layer(task.diff_id, PREPARING)
         return Sending(self, part, own, tasks)
@@ -56,11 +54,10 @@ class Sender:
 
     async def layer(self, task: LayerTask) -> Placed:
         """Have a layer there. Raises PierError, OSError."""
-        key = task.diff_id, task.wanted.digest if task.wanted else ""
-        if there := self._there.get(key):
+        if there := self._there.get(task.key):
             self._report.layer(task.diff_id, EXISTS)
             return there
-        placed = self._there[key] = await self._uploads.place(self._to, task, self._report)
+        placed = self._there[task.key] = await self._uploads.place(self._to, task, self._report)
         return placed
 
     async def configuration(self, data: bytes) -> None:
@@ -81,10 +78,10 @@ class Sending:
 
     async def send(self) -> Sent:
         """Its blobs, all at once. Raises PierError, OSError."""
-        once = {(task.diff_id, task.wanted.digest if task.wanted else ""): task for task in self.tasks}
+        once = {task.key: task for task in self.tasks}
         layers, _ = await all_of([self._layers(list(once.values())), self._configuration()])
         by_key = dict(zip(once, layers, strict=True))
-        placed = tuple(by_key[task.diff_id, task.wanted.digest if task.wanted else ""] for task in self.tasks)
+        placed = tuple(by_key[task.key] for task in self.tasks)
         if self.own and all(task.wanted and task.wanted.digest == layer.digest for task, layer in zip(self.tasks, placed, strict=True)):
             data, manifest = self.own
             return Sent(self.part, data, push_plan.announced(manifest), False, placed)

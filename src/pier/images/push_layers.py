@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pier.images.context import Context
 from pier.images.pull_slots import Slots
 from pier.images.push_compress import Compressions, Reader
-from pier.images.push_plan import Form, LayerTask, Placed, is_foreign
+from pier.images.push_plan import Form, LayerTask, Placed, forms, is_foreign
 from pier.images.push_report import EXISTS, FOREIGN, PUSHED, WAITING, Report, mounted
+from pier.images.sources import known
 from pier.oci import digest as digests
 from pier.oci.descriptor import DOCKER_LAYER_GZIP
 from pier.oci.reference import Reference
@@ -52,21 +53,25 @@ class Uploads:
         self._ctx = ctx
         self._slots = Slots(lambda: ctx.remote.config.max_uploads)
         self._compressions = Compressions(ctx)
-        self._sending: dict[tuple[str, str], _Turn] = {}
+        self._turns: dict[tuple[str, str, str], _Turn] = {}
 
     async def place(self, to: Destination, task: LayerTask, report: Report) -> Placed:
         """Have a layer at the repository. Raises PierError, OSError."""
         if task.wanted and is_foreign(task.wanted):
             return _told(report, Placed(task.diff_id, task.wanted.digest, task.wanted.size, task.wanted.media_type, FOREIGN))
-        async with self._alone(to.reference.repository, task.diff_id), self._slots.taken(waits=lambda: report.layer(task.diff_id, WAITING)):
+        async with self._turn(to.reference.repository, task) as turn, self._slots.taken(waits=lambda: report.layer(task.diff_id, WAITING)):
             point("push.layer")
             loop = asyncio.get_running_loop()
 
             def pushing(current: int, total: int) -> None:
                 loop.call_soon_threadsafe(report.pushing, task.diff_id, current, total)
 
-            placed = await self._ctx.remote.call(lambda registries, cancel: self._known(to.repository(registries, cancel), task, pushing), bulk=True)
-            return _told(report, placed or await self._made(to, task.diff_id, pushing))
+            forms = turn.forms(self._ctx, task, to.reference)
+            placed = await self._ctx.remote.call(
+                lambda registries, cancel: self._known(to.repository(registries, cancel), task.diff_id, forms, pushing), bulk=True
+            )
+            turn.placed = placed or await self._made(to, task.diff_id, pushing)
+            return _told(report, turn.placed)
 
     async def place_bytes(self, to: Destination, data: bytes) -> None:
         """Have a small blob at the repository: a configuration. Raises PierError."""
@@ -79,32 +84,33 @@ class Uploads:
         await self._ctx.remote.call(work)
 
     @contextlib.asynccontextmanager
-    async def _alone(self, repository: str, diff_id: str) -> AsyncIterator[None]:
-        """Two pushes of one layer to one repository: the second finds it there."""
-        turn = self._sending.setdefault((repository, diff_id), _Turn())
+    async def _turn(self, repository: str, task: LayerTask) -> AsyncIterator["_Turn"]:
+        """Two pushes of one layer to one repository at once: the second goes by what the first has placed."""
+        key = (repository, *task.key)
+        turn = self._turns.setdefault(key, _Turn())
         turn.users += 1
         try:
             async with turn.lock:
-                yield
+                yield turn
         finally:
             turn.users -= 1
             if not turn.users:
-                del self._sending[repository, diff_id]
+                del self._turns[key]
 
-    def _known(self, repository: "Repository", task: LayerTask, pushing: Pushing) -> Placed | None:
+    def _known(self, repository: "Repository", diff_id: str, forms: Sequence[Form], pushing: Pushing) -> Placed | None:
         """In a thread: by a form that is known; None where one has to be made."""
-        for form in task.forms:
+        for form in forms:
             size = repository.blob_size(form.digest)
             if size is not None:
-                return Placed(task.diff_id, form.digest, form.size or size, form.media_type, EXISTS)
-        tries = [(form, source) for form in task.forms for source in form.repositories if source.path != repository.reference.path]
+                return Placed(diff_id, form.digest, form.size or size, form.media_type, EXISTS)
+        tries = [(form, source) for form in forms for source in form.repositories if source.path != repository.reference.path]
         for form, source in tries[:_MOST_MOUNTS]:
             if form.size is not None and repository.mount(form.digest, source):
-                return Placed(task.diff_id, form.digest, form.size, form.media_type, mounted(source))
-        for form in task.forms:
-            if form.digest == task.diff_id:
-                return self._tar(repository, task.diff_id, form, pushing)
-            if form.kept and (placed := self._kept(repository, task.diff_id, form, pushing)):
+                return Placed(diff_id, form.digest, form.size, form.media_type, mounted(source))
+        for form in forms:
+            if form.digest == diff_id:
+                return self._tar(repository, diff_id, form, pushing)
+            if form.kept and (placed := self._kept(repository, diff_id, form, pushing)):
                 return placed
         return None
 
@@ -155,9 +161,20 @@ def _seldom(tell: Callable[[int], None]) -> Callable[[int], None]:
 
 
 class _Turn:
+    """A layer on its way to a repository, for all that send it there."""
+
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.users = 0
+        self.placed: Placed | None = None
+
+    def forms(self, ctx: Context, task: LayerTask, to: Reference) -> tuple[Form, ...]:
+        """What is known of the layer by now."""
+        found = forms(ctx.catalog.layer(task.diff_id) or task.layer, task.wanted, known(ctx.store, task.diff_id), to)
+        if self.placed and not task.wanted:
+            just = Form(self.placed.digest, self.placed.media_type, self.placed.size)
+            return (just, *(form for form in found if form.digest != just.digest))
+        return found
 
 
 def _told(report: Report, placed: Placed) -> Placed:

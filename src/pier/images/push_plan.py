@@ -4,7 +4,7 @@ Facts: media types and the layout of manifests are those of Docker 28.5 pushing 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pier.errors import Invalid, NotFound
@@ -65,9 +65,18 @@ class Form:
 class LayerTask:
     """One layer to be at the registry. wanted: as which blob its manifest has it; None: as whatever form is there, or is made."""
 
-    diff_id: str
+    layer: Layer
     wanted: Descriptor | None
-    forms: tuple[Form, ...]
+
+    @property
+    def diff_id(self) -> str:
+        """The layer's."""
+        return self.layer.diff_id
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What no other task of the same repository has, unless it is done with this one."""
+        return self.layer.diff_id, self.wanted.digest if self.wanted else ""
 
 
 @dataclass(frozen=True)
@@ -159,12 +168,10 @@ def known_elsewhere(catalog: Catalog, part: Part) -> bool:
     return any(meaning.images.get(part.image.id) == part.manifest for meaning in by_digest)
 
 
-def tasks(image: Image, manifest: Manifest | None, seen: Mapping[str, Sequence[LayerSource]], to: Reference) -> list[LayerTask]:
-    """The layers, the bottom one first. seen: where each was, by diff ID; to: where it is to be."""
+def tasks(image: Image, manifest: Manifest | None) -> list[LayerTask]:
+    """The layers, the bottom one first."""
     wanted: Sequence[Descriptor | None] = manifest.layers if manifest else [None] * len(image.layers)
-    return [
-        LayerTask(layer.diff_id, blob, forms(layer, blob, seen.get(layer.diff_id, ()), to)) for layer, blob in zip(image.layers, wanted, strict=True)
-    ]
+    return [LayerTask(layer, blob) for layer, blob in zip(image.layers, wanted, strict=True)]
 
 
 def forms(layer: Layer, wanted: Descriptor | None, seen: Sequence[LayerSource], to: Reference) -> tuple[Form, ...]:

@@ -66,13 +66,15 @@ async def record(ctx: Context, pushed: Pushed) -> None:
         fresh = _unknown(ctx, pushed.sources)
         if not names and not manifests and not fresh:
             return
+        wanted = set[str]().union(*(meaning.documents() for meaning in names.values()), manifests.values())
         for data in pushed.made:
-            if not ctx.content.has(digests.of(data)):
+            if digests.of(data) in wanted and not ctx.content.has(digests.of(data)):
                 undo.push_async_callback(collect, ctx, [digests.of(data)])
                 await asyncio.to_thread(ctx.content.write, data)
         before = {name: meaning for name in names if (meaning := ctx.catalog.meaning(name))}
         point("push.record")
         await ctx.store.write(lambda connection: _write(connection, names, manifests, fresh, time.time_ns()))
+        undo.pop_all()
         point("push.recorded")
         for identity, manifest in manifests.items():
             ctx.catalog.put(replace(images[identity], manifest=manifest))
