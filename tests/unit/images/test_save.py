@@ -111,7 +111,8 @@ def test_what_texts_mean() -> None:
     assert names(choose(here, [APP.id, "app:two", APP.id[7:]], [])) == [("app:two", ["app"])]
     assert names(choose(here, [APP.id, "tool"], [])) == [(None, ["app"]), ("tool:latest", ["tool"])]
     assert choose(here, [], []) == []
-    for text, said in (("nope", "No such image: nope$"), ("app:three", "No such image: app:three$"), ("sha256:" + "0" * 64, "No such image: sha256:0")):
+    unknown = "sha256:" + "0" * 64
+    for text, said in (("nope", "No such image: nope$"), ("app:three", "No such image: app:three$"), (unknown, f"No such image: {unknown}")):
         with pytest.raises(NotFound, match=said):
             choose(here, ["tool", text], [])
 
