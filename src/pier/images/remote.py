@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CALLS, _BULK = 32, 128
+IDLE_S = 30.0  # how long connections are kept that nobody uses
 
 
 class Remote:
@@ -31,6 +32,7 @@ class Remote:
         self._calls = ThreadPoolExecutor(_CALLS, thread_name_prefix="registry")
         self._bulk = ThreadPoolExecutor(_BULK, thread_name_prefix="transfer")
         self._running: set[Cancel] = set()
+        self._resting: asyncio.TimerHandle | None = None
 
     @property
     def config(self) -> RegistryConfig:
@@ -69,11 +71,23 @@ class Remote:
             raise Unavailable("the daemon ends: ask the next one again") from None
         finally:
             self._running.discard(cancel)
+            self._rest()
+
+    def _rest(self) -> None:
+        """Connections end that no call wants for a while."""
+        if self._resting is not None:
+            self._resting.cancel()
+        made = self._made
+        self._resting = None
+        if made is not None and not self._running:
+            self._resting = asyncio.get_running_loop().call_later(IDLE_S, self._calls.submit, made.close_idle)
 
     def close(self) -> None:
         """End every call that is under way, and the threads."""
         for cancel in tuple(self._running):
             cancel.cancel()
+        if self._resting is not None:
+            self._resting.cancel()
         for pool in (self._calls, self._bulk):
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -56,6 +56,10 @@ class Registries:
         exchange = self._exchange(credentials, cancel, _silent)
         return self._endpoints(query.domain).each("pull", lambda endpoint: search(exchange, endpoint, query), mirrors=False)
 
+    def close_idle(self) -> None:
+        """End the connections that nobody uses now, as after a pull; what is learnt stays."""
+        self._transport.close_idle()
+
     def _endpoints(self, domain: str, notice: Callable[[str], None] = _silent) -> Endpoints:
         return Endpoints(domain, self.config, self._learnt, notice)
 

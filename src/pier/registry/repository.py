@@ -1,5 +1,6 @@
 """One repository on a registry: its manifests, tags and blobs. See the package's docstring for what all calls have in common."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Repository:
 
     def manifest(self, name: str, accept: Sequence[str] = MANIFESTS) -> Fetched:
         """The manifest or index of a tag or digest. Raises Missing, Denied, ...; Untrue for other bytes than asked for; Invalid for a bad one."""
-        op: Op = "pull" if digests.is_sha256(name) else "resolve"  # who may only give bytes is not believed what a tag means
+        op: Op = "pull" if ":" in name else "resolve"  # who may only give bytes is not believed what a tag means
         return self._endpoints.each(op, lambda endpoint: self.fetch(endpoint, name, accept))
 
     def fetch(self, endpoint: Endpoint, name: str, accept: Sequence[str] = MANIFESTS) -> Fetched:
@@ -65,9 +66,8 @@ class Repository:
         where = f"{self.reference.bare()}: manifest {name}"
         if len(data) > manifest.MAX_DOCUMENT_BYTES:
             raise Untrue(f"{where}: it has more than the {manifest.MAX_DOCUMENT_BYTES} bytes that a manifest may have")
-        found = digests.of(data)
-        for expected in (name if digests.is_sha256(name) else "", said if digests.is_sha256(said) else ""):
-            if expected and expected != found:
+        for expected in (name if ":" in name else "", said if digests.is_sha256(said) else ""):
+            if expected and (found := _digest_like(expected, data)) != expected:
                 raise Untrue(f"manifest verification failed for digest {expected}: {endpoint.host.name} sent {found} for {where}")
         if announced in OLD:
             raise Invalid(f"{where}: {_schema_1(self.reference)}")
@@ -75,7 +75,7 @@ class Repository:
             document = manifest.parse(data, announced)
         except Invalid as error:
             raise Invalid(f"{where}: {error}") from None
-        return Fetched(data, announced or document.media_type, found, document)
+        return Fetched(data, announced or document.media_type, name if ":" in name else digests.of(data), document)
 
     def head(self, name: str) -> Descriptor | None:
         """What a tag or digest names now, without fetching it; None where there is none of that name."""
@@ -84,9 +84,10 @@ class Repository:
         def work(endpoint: Endpoint) -> Descriptor:
             with self._exchange.ask(endpoint, ask) as response:
                 found = response.headers.get("docker-content-digest", "")
-                if digests.is_sha256(found) and response.length is not None and _media_type(response):
+                known = found == name if ":" in name else digests.is_sha256(found)
+                if known and response.length is not None and _media_type(response):
                     return Descriptor(media_type=_media_type(response), digest=found, size=response.length)
-            fetched = self.fetch(endpoint, name)  # an old registry: its answer to HEAD says too little
+            fetched = self.fetch(endpoint, name)  # its answer to HEAD says too little, or something else than was asked
             return Descriptor(media_type=fetched.media_type, digest=fetched.digest, size=len(fetched.data))
 
         try:
@@ -163,6 +164,8 @@ class Repository:
 
     def mount(self, digest: str, source: Reference) -> bool:
         """Have a blob of another repository on this registry here too. False where the registry will not: then it has to be uploaded."""
+        if source.domain != self.reference.domain:
+            return False
         query = urlencode({"mount": digest, "from": source.path})
         wanted = scopes.merge(*self._scopes, scopes.repository(source.path, "pull"))
         ask = Ask("POST", f"/{self.reference.path}/blobs/uploads/?{query}", wanted, ok=frozenset({201, 202}))
@@ -214,6 +217,12 @@ class Repository:
 def _media_type(response: Response) -> str:
     said = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     return "" if said in UNSPECIFIC else said
+
+
+def _digest_like(expected: str, data: bytes) -> str:
+    """The digest of `data` by the algorithm of another, which was checked."""
+    algorithm = expected.partition(":")[0]
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
 def _schema_1(reference: Reference) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from pier.errors import Internal, Invalid
 from pier.oci.manifest import MAX_DOCUMENT_BYTES
 from pier.registry.endpoints import Endpoint
-from pier.registry.errors import Answered, Missing, Untrue, clean, shown_url
+from pier.registry.errors import Answered, Overloaded, Untrue, clean, shown_url
 from pier.registry.exchange import Ask, Exchange
 from pier.registry.pages import names
 
@@ -107,12 +107,13 @@ def search(exchange: Exchange, endpoint: Endpoint, query: Wanted) -> list[Found]
     url = f"{root}?{urlencode({'q': query.term, 'n': query.limit})}"
     try:
         found = read(_get(exchange, endpoint, url), url)
-    except (Missing, Untrue) as missing:
-        if not query.domain:
+    except (Answered, Untrue) as error:
+        if query.domain and not isinstance(error, Overloaded):
+            found = _catalogue(exchange, endpoint, query, error)
+        elif isinstance(error, Answered):
+            raise Internal(f"Unexpected status code {error.answer.status}") from None
+        else:
             raise
-        found = _catalogue(exchange, endpoint, query, missing)
-    except Answered as error:
-        raise Internal(f"Unexpected status code {error.answer.status}") from None
     return [one for one in found if query.takes(one)][: query.limit]
 
 

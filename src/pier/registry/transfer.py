@@ -113,7 +113,7 @@ def small_blob(source: Repository, descriptor: Descriptor) -> bytes:
         raise Invalid(f"{what}: {descriptor.size} bytes: a document has at most {MAX_SMALL_BYTES}")
     data = b""
     with source.blob(descriptor.digest, urls=descriptor.urls or ()) as stream:
-        while len(data) <= descriptor.size and (piece := stream.read()):
+        while stream.total in (None, descriptor.size) and len(data) <= descriptor.size and (piece := stream.read()):
             data += piece
     if len(data) != descriptor.size or "sha256:" + hashlib.sha256(data).hexdigest() != descriptor.digest:
         raise Untrue(f"{what}: the registry sent other bytes")

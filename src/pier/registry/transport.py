@@ -33,7 +33,8 @@ SEND_BYTES = 128 * 1024
 SLOW_S = 0.2
 LEAST_BYTES = 16 * 1024
 DRAINED_BYTES = 64 * 1024
-CONNECTIONS = 16  # kept for each host
+CONNECTIONS = 32  # kept for each host
+HOSTS = 64  # with connections, for each route
 
 logging.getLogger("urllib3").setLevel(logging.WARNING)  # its debug lines hold whole URLs, with signatures in their queries
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # who is not verified was told so by the configuration
@@ -146,7 +147,7 @@ class Transport:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._managers: dict[tuple[Route, certificates.States], urllib3.PoolManager] = {}
+        self._managers: dict[Route, tuple[certificates.States, urllib3.PoolManager]] = {}
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None, route: Route, cancel: Cancel) -> Response:
         """One request and the head of its answer. Raises Unreachable in Go's words, Cancelled."""
@@ -172,23 +173,30 @@ class Transport:
             raise
         return Response(method, url, raw.status, raw.headers, raw, watch)
 
-    def _manager(self, route: Route) -> urllib3.PoolManager:
-        key = route, certificates.states(route.tls)  # certificates may be renewed under a running daemon
+    def close_idle(self) -> None:
+        """End the connections that wait for the next request; those in use go on."""
         with self._lock:
-            found = self._managers.get(key)
-            if found is None:
-                found = self._managers[key] = _new_manager(route)
+            for _, manager in self._managers.values():
+                manager.clear()
+
+    def _manager(self, route: Route) -> urllib3.PoolManager:
+        state = certificates.states(route.tls)  # certificates may be renewed under a running daemon
+        with self._lock:
+            known, found = self._managers.get(route, (state, None))
+            if found is None or known != state:
+                found = _new_manager(route)
+                self._managers[route] = state, found
             return found
 
 
 def _new_manager(route: Route) -> urllib3.PoolManager:
     context = certificates.context(route.tls)
     if route.proxy is None or route.proxy.scheme.startswith("socks"):
-        return connections.pools(urllib3.PoolManager(maxsize=CONNECTIONS, ssl_context=context))
+        return connections.pools(urllib3.PoolManager(HOSTS, maxsize=CONNECTIONS, ssl_context=context))
     named = Credentials(route.proxy.username, route.proxy.password)
     headers = {"Proxy-Authorization": named.basic} if named.basic else {}
     return connections.pools(
         urllib3.ProxyManager(
-            route.proxy.url, proxy_headers=headers, proxy_ssl_context=certificates.context(Tls()), maxsize=CONNECTIONS, ssl_context=context
+            route.proxy.url, HOSTS, proxy_headers=headers, proxy_ssl_context=certificates.context(Tls()), maxsize=CONNECTIONS, ssl_context=context
         )
     )

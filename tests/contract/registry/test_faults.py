@@ -1,5 +1,6 @@
 """What a registry does wrong, or the network: what passes is tried again and told, what does not has its cause named."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pier.errors import Invalid, PierError
+from pier.errors import Internal, Invalid, PierError
 from pier.oci import digest as digests
 from pier.oci.descriptor import OCI_INDEX, OCI_MANIFEST
 from pier.oci.reference import parse
@@ -376,3 +377,51 @@ def test_a_registry_that_learns_tls_is_found_again(registry: FakeRegistry, tmp_p
         with pytest.raises(Unreachable):
             client.repository(reference).manifest("1")
         assert client.repository(reference).manifest("1").digest == APP.digest
+
+
+def test_idle_connections_are_ended_when_that_is_said(registry: FakeRegistry) -> None:
+    client = registries()
+    made = client.repository(parse(f"{registry.name}/app"))
+    with made.blob(LAYER) as blob:
+        blob.read(1)
+        made.manifest("1")
+        before = registry.connections
+        client.close_idle()
+        rest = b"".join(iter(blob.read, b""))
+        assert len(rest) == len(DATA) - 1  # what is in use goes on
+    assert made.manifest("1").digest == APP.digest and registry.connections == before + 1
+
+
+def test_a_digest_of_another_algorithm_is_verified_by_it(registry: FakeRegistry) -> None:
+    name = "sha512:" + hashlib.sha512(APP.data).hexdigest()
+    registry.fault("manifests", answer=lambda _: Answer(200, APP.data, {"Content-Type": OCI_MANIFEST}))
+    assert repository(registry).manifest(name).digest == name
+    registry.fault("manifests", answer=lambda _: Answer(200, APP.data + b" ", {"Content-Type": OCI_MANIFEST}))
+    with pytest.raises(Untrue, match=f"manifest verification failed for digest {name}: {registry.name} sent sha512:"):
+        repository(registry).manifest(name)
+
+
+def test_an_answer_to_head_of_something_else_is_not_believed(registry: FakeRegistry) -> None:
+    headers = {"Content-Type": OCI_MANIFEST, "Docker-Content-Digest": digests.of(b"other")}
+    registry.fault("HEAD", answer=lambda _: Answer(200, APP.data, headers), times=None)
+    found = repository(registry).head(APP.digest)
+    assert found is not None and found.digest == APP.digest
+
+
+def test_blobs_of_other_registries_are_not_mounted(registry: FakeRegistry) -> None:
+    assert not repository(registry, push=True).mount(LAYER, parse("other.example.com/app")) and not registry.asked()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 200])
+def test_a_search_where_there_is_none(registry: FakeRegistry, status: int) -> None:
+    registry.fault("/v1/search", status=status, body=b"<html>", times=None)
+    assert [row.name for row in registries().search(f"{registry.name}/pp")] == [f"{registry.name}/app"]
+    registry.options = Options(catalog=False)
+    with pytest.raises(Internal, match=f"{registry.name} has neither a search .* nor a catalogue"):
+        registries().search(f"{registry.name}/pp")
+
+
+def test_a_search_that_fails(registry: FakeRegistry, patience: list[float]) -> None:
+    registry.fault("/v1/search", status=500, times=None)
+    with pytest.raises(Internal, match="Unexpected status code 500"):
+        registries().search(f"{registry.name}/pp")
