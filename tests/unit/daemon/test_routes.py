@@ -321,7 +321,6 @@ def test_load_and_import(tmp_path: Path, engine: Any) -> None:
 @pytest.mark.parametrize(
     ("query", "text"),
     [
-        ("fromImage=busybox&tag=latest", "pulling is not supported by Pier yet: use 'pier load'"),
         ("fromSrc=http://x", "fromSrc=http://x: importing from a URL is not supported by Pier yet: send the archive as the body, with fromSrc=-"),
         ("", "neither fromImage nor fromSrc is given: use fromSrc=- to import the request's body"),
     ],
@@ -332,6 +331,6 @@ def test_what_create_refuses(tmp_path: Path, engine: Any, query: str, text: str)
 
 
 def test_routes_of_later_issues_are_not_found(tmp_path: Path, engine: Any) -> None:
-    for method, target in [("POST", "/build"), ("POST", "/swarm/init"), ("POST", "/networks/create")]:
+    for method, target in [("POST", "/build"), ("POST", "/swarm/init"), ("POST", "/plugins/pull")]:
         status, _, body = call(tmp_path, engine, method, target)
         assert (status, msgspec.json.decode(body)["message"]) == (404, "page not found"), target
