@@ -127,6 +127,42 @@ def is_address(text: str) -> bool:
     return False
 
 
+def network(text: str) -> "tuple[str, dict[str, Any]]":
+    """A value of --network: its name, and the settings that `name=web,alias=a,ip=10.0.0.2` gives. Raises ValueError with Docker's texts."""
+    if "=" not in text:
+        return text, {}
+    name = ""
+    settings: dict[str, Any] = {}
+    for field in text.split(","):
+        key, equals, value = field.partition("=")
+        key, value = key.strip().lower(), value.strip()
+        if not equals:
+            raise ValueError(f"invalid field {field}")
+        if key == "name":
+            name = value
+        elif key == "alias":
+            settings.setdefault("Aliases", []).append(value)
+        elif key in ("ip", "ip6"):
+            settings.setdefault("IPAMConfig", {})["IPv4Address" if key == "ip" else "IPv6Address"] = value
+        elif key == "mac-address":
+            settings["MacAddress"] = value
+        elif key == "link-local-ip":
+            settings.setdefault("IPAMConfig", {}).setdefault("LinkLocalIPs", []).append(value)
+        elif key == "driver-opt":
+            option, _, given = value.partition("=")
+            settings.setdefault("DriverOpts", {})[option.lower()] = given
+        elif key == "gw-priority":
+            try:
+                settings["GwPriority"] = int(value)
+            except ValueError:
+                raise ValueError(f"invalid gw-priority ({value}): must be an integer") from None
+        else:
+            raise ValueError(f"invalid field key {key}")
+    if not name:
+        raise ValueError("network name/id is not specified")
+    return name, settings
+
+
 def dns_server(text: str) -> str:
     """A value of --dns. Raises ValueError."""
     if not is_address(text.strip()):

@@ -1,7 +1,6 @@
 """Creating a container: everything is checked before anything is touched; the row is the last thing to come."""
 
 import asyncio
-import ipaddress
 import os
 import secrets
 import shutil
@@ -14,19 +13,19 @@ from msgspec import UNSET
 from pier import trace
 from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
 from pier.api.models.networks import EndpointSettings
-from pier.containers import merge, mounts, names, security, sources, unsupported, validate, volumes
+from pier.containers import joining, merge, mounts, names, security, sources, unsupported, validate, volumes
 from pier.containers.degrade import degrade
 from pier.containers.record import Container, Record, State, encode
 from pier.containers.shapes import is_pooled
 from pier.containers.table import Containers
-from pier.errors import Invalid, NotFound, NotImplementedByPier
+from pier.errors import Invalid, NotFound
+from pier.networks.model import PREDEFINED, Network
 from pier.oci import platform as platforms
 from pier.runtime import defaults
 from pier.runtime.supervisor import Child, PeerGone
 from pier.volumes.drafts import Drafts
 
 KEEP_CHILD_S = 10
-PREDEFINED = ("bridge", "host", "none")
 
 
 async def create(ctx: Containers, request: CreateRequest, name: str | None, platform: str | None) -> CreateResponse:
@@ -51,7 +50,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     wishes = await _mount_points(ctx, config, host)
     _resolve_modes(ctx, host)
     _fill_defaults(ctx, config, host)
-    endpoints = _endpoints(request, host)
+    endpoints = _endpoints(ctx, request, host)
     path, args = merge.command(config)
     draft = Record(
         id="",
@@ -119,7 +118,7 @@ async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts
             config.hostname = container_id[:12] if host.network_mode != "host" else os.uname().nodename
         record = msgspec.structs.replace(draft, id=container_id, name=chosen)
         container = Container(record, State())
-        if child is not None and host.network_mode == "bridge":
+        if child is not None and host.network_mode == "bridge" and len(record.endpoints) == 1:
             ctx.networks.prepare(container_id, child.netns_fd)
             undo.callback(ctx.networks.forget, container_id)
         trace.point("create.snapshot")
@@ -197,40 +196,39 @@ def _fill_defaults(ctx: Containers, config: ContainerConfig, host: HostConfig) -
         host.init = True if ctx.defaults.init else UNSET
 
 
-def _endpoints(request: CreateRequest, host: HostConfig) -> dict[str, EndpointSettings]:
-    if host.network_mode.startswith("container:"):
+def _endpoints(ctx: Containers, request: CreateRequest, host: HostConfig) -> dict[str, EndpointSettings]:
+    """The networks that the container will be in, by name, with what it asks of each. Raises Invalid, NotImplementedByPier, with Docker's texts."""
+    mode = host.network_mode
+    if mode.startswith("container:"):
         return {}
-    given = (request.networking_config.endpoints_config if request.networking_config else None) or {}
-    settings = given.get(host.network_mode) or (given.get("default") if host.network_mode == "bridge" else None) or EndpointSettings()
-    mac = settings.mac_address or (request.mac_address if request.mac_address is not UNSET else "")
-    if mac and not _is_mac(mac):
-        raise Invalid(f"invalid config for network {host.network_mode}: invalid MAC address {mac}")
-    if settings.ipam_config and host.network_mode in ("bridge", "host", "none"):
-        config = settings.ipam_config
-        asked = [("IPv4", getattr(config, "ipv4_address", "")), ("IPv6", getattr(config, "ipv6_address", ""))]
-        problems = ["user specified IP address is supported on user defined networks only"]
-        for family, address in asked:
-            if isinstance(address, str) and address and not _is_address(address):
-                problems += [f"invalid {family} address: {address}", f"no configured subnet or ip-range contain the IP address {address}"]
-        if any(isinstance(address, str) and address for _, address in asked):
-            told = problems[0] if len(problems) == 1 else "\n".join(f"* {problem}" for problem in problems)
-            raise Invalid(f"invalid config for network {host.network_mode}: invalid endpoint settings:\n{told}")
-    others = {name: further for name, further in given.items() if name not in (host.network_mode, "default")}
-    for name in others:
-        if name in PREDEFINED:  # any other name is looked for at the start, as in Docker
-            raise NotImplementedByPier(f"a container in two networks (NetworkingConfig.EndpointsConfig {name!r} beside {host.network_mode!r})")
-    first = {host.network_mode: msgspec.structs.replace(settings, mac_address=mac)}
-    return first | {name: further or EndpointSettings() for name, further in others.items()}
+    given = dict((request.networking_config.endpoints_config if request.networking_config else None) or {})
+    if mode == "bridge" and "default" in given:
+        given.setdefault("bridge", given.pop("default"))
+    mac = request.mac_address if request.mac_address is not UNSET else ""
+    if mode not in PREDEFINED or len(given) > 1:
+        # The mode may be an ID, and an entry may go by it: both are named by their names.
+        given = {_network_name(ctx, name): settings for name, settings in given.items()}
+        mode = mode if mode in PREDEFINED else _network_name(ctx, mode)
+    found = {}
+    for name in [mode, *sorted(given.keys() - {mode})]:
+        settings = given.get(name) or EndpointSettings()
+        if name == mode and mac and not settings.mac_address:
+            settings = msgspec.structs.replace(settings, mac_address=mac)
+        if name in ("host", "none") and len(given.keys() | {mode}) > 1:
+            kind = "host network mode" if name == "host" else "no network"
+            raise Invalid(f"conflicting options: cannot attach both {name} and other networks to one container ({kind})")
+        found[name] = joining.checked(_network(ctx, name), name, settings)
+    return found
 
 
-def _is_address(text: str) -> bool:
+def _network(ctx: Containers, name: str) -> Network | None:
+    """A network that is not there is found out at the start, as in Docker."""
     try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+        return ctx.networks.find(name).network
+    except NotFound:
+        return None
 
 
-def _is_mac(text: str) -> bool:
-    parts = text.replace("-", ":").split(":")
-    return len(parts) == 6 and all(len(p) == 2 and all(c in "0123456789abcdefABCDEF" for c in p) for p in parts)
+def _network_name(ctx: Containers, name: str) -> str:
+    network = _network(ctx, name)
+    return network.name if network else name

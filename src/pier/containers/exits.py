@@ -59,7 +59,7 @@ async def ended(ctx: Containers, exit: Exit) -> None:
             error="" if exit.known else "the exit code is lost: the keeper was killed and this kernel does not tell it",
             finished_ns=exit.finished_ns or time.time_ns(),
         )
-        endpoint, container.endpoint, child, container.child = container.endpoint, None, container.child, None
+        places, container.places, child, container.child = container.places, (), container.child, None
         remove = record.host.auto_remove and not container.keep and not ctx.stopping
         recorded = True
         if not remove or any(condition != "removed" for condition, _ in container.waiters):
@@ -70,7 +70,7 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         ctx.publish(container, "die", exitCode=str(exit.code), execDuration=str(lived_s))
         container.exited.set()
         ctx.snapshots.release(container.id)
-        if endpoint is not None:
+        if places:
             await ctx.networks.detach(container.id)
         if record.has_volumes:
             await volumes.let_go(ctx, container)

@@ -25,14 +25,14 @@ def write(ctx: Containers, container: Container) -> Bound:
     if mode.startswith("container:"):
         folder = ctx.folder(ctx.find(mode.partition(":")[2]).id)
         return Bound(folder / "hosts", folder / "hostname", folder / "resolv.conf")
-    endpoint = container.endpoint
-    gateway = (endpoint.gateway if endpoint else None) or ctx.networks.host_gateway()
+    wired = [endpoint for endpoint in container.places if endpoint.interface]
+    gateway = next((endpoint.gateway for endpoint in wired if endpoint.gateway), None) or ctx.networks.host_gateway()
     texts = {
         "hostname": contents.hostname_file(record.config.hostname),
         "hosts": contents.hosts_file(
             hostname=record.config.hostname,
             domainname=record.config.domainname,
-            address=endpoint.address if endpoint and mode == "bridge" else None,
+            addresses=[address for endpoint in wired for address in endpoint.addresses],
             extra_hosts=host.extra_hosts or [],
             host_gateway=gateway,
             host_network=mode == "host",

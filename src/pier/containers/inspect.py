@@ -5,6 +5,7 @@ from msgspec import UNSET
 
 from pier.api.models.containers import ContainerInspect, ContainerState, GraphDriver, NetworkSettings
 from pier.api.models.networks import EndpointSettings
+from pier.containers import naming
 from pier.containers.phrases import rfc3339
 from pier.containers.record import Container
 from pier.containers.table import Containers
@@ -68,18 +69,23 @@ def state(container: Container) -> ContainerState:
 def endpoints(ctx: Containers, container: Container) -> dict[str, EndpointSettings]:
     """The networks of a container, with addresses while it runs."""
     found = {}
+    places = {endpoint.network_id: endpoint for endpoint in container.places} if container.state.running else {}
     for name, given in container.record.endpoints.items():
-        settings = msgspec.structs.replace(given, network_id=ctx.networks.network_id(name) if container.state.ever_started else "")
-        endpoint = container.endpoint
-        if endpoint is not None and container.state.running:
+        identity = given.network_id or (ctx.networks.network_id(name) if container.state.ever_started else "")
+        settings = msgspec.structs.replace(given, network_id=identity, dns_names=naming.dns_names(container.record, name))
+        endpoint = places.get(identity or ctx.networks.network_id(name))
+        if endpoint is not None:
             settings = msgspec.structs.replace(
                 settings,
                 network_id=endpoint.network_id,
                 endpoint_id=endpoint.endpoint_id,
-                gateway=endpoint.gateway or "",
-                ip_address=endpoint.address or "",
-                ip_prefix_len=endpoint.prefix_len or 0,
-                mac_address=endpoint.mac or "",
+                gateway=endpoint.gateway,
+                ip_address=endpoint.address,
+                ip_prefix_len=endpoint.prefix_len,
+                mac_address=endpoint.mac,
+                ipv6_gateway=endpoint.gateway6,
+                global_ipv6_address=endpoint.address6,
+                global_ipv6_prefix_len=endpoint.prefix_len6,
             )
         found[name] = settings
     return found
@@ -89,14 +95,14 @@ def network_settings(ctx: Containers, container: Container) -> NetworkSettings:
     """The `NetworkSettings` object; the old fields at its top speak of the bridge network, as in Docker."""
     networks = endpoints(ctx, container)
     settings = NetworkSettings(networks=networks)
-    if container.state.running and container.record.host.network_mode in ("bridge", "host", "none"):
+    if container.state.running and not container.record.host.network_mode.startswith("container:"):
         settings.sandbox_id = container.id
         settings.sandbox_key = f"/proc/{container.state.pid}/ns/net"
     bridge = networks.get("bridge")
     if bridge is not None:
         settings.endpoint_id, settings.gateway = bridge.endpoint_id, bridge.gateway
         settings.ip_address, settings.ip_prefix_len, settings.mac_address = bridge.ip_address, bridge.ip_prefix_len, bridge.mac_address
-        if container.state.running:
-            exposed = container.record.config.exposed_ports
-            settings.ports = dict.fromkeys(exposed) if exposed is not UNSET else {}
+    if container.state.running and not container.record.host.network_mode.startswith(("container:", "host", "none")):
+        exposed = container.record.config.exposed_ports
+        settings.ports = dict.fromkeys(exposed) if exposed is not UNSET else {}
     return settings

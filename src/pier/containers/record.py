@@ -80,7 +80,7 @@ class Container:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)  # of its files, for a commit: one at a time, whatever else goes on
     child: Child | None = None
-    endpoint: Endpoint | None = None
+    places: tuple[Endpoint, ...] = ()  # in networks, while it runs
     netns_path: str = ""
     execs: set[str] = field(default_factory=set)
     waiters: list[tuple[str, "asyncio.Future[tuple[int, str]]"]] = field(default_factory=list)

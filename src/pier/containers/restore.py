@@ -143,7 +143,7 @@ async def _act(ctx: Containers, container: Container, decision: Decision, kept: 
         await _adopt(ctx, container, kept.pid, kept.start_time, note)
     elif decision.action == "finish" and decision.exit is not None:
         ctx.set_state(container, status="running" if not decision.erase else container.state.status, pid=decision.exit.pid)
-        container.endpoint = ctx.networks.endpoint(container.id)
+        container.places = ctx.networks.endpoints_of(container.id)
         await _reopen_quietly(ctx, container)
         await ended(ctx, decision.exit)
     elif decision.action == "search" and note is not None:
@@ -172,7 +172,7 @@ async def _adopt(ctx: Containers, container: Container, pid: int, start_time: in
     except KeyError:
         return  # it has ended since: its exit is reported as soon as everything is restored
     ctx.supervisor.watch(Record(container.id, pid, start_time), container.child.pidfd)
-    container.endpoint = ctx.networks.endpoint(container.id)
+    container.places = ctx.networks.endpoints_of(container.id)
     await _reopen_quietly(ctx, container)
     ctx.remember_running(container.id, pid, start_time, begun)
 

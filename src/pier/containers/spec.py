@@ -5,6 +5,7 @@ What nobody asked for is `runtime.defaults`; here is only what a request changes
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import replace
 
 from msgspec import UNSET
@@ -19,6 +20,7 @@ from pier.containers.table import Containers
 from pier.containers.volumes import Ready
 from pier.errors import Internal
 from pier.logs.fifos import Fifos
+from pier.networks.endpoints import Endpoint, default_gateways
 from pier.oci.runtime_spec import (
     Cpu,
     Device,
@@ -36,7 +38,7 @@ from pier.oci.runtime_spec import (
 )
 from pier.runtime import defaults
 from pier.runtime import facts as features
-from pier.runtime.plan import Extras, NetworkSetup, RootMount, StdioSetup
+from pier.runtime.plan import Extras, InterfaceSetup, NetworkSetup, RootMount, StdioSetup
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CPU_PERIOD_US = 100_000
@@ -106,19 +108,9 @@ def build(
     ctx: Containers, container: Container, root: RootMount, bound: Bound, io: Fifos, joins: dict[str, int], volumes: Ready
 ) -> tuple[Spec, Extras]:
     """Specification and extras of a container that is about to start; its endpoint is there."""
-    record, host, endpoint = container.record, container.record.host, container.endpoint
+    record, host = container.record, container.record.host
     kinds = namespaces(host)
-    network = None
-    if "network" in kinds:
-        bridged = host.network_mode == "bridge" and endpoint is not None
-        network = NetworkSetup(
-            loopback=True,
-            interface=endpoint.interface if bridged and endpoint else None,
-            address=f"{endpoint.address}/{endpoint.prefix_len}" if bridged and endpoint else None,
-            gateway=endpoint.gateway if bridged and endpoint else None,
-            mac=endpoint.mac if bridged and endpoint else None,
-            gateway_mac=(endpoint.gateway_mac or None) if bridged and endpoint else None,
-        )
+    network = NetworkSetup(interfaces=interfaces(container.places)) if "network" in kinds else None
     rows, columns = host.console_size
     stdio = StdioSetup(terminal=record.terminal, rows=rows, cols=columns, stdin=io.stdin, stdout=io.stdout, stderr=io.stderr)
     init = f"host:{ctx.defaults.init_path}" if ctx.defaults.init_path else "builtin"
@@ -126,6 +118,19 @@ def build(
     document = spec(record, kinds, bound, ctx.profiles, cgroups_path, ctx.facts.has(features.MOUNT_SETATTR))
     made = extras(record, root, network, stdio, joins, init)
     return document, replace(made, sources=volumes.sources, copy_up=frozenset(volumes.copy_up)) if volumes.sources else made
+
+
+def interfaces(places: Sequence[Endpoint]) -> tuple[InterfaceSetup, ...]:
+    """What the child configures for the places of a container in its networks; one of them has the default gateway of each family."""
+    wired = [endpoint for endpoint in places if endpoint.interface]
+    gateways = default_gateways(wired)
+    found = []
+    for endpoint in wired:
+        own = tuple(g for g, chosen in ((endpoint.gateway, gateways[0]), (endpoint.gateway6, gateways[1])) if g and chosen is endpoint)
+        known = tuple((g, endpoint.gateway_mac) for g in (endpoint.gateway, endpoint.gateway6) if g and endpoint.gateway_mac)
+        addresses = tuple(cidr for cidr in (endpoint.cidr, endpoint.cidr6) if cidr)
+        found.append(InterfaceSetup(endpoint.interface, addresses, endpoint.mac, own, known))
+    return tuple(found)
 
 
 def extras(record: Record, root: RootMount, network: NetworkSetup | None, stdio: StdioSetup, joins: dict[str, int], init: str | None) -> Extras:

@@ -9,15 +9,15 @@ import time
 from contextlib import AsyncExitStack
 
 from pier import trace
-from pier.containers import files, streams, volumes, wait
-from pier.containers.create import PREDEFINED
+from pier.containers import files, joining, streams, volumes, wait
 from pier.containers.joins import open_joins
 from pier.containers.record import Container
 from pier.containers.shapes import shape
 from pier.containers.spec import build
 from pier.containers.table import Containers, log
-from pier.errors import Conflict, Internal, Invalid, NotFound, NotModified, PierError
+from pier.errors import Conflict, Internal, Invalid, NotModified, PierError
 from pier.logs import fifos
+from pier.networks import Endpoint
 from pier.runtime.limits import apply, limits
 from pier.runtime.plan import RootMount, plan
 from pier.runtime.supervisor import Child, StartFailed
@@ -89,10 +89,7 @@ async def _run(ctx: Containers, container: Container) -> None:
         joins = open_joins(ctx, host)
         undo.callback(joins.close)
         trace.point("start.network")
-        for name in record.endpoints:
-            if name not in PREDEFINED:
-                raise NotFound(f"failed to set up container networking: network {name} not found")
-        if host.network_mode not in PREDEFINED:
+        if host.network_mode.startswith("container:"):
             donor = ctx.find(host.network_mode.partition(":")[2]).record.config
             record.config.hostname, record.config.domainname = donor.hostname, donor.domainname
         attaching = asyncio.ensure_future(_attach(ctx, container, child))  # the kernel's part of it goes on beside the next steps
@@ -105,7 +102,9 @@ async def _run(ctx: Containers, container: Container) -> None:
         undo.callback(ctx.snapshots.release, container.id)
         fds = [lower for lower in root.lowers if isinstance(lower, int)]
         lowers = tuple(fds.index(lower) if isinstance(lower, int) else lower for lower in root.lowers)
-        mount = RootMount(lowers=lowers, upper=root.upper, work=root.work, readonly=host.readonly_rootfs)
+        space = len(fds) if root.space >= 0 else None
+        fds += [root.space] if root.space >= 0 else []
+        mount = RootMount(lowers=lowers, upper=root.upper, work=root.work, readonly=host.readonly_rootfs, space=space)
         if not record.terminal:
             await streams.open_fifos(ctx, container.id, io, streams.log_config(ctx, container), record.config.stdin_once)
             undo.push_async_callback(ctx.pump.close, container.id)
@@ -151,7 +150,7 @@ async def _run(ctx: Containers, container: Container) -> None:
         await ctx.save_state(container)
     elif not host.auto_remove:
         loop.call_later(LAZY_SAVE_S, _save_later, ctx, container, container.run_number)
-    if container.endpoint is not None and container.endpoint.host_interface:
+    if any(endpoint.host_interface for endpoint in container.places):
         ctx.spawn(ctx.networks.settle(container.id), f"settle {record.short_id}")
     ctx.publish(container, "start")
 
@@ -175,18 +174,25 @@ async def _take_child(ctx: Containers, container: Container) -> Child:
 
 
 async def _attach(ctx: Containers, container: Container, child: Child) -> None:
-    """Give a container its place in its network, where that is one of ours."""
-    mode, record = container.record.host.network_mode, container.record
-    if mode in PREDEFINED:
-        endpoint = record.endpoints.get(mode)
-        mac = endpoint.mac_address if endpoint else ""
-        container.endpoint = await ctx.networks.attach(container.id, mode, child.netns_fd, hostname=record.config.hostname, mac=mac)
+    """Give a container its places in its networks, the one of its network mode first."""
+    record = container.record
+    if record.host.network_mode.startswith("container:"):
+        return
+    places: list[Endpoint] = []
+    try:
+        for number, (name, given) in enumerate(joining.in_order(record)):
+            places.append(await joining.attach(ctx, container, name, given, child.netns_fd, number))
+    except BaseException:
+        for endpoint in places:
+            await ctx.networks.detach(container.id, endpoint.network_id)
+        raise
+    container.places = tuple(places)
 
 
 async def _detach(ctx: Containers, container: Container, attaching: "asyncio.Future[None]") -> None:
     """Take `_attach` back, once it is through."""
     await asyncio.wait([attaching])
-    if attaching.cancelled() or attaching.exception() is not None or container.endpoint is None:
+    if attaching.cancelled() or attaching.exception() is not None or not container.places:
         return
-    container.endpoint = None
+    container.places = ()
     await ctx.networks.detach(container.id)

@@ -127,6 +127,15 @@ class Containers:
         """Those that run, or are about to."""
         return [i for i in self.users_of_volume(name) if self.table[i].state.running or self.table[i].child is not None]
 
+    def networks_in_use(self) -> set[str]:
+        """The IDs of the networks that containers have, running or not."""
+        found = {given.network_id or self.networks.network_id(name) for c in self.table.values() for name, given in c.record.endpoints.items()}
+        return found - {""}
+
+    def name_of(self, container_id: str) -> str:
+        """A container's name, its ID where there is no such container."""
+        return self.table[container_id].name if container_id in self.table else container_id
+
     async def insert(self, container: Container, further: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:
         """Write a new container durably, and in the same transaction what is `further` to be written."""
         record, state = container.record, encode(container.state)

@@ -67,6 +67,7 @@ SCHEMAS = (
     images_schema.VARIANTS,
     images_schema.SOURCES,
     volumes_schema.SCHEMA,
+    networks_schema.objects,
 )
 VOLATILE_SCHEMAS = containers_schema.VOLATILE_STEPS
 

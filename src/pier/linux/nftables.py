@@ -18,6 +18,7 @@ from pier.linux.netlink import (
     NetlinkError,
     attribute,
     attribute_map,
+    attributes,
     be32,
     be64,
     nested,
@@ -35,6 +36,7 @@ _SUBSYSTEM = 10 << 8
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN = 0, 1, 2, 3, 4
 _NEWRULE, _GETRULE, _DELRULE, _NEWGEN = 6, 7, 8, 15
+_GETSETELEM = 13
 _REGISTER_1, _REGISTER_VERDICT = 1, 0
 _META_IIFNAME, _META_OIFNAME = 6, 7
 _SADDR, _DADDR = 12, 16  # offsets in the IPv4 header
@@ -68,17 +70,18 @@ class Rule:
     comment: str
 
 
-def _expression(name: str, *data: bytes) -> Expression:
+def expression(name: str, *data: bytes) -> Expression:
+    """An expression of a rule by its name in the kernel, with its attributes."""
     return nested(1, text(1, name), nested(2, *data))  # NFTA_LIST_ELEM { NFTA_EXPR_NAME, NFTA_EXPR_DATA }
 
 
 def _compare(data: bytes, equal: bool = True) -> Expression:
-    return _expression("cmp", be32(1, _REGISTER_1), be32(2, 0 if equal else 1), nested(3, attribute(1, data)))
+    return expression("cmp", be32(1, _REGISTER_1), be32(2, 0 if equal else 1), nested(3, attribute(1, data)))
 
 
 def _interface(key: int, name: str, equal: bool) -> list[Expression]:
     # Compared with its NUL, as iptables-nft does, so that both tools can read the rule.
-    return [_expression("meta", be32(2, key), be32(1, _REGISTER_1)), _compare(name.encode() + b"\0", equal)]
+    return [expression("meta", be32(2, key), be32(1, _REGISTER_1)), _compare(name.encode() + b"\0", equal)]
 
 
 def iifname(name: str, equal: bool = True) -> list[Expression]:
@@ -93,13 +96,13 @@ def oifname(name: str, equal: bool = True) -> list[Expression]:
 
 def _masked(mask: bytes) -> Expression:
     registers = be32(1, _REGISTER_1), be32(2, _REGISTER_1), be32(3, len(mask))
-    return _expression("bitwise", *registers, nested(4, attribute(1, mask)), nested(5, attribute(1, bytes(len(mask)))))
+    return expression("bitwise", *registers, nested(4, attribute(1, mask)), nested(5, attribute(1, bytes(len(mask)))))
 
 
 def _network(offset: int, network: str, equal: bool) -> list[Expression]:
     address, _, prefix = network.partition("/")
     mask = (0xFFFFFFFF << (32 - int(prefix or 32)) & 0xFFFFFFFF).to_bytes(4, "big")
-    load = _expression("payload", be32(1, _REGISTER_1), be32(2, 1), be32(3, offset), be32(4, 4))  # base 1: network header
+    load = expression("payload", be32(1, _REGISTER_1), be32(2, 1), be32(3, offset), be32(4, 4))  # base 1: network header
     return [load, _masked(mask), _compare(socket.inet_aton(address), equal)]
 
 
@@ -115,48 +118,49 @@ def daddr(network: str, equal: bool = True) -> list[Expression]:
 
 def ct_state(mask: int) -> list[Expression]:
     """The connection is in one of the states of the mask (CT_...)."""
-    load = _expression("ct", be32(2, 0), be32(1, _REGISTER_1))
+    load = expression("ct", be32(2, 0), be32(1, _REGISTER_1))
     return [load, _masked(struct.pack("=I", mask)), _compare(bytes(4), equal=False)]
 
 
 def xt_established_or_related() -> list[Expression]:
     """The same by iptables' own match, for a chain that iptables-nft looks after: a native one makes it call its table incompatible."""
-    return [_expression("match", text(1, "conntrack"), be32(2, 3), attribute(3, _XT_ESTABLISHED_RELATED))]
+    return [expression("match", text(1, "conntrack"), be32(2, 3), attribute(3, _XT_ESTABLISHED_RELATED))]
 
 
 def verdict(code: int) -> list[Expression]:
     """DROP or ACCEPT."""
-    return [_expression("immediate", be32(1, _REGISTER_VERDICT), nested(2, nested(2, be32(1, code))))]
+    return [expression("immediate", be32(1, _REGISTER_VERDICT), nested(2, nested(2, be32(1, code))))]
 
 
 def masquerade() -> list[Expression]:
     """The source becomes the address of the link that the packet leaves by."""
-    return [_expression("masq")]
+    return [expression("masq")]
 
 
 def counter() -> list[Expression]:
     """Counts, as each rule of iptables-nft does."""
-    return [_expression("counter", be64(1, 0), be64(2, 0))]
+    return [expression("counter", be64(1, 0), be64(2, 0))]
 
 
-def _message(kind: int, flags: int, family: int, *data: bytes) -> Message:
+def message(kind: int, flags: int, family: int, *data: bytes) -> Message:
+    """A message of nf_tables: its kind (NFT_MSG_...), flags, the table's family, attributes."""
     return _SUBSYSTEM | kind, flags, struct.pack(">BBH", family, 0, 0) + b"".join(data)
 
 
 def add_table(family: int, table: str) -> Message:
     """Make a table; it may be there already."""
-    return _message(_NEWTABLE, NLM_F_CREATE, family, text(1, table))
+    return message(_NEWTABLE, NLM_F_CREATE, family, text(1, table))
 
 
 def delete_table(family: int, table: str) -> Message:
     """Delete a table with all that is in it; it must be there (put `add_table` before it)."""
-    return _message(_DELTABLE, 0, family, text(1, table))
+    return message(_DELTABLE, 0, family, text(1, table))
 
 
 def add_base_chain(family: int, table: str, chain: str, kind: str, hook: int, priority: int, policy: int = ACCEPT) -> Message:
     """Make a base chain. kind: "filter" or "nat"; priority as the kernel counts (lower comes first)."""
     where = nested(4, be32(1, hook), attribute(2, struct.pack(">i", priority)))
-    return _message(_NEWCHAIN, NLM_F_CREATE, family, text(1, table), text(3, chain), where, be32(5, policy), text(7, kind))
+    return message(_NEWCHAIN, NLM_F_CREATE, family, text(1, table), text(3, chain), where, be32(5, policy), text(7, kind))
 
 
 def add_rule(family: int, table: str, chain: str, expressions: Sequence[Expression], comment: str = "", *, first: bool = False) -> Message:
@@ -165,12 +169,12 @@ def add_rule(family: int, table: str, chain: str, expressions: Sequence[Expressi
     if comment:
         words = comment.encode()[:120] + b"\0"
         data.append(attribute(7, bytes((_COMMENT, len(words))) + words))
-    return _message(_NEWRULE, NLM_F_CREATE | (0 if first else NLM_F_APPEND), family, *data)
+    return message(_NEWRULE, NLM_F_CREATE | (0 if first else NLM_F_APPEND), family, *data)
 
 
 def delete_rule(rule: Rule) -> Message:
     """Delete a rule that `rules` found."""
-    return _message(_DELRULE, 0, rule.family, text(1, rule.table), text(2, rule.chain), be64(3, rule.handle))
+    return message(_DELRULE, 0, rule.family, text(1, rule.table), text(2, rule.chain), be64(3, rule.handle))
 
 
 def changed_table(kind: int, body: bytes) -> str:
@@ -212,6 +216,19 @@ class Firewall:
                 policy = int.from_bytes(found.get(5, b"\0\0\0\1"), "big")
                 result.append(Chain(body[0], string(found[1]), string(found[3]), int.from_bytes(hook[1], "big"), priority, policy))
         return result
+
+    def elements(self, family: int, table: str, name: str) -> set[tuple[bytes, bytes]] | None:
+        """(key, end of the range or flag of an end) of a set's elements; None where there is no such set."""
+        request = struct.pack(">BBH", family, 0, 0) + text(1, table) + text(2, name)
+        try:
+            answers = self._netlink.dump(_SUBSYSTEM | _GETSETELEM, request, f"elements of {table} {name}")
+        except NetlinkError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        lists = [attribute_map(body, 4).get(3, b"") for _, body in answers]
+        found = [attribute_map(element) for each in lists for _, element in attributes(each)]
+        return {(attribute_map(e[1])[1], attribute_map(e[10])[1] if 10 in e else b"end" if e.get(3, b"\0\0\0\0")[-1] & 1 else b"") for e in found}
 
     def chain_names(self, family: int, table: str) -> list[str]:
         """The names of all chains of a table, base chains and others."""

@@ -8,6 +8,7 @@ import errno
 import ipaddress
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pier.linux.netlink import (
@@ -19,16 +20,15 @@ from pier.linux.netlink import (
     IFF_UP,
     IFLA_ADDRESS,
     NETLINK_ROUTE,
-    NEWADDR,
     NEWLINK,
     NEWNEIGH,
     NLM_F_CREATE,
     NLM_F_EXCL,
     NLM_F_REPLACE,
     SETLINK,
-    Message,
     Netlink,
     NetlinkError,
+    address_message,
     attribute,
     attribute_map,
     link_header,
@@ -42,6 +42,7 @@ from pier.linux.netlink import (
 
 _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 3, 4, 10, 18, 28
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER, _IFLA_BR_STP_STATE = 1, 2, 1, 5
+_IFLA_PROTINFO, _IFLA_IFALIAS, _IFLA_BRPORT_ISOLATED = 12, 20, 33
 _IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS = 29, 8
 _RTN_UNICAST = 1
 
@@ -57,21 +58,22 @@ class Link:
     mtu: int
     up: bool
     master: int  # index of its bridge, 0 for none
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IPv4 address of a link."""
+    """An address of a link."""
 
     index: int
-    interface: ipaddress.IPv4Interface
+    interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An IPv4 route to other than this host itself."""
+    """A route to other than this host itself."""
 
-    network: ipaddress.IPv4Network
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network
     index: int  # the link it leaves by, 0 for none (blackholes, several)
 
 
@@ -96,14 +98,8 @@ def _parse_link(body: bytes) -> Link:
         int.from_bytes(found.get(_IFLA_MTU, b""), "little"),
         bool(flags & IFF_UP),
         int.from_bytes(found.get(_IFLA_MASTER, b""), "little"),
+        found.get(_IFLA_IFALIAS, b"").rstrip(b"\0").decode("utf-8", "replace"),
     )
-
-
-def _address_message(index: int, interface: ipaddress.IPv4Interface) -> Message:
-    address = interface.ip.packed
-    body = struct.pack("=BBBBI", socket.AF_INET, interface.network.prefixlen, 0, 0, index)
-    body += attribute(2, address) + attribute(1, address) + attribute(4, interface.network.broadcast_address.packed)  # LOCAL, ADDRESS, BROADCAST
-    return NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, body
 
 
 class Routing:
@@ -131,41 +127,53 @@ class Routing:
                 return None
             raise
 
-    def addresses(self) -> list[Address]:
-        """All IPv4 addresses."""
+    def addresses(self, family: int = socket.AF_INET) -> list[Address]:
+        """All addresses of a family."""
         result = []
-        for _, body in self._netlink.dump(GETADDR, struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0), "list of addresses"):
+        for _, body in self._netlink.dump(GETADDR, struct.pack("=BBBBI", family, 0, 0, 0, 0), "list of addresses"):
             found = attribute_map(body, 8)
             packed = found.get(2) or found.get(1)
-            if packed and len(packed) == 4:
-                result.append(Address(struct.unpack_from("=I", body, 4)[0], ipaddress.IPv4Interface((packed, body[1]))))
+            if packed and body[0] == family:
+                result.append(Address(struct.unpack_from("=I", body, 4)[0], ipaddress.ip_interface((packed, body[1]))))
         return result
 
-    def routes(self) -> list[Route]:
-        """IPv4 routes of all tables but those to this host's own and broadcast addresses."""
+    def routes(self, family: int = socket.AF_INET) -> list[Route]:
+        """Routes of all tables but those to this host's own and broadcast addresses."""
         result = []
-        for _, body in self._netlink.dump(GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, *[0] * 8), "list of routes"):
+        for _, body in self._netlink.dump(GETROUTE, struct.pack("=BBBBBBBBI", family, *[0] * 8), "list of routes"):
             found = attribute_map(body, 12)
-            if body[7] == _RTN_UNICAST or body[7] > 5:  # blackhole, unreachable and prohibit are somebody's too
-                network = ipaddress.IPv4Network((found.get(1, b"\0\0\0\0"), body[1]), strict=False)
+            if body[0] == family and (body[7] == _RTN_UNICAST or body[7] > 5):  # blackhole, unreachable and prohibit are somebody's too
+                destination = found.get(1) or bytes(4 if family == socket.AF_INET else 16)
+                network = ipaddress.ip_network((destination, body[1]), strict=False)
                 result.append(Route(network, int.from_bytes(found.get(4, b""), "little")))
         return result
 
-    def create_bridge(self, name: str, mac: str, mtu: int, interface: ipaddress.IPv4Interface) -> Link:
-        """Make a bridge with a fixed MAC and an address, and bring it up. Raises NetlinkError(EEXIST) where the name is taken."""
+    def create_bridge(self, name: str, mac: str, mtu: int, interfaces: Sequence[str], alias: str) -> Link:
+        """Make a bridge with a fixed MAC, addresses ("172.18.0.1/16") and an alias, and bring it up.
+
+        Raises NetlinkError(EEXIST) where the name is taken.
+        """
         info = nested(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, "bridge"), nested(_IFLA_INFO_DATA, u32(_IFLA_BR_STP_STATE, 0)))
         body = link_header() + text(_IFLA_IFNAME, name) + attribute(IFLA_ADDRESS, mac_bytes(mac)) + u32(_IFLA_MTU, mtu) + info
-        self._netlink.run([(NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)], f"creating bridge {name}")
+        # In one packet: a bridge without its alias would be nobody's, should this process be killed in between.
+        owner = (SETLINK, 0, link_header() + text(_IFLA_IFNAME, name) + attribute(_IFLA_IFALIAS, alias.encode()))
+        self._netlink.run([(NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body), owner], f"creating bridge {name}")
         made = self.link(name)
         if made is None:
             raise NetlinkError(errno.ENODEV, f"bridge {name} was deleted while it was being made")
-        self.configure_bridge(made.index, interface)
+        self.configure_bridge(made.index, interfaces)
         return made
 
-    def configure_bridge(self, index: int, interface: ipaddress.IPv4Interface) -> None:
-        """Give a bridge its address and bring it up; does nothing where both are so."""
+    def configure_bridge(self, index: int, interfaces: Sequence[str]) -> None:
+        """Give a bridge its addresses and bring it up; does nothing where both are so."""
         up = (NEWLINK, 0, link_header(index, IFF_UP, IFF_UP))
-        self._netlink.run([_address_message(index, interface), up], f"address {interface} and up for link {index}")
+        addresses = [address_message(index, interface) for interface in interfaces]
+        self._netlink.run([*addresses, up], f"addresses {', '.join(interfaces)} and up for link {index}")
+
+    def isolate_port(self, name: str) -> None:
+        """Keep a port of a bridge from every other isolated port of it: the bridge forwards to others and to the host only."""
+        body = struct.pack("=BxHiII", socket.AF_BRIDGE, 0, socket.if_nametoindex(name), 0, 0)
+        self._netlink.run([(SETLINK, 0, body + nested(_IFLA_PROTINFO, attribute(_IFLA_BRPORT_ISOLATED, b"\1")))], f"isolating port {name}")
 
     def create_veth(self, host_name: str, master: int, netns_fd: int, peer_name: str, mac: str, mtu: int) -> None:
         """Make a veth pair in one message: the host's end up and in a bridge, the other as `peer_name` inside a network namespace.

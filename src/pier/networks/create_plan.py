@@ -16,8 +16,8 @@ _BOOLEANS = ("enable_icc", "enable_ip_masquerade", "inhibit_ipv4", "default_brid
 _GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
 _BRIDGE_KEYS = {
     BRIDGE_OPTIONS + key
-    for key in ("name", "host_binding_ipv4", "gateway_mode_ipv4", "gateway_mode_ipv6", "trusted_host_interfaces", *_BOOLEANS)
-} | {"com.docker.network.driver.mtu", "com.docker.network.container_iface_prefix", "com.docker.network.host_ipv4", "com.docker.network.host_ipv6"}
+    for key in ("name", "host_binding_ipv4", "gateway_mode_ipv4", "gateway_mode_ipv6", *_BOOLEANS)
+} | {"com.docker.network.driver.mtu", "com.docker.network.container_iface_prefix"}
 _DRIVERS = ("bridge", "macvlan", "ipvlan")
 MAX_LINK_NAME = 15
 
@@ -55,6 +55,8 @@ def plan(request: NetworkCreate, world: World, *, identity: str, now_ns: int) ->
     if not ipv4 and not ipv6 and not request.config_only:
         raise Invalid("IPv4 or IPv6 must be enabled")
     subnets = source.subnets if source else tuple(_subnets(ipam, ipv4, ipv6))
+    if driver == "bridge" and any(sum(subnet.version == version for subnet in subnets) > 1 for version in (4, 6)):
+        raise Forbidden("bridge driver doesn't support multiple subnets")
     if not request.config_only:
         subnets = tuple(_filled(subnets, world, driver, ipv4=ipv4, ipv6=ipv6, internal=request.internal))
     link = ""
@@ -121,8 +123,11 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
             raise Invalid(f'failed to parse {key} value: {value} (strconv.Atoi: parsing "{value}": invalid syntax)')
         if key.startswith(BRIDGE_OPTIONS) and name in _BOOLEANS and value.lower() not in (*TRUE_WORDS, *FALSE_WORDS):
             raise Invalid(f'failed to parse {key} value: {value} (strconv.ParseBool: parsing "{value}": invalid syntax)')
-        if name in ("gateway_mode_ipv4", "gateway_mode_ipv6") and value not in _GATEWAY_MODES:
-            raise Invalid(f"unknown gateway mode {value}")
+        if name in ("gateway_mode_ipv4", "gateway_mode_ipv6"):
+            if value not in _GATEWAY_MODES:
+                raise Invalid(f"unknown gateway mode {value}")
+            if value == "isolated":
+                raise NotImplementedByPier(f"the gateway mode isolated (option {key})", "--internal keeps a network's containers from elsewhere")
         if name == "host_binding_ipv4":
             try:
                 ip_address(value)
@@ -208,7 +213,7 @@ def _filled(subnets: Sequence[Subnet], world: World, driver: str, *, ipv4: bool,
         for other in own:
             if driver == "bridge" and other.version == subnet.version and other.overlaps(subnet.parsed):
                 raise Forbidden(f"invalid pool request: Pool overlaps with other one on this address space: {other} is network {own[other]}'s")
-        yield subnet if subnet.gateway else _with_gateway(subnet)
+        yield subnet if subnet.gateway else _with_gateway(subnet, implicit=True)
     versions = {subnet.version for subnet in subnets}
     if ipv4 and 4 not in versions:
         yield _with_gateway(Subnet(network=str(pools.choose_network(world.pools, (*own, *world.taken)))))
@@ -216,7 +221,7 @@ def _filled(subnets: Sequence[Subnet], world: World, driver: str, *, ipv4: bool,
         yield _with_gateway(Subnet(network=str(pools.choose_network(world.pools, (*own, *world.taken), version=6))))
 
 
-def _with_gateway(subnet: Subnet) -> Subnet:
+def _with_gateway(subnet: Subnet, *, implicit: bool = False) -> Subnet:
     """The lowest address that is nobody else's: of the range where there is one, as in Docker, else of the subnet."""
     network = subnet.parsed
     start = ip_network(subnet.ip_range) if subnet.ip_range else network
@@ -225,7 +230,21 @@ def _with_gateway(subnet: Subnet) -> Subnet:
     kind = type(network.network_address)
     while str(kind(number)) in barred:
         number += 1
-    return Subnet(network=subnet.network, gateway=str(kind(number)), ip_range=subnet.ip_range, auxiliary=subnet.auxiliary)
+    return Subnet(network=subnet.network, gateway=str(kind(number)), ip_range=subnet.ip_range, auxiliary=subnet.auxiliary, implicit=implicit)
+
+
+def refuse_unmade(network: Network) -> None:
+    """Raise NotImplementedByPier for a driver whose links nobody makes yet."""
+    if network.driver in ("macvlan", "ipvlan") and not network.config_only:
+        raise NotImplementedByPier(f"the network driver {network.driver}", "a network of the driver bridge")
+
+
+def as_networks(address: str) -> list[IPNetwork]:
+    """A name server of resolv.conf as a network of one address; nothing where it is none."""
+    try:
+        return [ip_network(address.partition("%")[0])]
+    except ValueError:
+        return []
 
 
 def _check_link(name: str, world: World) -> None:

@@ -10,21 +10,52 @@ from pier.errors import Invalid
 class Endpoint:
     """What a container has while it runs; for host and none everything but the IDs is empty."""
 
-    network: str  # "bridge", "host", "none"
+    network: str  # "bridge", "host", "none", or a network of a user
     network_id: str
     endpoint_id: str
     interface: str = ""  # inside: "eth0"
     address: str = ""  # "172.17.0.2"
     prefix_len: int = 0
-    gateway: str = ""
+    gateway: str = ""  # "" in an internal network
     mac: str = ""
     host_interface: str = ""
     gateway_mac: str = ""  # "" where the bridge is somebody else's and may change its MAC
+    address6: str = ""
+    prefix_len6: int = 0
+    gateway6: str = ""
+    priority: int = 0  # the highest gives the default gateway
 
     @property
     def cidr(self) -> str:
         """ "172.17.0.2/16", "" without an address."""
         return f"{self.address}/{self.prefix_len}" if self.address else ""
+
+    @property
+    def cidr6(self) -> str:
+        """ "fd00::2/64", "" without an address."""
+        return f"{self.address6}/{self.prefix_len6}" if self.address6 else ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Without their prefixes."""
+        return tuple(address for address in (self.address, self.address6) if address)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of an endpoint that is to be made; "" for whatever there is."""
+
+    interface: str = "eth0"
+    mac: str = ""
+    address: str = ""
+    address6: str = ""
+    priority: int = 0
+
+
+def default_gateways(endpoints: "tuple[Endpoint, ...] | list[Endpoint]") -> tuple[Endpoint | None, Endpoint | None]:
+    """Whose gateway is the default one, for IPv4 and IPv6: the highest priority, then the network's name, as in Docker 28."""
+    order = sorted(endpoints, key=lambda endpoint: (-endpoint.priority, endpoint.network))
+    return next((e for e in order if e.gateway), None), next((e for e in order if e.gateway6), None)
 
 
 def host_interface(endpoint_id: str) -> str:

@@ -24,7 +24,7 @@ def hosts_file(
     *,
     hostname: str,
     domainname: str = "",
-    address: str | None = None,
+    addresses: Sequence[str] = (),
     extra_hosts: Sequence[str] = (),
     host_gateway: str | None = None,
     host_network: bool = False,
@@ -32,7 +32,7 @@ def hosts_file(
 ) -> str:
     """/etc/hosts.
 
-    address: of eth0, "" or None without. extra_hosts: "name:address" or "name=address"; the address "host-gateway" stands for `host_gateway`.
+    addresses: of its interfaces. extra_hosts: "name:address" or "name=address"; the address "host-gateway" stands for `host_gateway`.
     host_network, host_file: with the host's network and no extra hosts it is the host's own file, read from /etc/hosts unless given.
     Raises Invalid for an extra host that is not one, and for "host-gateway" where there is none.
     """
@@ -46,7 +46,7 @@ def hosts_file(
                 raise Invalid(f'unable to derive the IP value for host-gateway in "{given}": the daemon has no bridge network')
             extra = host_gateway
         lines.append(f"{extra}\t{name}\n")
-    if address:
+    for address in addresses:
         names = f"{hostname}.{domainname} {hostname}" if domainname else _with_short_name(hostname)
         lines.append(f"{address}\t{names}\n")
     return "".join(lines)

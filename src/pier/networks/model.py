@@ -15,6 +15,7 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gateway: str = ""
     ip_range: str = ""
     auxiliary: dict[str, str] = {}
+    implicit: bool = False  # the gateway is ours: inspect shows what was asked for, as Docker
 
     @property
     def parsed(self) -> IPNetwork:
@@ -78,6 +79,21 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def mtu(self) -> int:
         """Bytes; 0 for the daemon's default."""
         return int(self.options.get("com.docker.network.driver.mtu") or 0)
+
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its interfaces in containers begin with: "eth"."""
+        return self.options.get("com.docker.network.container_iface_prefix") or "eth"
+
+    def gateway_mode(self, version: int) -> str:
+        """ "nat", "nat-unprotected", "routed" of IP version 4 or 6."""
+        return self.options.get(f"{BRIDGE_OPTIONS}gateway_mode_ipv{version}") or "nat"
+
+    def interfaces(self) -> list[str]:
+        """The addresses of its bridge: the gateways with their prefixes."""
+        given = [subnet for subnet in self.subnets if subnet.version == 6 or not self.flag("inhibit_ipv4", False)]
+        return [f"{subnet.gateway}/{subnet.parsed.prefixlen}" for subnet in given if subnet.gateway]
 
 
 PREDEFINED = ("bridge", "host", "none")

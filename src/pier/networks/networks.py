@@ -4,25 +4,27 @@ import asyncio
 import errno
 import logging
 import secrets
+import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from ipaddress import IPv4Address
 from typing import ParamSpec, TypeVar
 
 from pier.api.models.networks import NetworkInspect
-from pier.errors import NotFound
+from pier.errors import Conflict, NotFound
 from pier.events import Journal
 from pier.linux.netlink import NetlinkError
-from pier.networks import files, pools, sysctls, views
-from pier.networks.endpoints import Endpoint, checked_mac, host_interface, random_mac
+from pier.networks import files, repair, sysctls, views
+from pier.networks.endpoints import Endpoint, Wish, checked_mac, host_interface, random_mac
+from pier.networks.firewall import Guard
+from pier.networks.live import Live
+from pier.networks.model import Network
 from pier.networks.plumbing import Bridge, Plumbing, Port
 from pier.networks.prepared import Ahead, Prepared
-from pier.networks.records import NetworkRecord, Records
-from pier.networks.rules import BridgeRules
+from pier.networks.records import Records
+from pier.networks.rules import Member
 from pier.networks.setup import BridgeSetup, NetworkConfig
-from pier.networks.watch import FirewallWatch
 from pier.store import Store
 
 P = ParamSpec("P")
@@ -30,6 +32,7 @@ T = TypeVar("T")
 _log = logging.getLogger("pier.networks")
 _DEFAULT_MTU = 1500
 _SWEEP_S = (0.06, 0.15, 0.4, 0.9)  # how often to look whether a veth is gone, before it is deleted
+_PREDEFINED = (("bridge", "bridge"), ("host", "host"), ("none", "null"))
 
 
 def names(instance: str) -> tuple[str, str]:
@@ -38,61 +41,70 @@ def names(instance: str) -> tuple[str, str]:
 
 
 class Networks:
-    """bridge, host and none. Construct it on the loop's thread, then `await start()`; `reconcile` once the live containers are known."""
+    """All networks. Construct it on the loop's thread, then `await start()`; `reconcile` once the live containers are known.
+
+    Users' networks are made and removed by objects.py, what the kernel lost is repaired by repair.py.
+    """
 
     def __init__(self, store: Store, journal: Journal, config: NetworkConfig, instance: str) -> None:
         """instance: "pier", or eight hex digits for an exec root of its own."""
-        self._records = Records(store)
-        self._journal = journal
-        self._config = config
-        self._own_bridge, self._table = names(instance)
-        self._plumbing = Plumbing(self._table)
+        self.records = Records(store)
+        self.journal = journal
+        self.config = config
+        own_bridge, table = names(instance)
+        self.plumbing = Plumbing(table)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="networks")
-        self._networks: dict[str, NetworkRecord] = {}
-        self._endpoints: dict[str, Endpoint] = {}
-        self._leaving: dict[str, Endpoint] = {}  # by host interface: the veth may still be there, so its address is not free
-        self._bridge: Bridge | None = None
-        self._pool: pools.AddressPool | None = None
-        self._watch: FirewallWatch | None = None
+        self.setup = BridgeSetup(config, own_bridge, self.mtu, self.records, self.plumbing, self.ask)
+        self.live: dict[str, Live] = {}  # by ID, in the order of their making
+        self.endpoints: dict[str, dict[str, Endpoint]] = {}  # by container, by network
+        self.leaving: dict[str, Endpoint] = {}  # by host interface: the veth may still be there, so its address is not free
+        self.guard = Guard(self.plumbing, self.ask, self.spawn, table, self._members)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._repairing = asyncio.Lock()
-        self._prepared = Prepared(self._make_ahead)
-        self.warnings: list[str] = []
+        self.repairing = asyncio.Lock()
+        self.changing = asyncio.Lock()  # one network is made at a time: each looks at the others' addresses
+        self.prepared = Prepared(self._make_ahead)
 
     # -- life
 
     async def start(self) -> None:
-        """Read the records, make or adopt the bridge and the rules. Raises PierError, NetlinkError, where the bridge network cannot be."""
-        records = self._records
+        """Read the records, make or adopt the bridges and the rules. Raises PierError, NetlinkError, where the bridge network cannot be."""
+        records = self.records
         if records.fact("boot_id") != (boot := sysctls.boot_id()):
             await records.forget_endpoints(boot)  # nothing runs any more, so no lease holds
-        self._networks = {record.name: record for record in records.networks()}
-        for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
-            if name not in self._networks:
-                self._networks[name] = NetworkRecord(name, secrets.token_hex(32), time.time_ns(), driver, "", "")
-        await records.save(self._networks.values())
-        setup = BridgeSetup(self._config, self._own_bridge, self.mtu, records, self._plumbing, self._ask)
-        if self._config.bridge == "none":
-            await setup.remove(self._networks.pop("bridge"))
+        known = {network.name: network for network in records.networks()}
+        for name, driver in _PREDEFINED:
+            if name not in known:
+                known[name] = Network(id=secrets.token_hex(32), name=name, created_ns=time.time_ns(), driver=driver)
+                await records.save([known[name]])
+        others = [network for network in known.values() if not network.predefined]
+        default = known.pop("bridge")
+        rows = records.endpoints()
+        taken = [address for row in rows if row["network_id"] == default.id and (address := row["ipv4"])]
+        if self.config.bridge == "none":
+            await self.setup.remove(default, others)
         else:
-            self._bridge, self._networks["bridge"] = await setup.start(self._networks["bridge"])
-        self._endpoints = dict(records.endpoints({name: record.id for name, record in self._networks.items()}, self._bridge))
-        if self._bridge is not None:
-            addresses = [IPv4Address(endpoint.address) for endpoint in self._endpoints.values() if endpoint.address]
-            self._pool = pools.AddressPool(self._bridge.interface, addresses)
-            self._watch = FirewallWatch(self._firewall_changed, but_port=self._plumbing.firewall_port)
-            await self._repair_rules()
+            bridge, default = await self.setup.start(default, others)
+            self.live[default.id] = Live(default, bridge, taken)
+        for network in sorted(known.values(), key=lambda network: network.created_ns):
+            self.live[network.id] = await repair.bring_up(self, network, rows)
+        for row in rows:
+            if row["network_id"] in self.live:
+                self.endpoints.setdefault(row["container_id"], {})[row["network_id"]] = _remembered(self.live[row["network_id"]], row)
+        if any(True for _ in self._members()):
+            await self.guard.start()
 
     async def stop(self) -> None:
-        """The daemon ends: containers, bridge, rules and ip_forward stay as they are."""
-        if self._watch is not None:
-            self._watch.close()
+        """The daemon ends: containers, bridges, rules and ip_forward stay as they are."""
+        self.guard.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._prepared.settle()
+        await self.prepared.settle()
         await asyncio.to_thread(self._thread.shutdown)
-        self._plumbing.close()
+        self.plumbing.close()
+
+    def _members(self) -> Iterable[Member]:
+        return (member for live in self.live.values() if not live.doomed and (member := live.member()))
 
     # -- containers
 
@@ -101,36 +113,45 @@ class Networks:
 
         netns_fd: duplicated. `attach` takes it where container and namespace are the same; it dies with the namespace otherwise.
         """
-        if self._bridge is not None:
-            self._prepared.begin(container_id, netns_fd, self.mtu)
+        if self._default is not None:
+            self.prepared.begin(container_id, netns_fd, self.mtu)
 
     def forget(self, container_id: str) -> None:
         """A prepared container will not start on the bridge: its namespace ends."""
-        self._prepared.forget(container_id)
+        self.prepared.forget(container_id)
 
     async def _make_ahead(self, port: Port) -> None:
-        assert self._bridge is not None
-        await self._ask(self._plumbing.plug, self._bridge, port)
+        assert self._default is not None and self._default.bridge is not None
+        await self.ask(self.plumbing.plug, self._default.bridge, port)
 
-    async def attach(self, container_id: str, network: str, netns_fd: int, *, hostname: str = "", mac: str | None = None) -> Endpoint:
-        """Give a container its place in a network, before it runs; under a millisecond on an idle machine.
+    async def attach(
+        self, container_id: str, network: str, netns_fd: int, *, hostname: str = "", mac: str | None = None, wish: Wish | None = None
+    ) -> Endpoint:  # fmt: skip
+        """Give a container its place in a network; under a millisecond on an idle machine.
 
-        network: "bridge", "host" or "none". netns_fd: of the container's network namespace; only looked at for bridge, not kept.
-        hostname: for the name service of user networks; the predefined ones have none. mac: as the user wants it, None or "" for a random one.
-        The child then calls `configure_inside`, and after its execve comes `settle`. A second attach of a container ends its first.
-        Raises NotFound for another network, Invalid for a bad MAC, Unavailable where addresses or ports are used up.
+        network: a name or ID. netns_fd: of the container's network namespace; not looked at for host and none, not kept.
+        wish: what the user asks for; mac: the same for its MAC alone, None or "" for a random one.
+        The child then calls `configure_inside`, and after its execve comes `settle`. A second attach to a network ends the first.
+        Raises NotFound for another network, Invalid for a bad MAC or address, Conflict for an address that is taken,
+        Unavailable where addresses or ports are used up.
         """
-        record = self.record(network)
-        if container_id in self._endpoints:
-            await self.detach(container_id)
-        if record.driver != "bridge":
-            endpoint = Endpoint(network, record.id, secrets.token_hex(32))
-            await self._records.add(container_id, endpoint)
+        live = self.find(network)
+        if live.doomed:
+            raise NotFound(f"network {network} not found")
+        if live.network.id in self.endpoints.get(container_id, {}):
+            await self.detach(container_id, live.network.id)
+        if live.bridge is None:
+            if live.network.config_only:
+                raise Conflict(f"network {live.network.name} is a configuration: no container can be in it")
+            endpoint = Endpoint(live.network.name, live.network.id, secrets.token_hex(32))
+            await self.records.add(container_id, endpoint)
             self._connected(container_id, endpoint)
             return endpoint
-        given = checked_mac(mac) if mac else ""
-        ahead = await self._prepared.take(container_id, netns_fd)
-        task = asyncio.ensure_future(self._plug_in(container_id, record, netns_fd, given, ahead))
+        wish = wish or Wish(mac=mac or "")
+        if wish.mac:
+            wish = _with_mac(wish, checked_mac(wish.mac))
+        ahead = await self.prepared.take(container_id, netns_fd) if live is self._default and wish.interface == "eth0" else None
+        task = asyncio.ensure_future(self._plug_in(container_id, live, netns_fd, wish, ahead))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -139,209 +160,197 @@ class Networks:
             raise
 
     def _take_back(self, container_id: str, task: "asyncio.Future[Endpoint]") -> None:
-        if not task.cancelled() and task.exception() is None and self._endpoints.get(container_id) is task.result():
-            self._spawn(self.detach(container_id))
+        if not task.cancelled() and task.exception() is None:
+            made = task.result()
+            if self.endpoints.get(container_id, {}).get(made.network_id) is made:
+                self.spawn(self.detach(container_id, made.network_id))
 
-    async def _plug_in(self, container_id: str, record: NetworkRecord, netns_fd: int, mac: str, ahead: Ahead | None) -> Endpoint:
-        assert self._bridge is not None and self._pool is not None
-        bridge, pool = self._bridge, self._pool
+    async def _plug_in(self, container_id: str, live: Live, netns_fd: int, wish: Wish, ahead: Ahead | None) -> Endpoint:
         endpoint_id = ahead.endpoint_id if ahead else secrets.token_hex(32)
-        mac = mac or (ahead.mac if ahead else random_mac())
-        address = pool.take()
-        endpoint = Endpoint(
-            network=record.name, network_id=record.id, endpoint_id=endpoint_id, interface="eth0", address=str(address),
-            prefix_len=bridge.interface.network.prefixlen, gateway=str(bridge.interface.ip), mac=mac,
-            host_interface=host_interface(endpoint_id), gateway_mac=bridge.mac,
-        )  # fmt: skip
-        port = Port(endpoint.host_interface, netns_fd, endpoint.address, mac, self.mtu)
+        mac = wish.mac or (ahead.mac if ahead else random_mac())
+        endpoint = live.endpoint(endpoint_id, wish, live.lease(wish), mac, host_interface(endpoint_id))
+        port = self.port(live, endpoint, netns_fd)
         saved, plugged = await asyncio.gather(
-            self._records.add(container_id, endpoint), self._plug(bridge, port, made=ahead is not None), return_exceptions=True
+            self.records.add(container_id, endpoint), self._plug(live, port, made=ahead is not None), return_exceptions=True
         )
         failure = plugged if isinstance(plugged, BaseException) else saved if isinstance(saved, BaseException) else None
         if failure is not None:
-            self._endpoints.pop(container_id, None)
-            self._leaving[endpoint.host_interface] = endpoint
-            self._spawn(self._release(container_id, endpoint))
+            self.leaving[endpoint.host_interface] = endpoint
+            self.spawn(self._release(container_id, endpoint))
             raise failure
         self._connected(container_id, endpoint)
         return endpoint
 
-    async def _plug(self, bridge: Bridge, port: Port, *, made: bool) -> None:
+    def port(self, live: Live, endpoint: Endpoint, netns_fd: int = -1) -> Port:
+        """The veth of an endpoint."""
+        mtu = live.network.mtu or self.mtu
+        return Port(endpoint.host_interface, netns_fd, endpoint.addresses, endpoint.mac, mtu, endpoint.interface, isolated=not live.network.icc)
+
+    async def _plug(self, live: Live, port: Port, *, made: bool) -> None:
+        assert live.bridge is not None
         try:
-            await self._ask(self._plumbing.claim if made else self._plumbing.plug, bridge, port)
+            await self.ask(self.plumbing.claim if made else self.plumbing.plug, live.bridge, port)
         except NetlinkError as error:
             if error.errno not in (errno.EINVAL, errno.ENODEV):
                 raise
             # Somebody may have deleted the bridge.
-            await self.repair()
-            await self._ask(self._plumbing.reclaim if made else self._plumbing.plug, self._bridge or bridge, port)
+            await repair.repair(self)
+            await self.ask(self.plumbing.reclaim if made else self.plumbing.plug, live.bridge, port)
 
     def _connected(self, container_id: str, endpoint: Endpoint) -> None:
-        self._endpoints[container_id] = endpoint
+        self.endpoints.setdefault(container_id, {})[endpoint.network_id] = endpoint
         self._publish("connect", container_id, endpoint)
 
     def _publish(self, action: str, container_id: str, endpoint: Endpoint) -> None:
-        driver = self._networks[endpoint.network].driver if endpoint.network in self._networks else endpoint.network
-        attributes = {"container": container_id, "name": endpoint.network, "type": driver}
-        self._journal.publish("network", action, endpoint.network_id, attributes)
+        live = self.live.get(endpoint.network_id)
+        attributes = {"container": container_id, "name": endpoint.network, "type": live.network.driver if live else endpoint.network}
+        self.journal.publish("network", action, endpoint.network_id, attributes)
 
     async def settle(self, container_id: str) -> None:
         """After the container's execve: without it the first packets of one container in twenty are lost for a second. Never fails."""
-        endpoint, bridge = self._endpoints.get(container_id), self._bridge
-        if endpoint is None or bridge is None or not endpoint.host_interface:
-            return
+        links = [e.host_interface for e in self.endpoints_of(container_id) if e.host_interface]
+        links += [live.bridge.name for e in self.endpoints_of(container_id) if (live := self.live.get(e.network_id)) and live.bridge]
         try:
-            await self._ask(self._plumbing.settle, bridge, endpoint.host_interface)
+            await self.ask(self.plumbing.settle, links)
         except OSError as error:
-            _log.debug("link %s could not be asked for: %s", endpoint.host_interface, error)
+            _log.debug("links %s could not be asked for: %s", links, error)
 
-    async def detach(self, container_id: str) -> None:
-        """End a container's place in its network: when it has exited. Does not wait for the kernel, nor for the disk; no endpoint: nothing to do.
+    async def detach(self, container_id: str, network_id: str = "", *, cut: bool = False) -> None:
+        """End a container's place in a network, or in all: when it has exited. Does not wait for the kernel, nor for the disk.
 
-        Its address is given to nobody else until its veth is gone.
+        Its address is given to nobody else until its veth is gone. cut: the container runs on: the veth is deleted. No endpoint: nothing to do.
         """
-        endpoint = self._endpoints.pop(container_id, None)
-        if endpoint is None:
-            return
-        self._publish("disconnect", container_id, endpoint)
-        if endpoint.host_interface:
-            self._leaving[endpoint.host_interface] = endpoint
-        self._spawn(self._release(container_id, endpoint))
+        places = self.endpoints.get(container_id, {})
+        for endpoint in [places[network_id]] if network_id in places else [] if network_id else list(places.values()):
+            del places[endpoint.network_id]
+            self._publish("disconnect", container_id, endpoint)
+            if endpoint.host_interface:
+                self.leaving[endpoint.host_interface] = endpoint
+            releasing = self._release(container_id, endpoint, cut=cut)
+            if cut:
+                await releasing
+            else:
+                self.spawn(releasing)
+        if not places:
+            self.endpoints.pop(container_id, None)
 
-    async def _release(self, container_id: str, endpoint: Endpoint) -> None:
-        await self._records.remove(container_id, endpoint.endpoint_id)
+    async def _release(self, container_id: str, endpoint: Endpoint, *, cut: bool = False) -> None:
+        await self.records.remove(container_id, endpoint.endpoint_id)
         if not endpoint.host_interface:
             return
-        gone = await self._ask(self._plumbing.unplug, self._bridge, endpoint.address, endpoint.host_interface)
+        live = self.live.get(endpoint.network_id)
+        bridge: Bridge | None = live.bridge if live else None
+        gone = await self.ask(self.plumbing.unplug, bridge, endpoint.addresses, endpoint.host_interface, cut=cut)
         for delay_s in _SWEEP_S:
             if gone:
                 break
             await asyncio.sleep(delay_s)
-            gone = bool(await self._ask(self._plumbing.gone, [endpoint.host_interface]))
+            gone = bool(await self.ask(self.plumbing.gone, [endpoint.host_interface]))
         if not gone:
             # Another container shares the network namespace and keeps it alive; its first owner is gone, as is its address.
-            await self._ask(self._plumbing.delete_link, endpoint.host_interface)
-        self._leaving.pop(endpoint.host_interface, None)
-        if self._pool is not None:
-            self._pool.give_back(IPv4Address(endpoint.address))
-
-    # -- repair
+            await self.ask(self.plumbing.delete_link, endpoint.host_interface)
+        self.leaving.pop(endpoint.host_interface, None)
+        if live is not None:
+            live.give_back(endpoint.addresses)
 
     async def reconcile(self, live: set[str]) -> None:
         """At start, once the live containers are known: release what the dead held, repair what the kernel lost. Each repair is a line in the log."""
-        for container_id in [container_id for container_id in self._endpoints if container_id not in live]:
-            _log.info("container %s is gone: its place in network %s is released", container_id[:12], self._endpoints[container_id].network)
-            await self.detach(container_id)
-        await self.repair()
-        if self._bridge is None:
-            return
-        known = {endpoint.host_interface for endpoint in self._endpoints.values()} | set(self._leaving) | self._prepared.names()
-        for name, link in (await self._ask(self._plumbing.ports, self._bridge)).items():
-            if name not in known and link.master == self._bridge.index:
-                await self._ask(self._plumbing.delete_link, name)
-                _log.info("link %s belonged to no container: deleted", name)
-
-    async def repair(self) -> None:
-        """Make the bridge and the rules as they should be, and put the containers' links into the bridge again. Raises what prevents it."""
-        if self._bridge is not None and not self._config.bridge:
-            async with self._repairing:
-                bridge, made = await self._ask(self._plumbing.ensure_bridge, self._bridge.name, self._bridge.interface, self.mtu)
-                self._bridge = bridge
-                if made:
-                    _log.warning("bridge %s was gone: made again", bridge.name)
-                await self._replug(bridge)
-        await self._repair_rules()
-
-    async def _replug(self, bridge: Bridge) -> None:
-        ports = await self._ask(self._plumbing.ports, bridge)
-        wanted = [(endpoint.host_interface, endpoint.address, endpoint.mac) for endpoint in self._endpoints.values()]
-        for name, address, mac in [*wanted, *((name, "", "") for name in self._prepared.names())]:
-            link = ports.get(name)
-            if link is not None and link.master != bridge.index:
-                await self._ask(self._plumbing.replug, bridge, link, address, mac)
-                _log.warning("link %s was in no bridge: put into %s", link.name, bridge.name)
-
-    async def _repair_rules(self) -> None:
-        if self._bridge is None:
-            return
-        wanted = BridgeRules(self._table, self._bridge.name, str(self._bridge.interface.network))
-        for words in await self._ask(self._plumbing.ensure_rules, wanted):
-            _log.info("%s", words)
-        found = sysctls.warnings(self._bridge.name)
-        for chain in await self._ask(self._plumbing.foreign_drops):
-            found.append(f"the firewall chain {chain!r} drops forwarded packets: accept those from and to {self._bridge.name} there")
-        if await self._ask(self._plumbing.docker_is_here):
-            found.append("another engine's firewall rules (DOCKER-USER) are on this host: they apply to Pier's containers too")
-        for words in found:
-            if words not in self.warnings:
-                _log.warning("%s", words)
-        self.warnings = found
-
-    def _firewall_changed(self) -> None:
-        self._spawn(self._repair_rules())
+        await repair.reconcile(self, live)
 
     # -- answers
 
-    def record(self, network: str) -> NetworkRecord:
-        """A network by name, ID or unique prefix of an ID. Raises NotFound."""
-        if network in self._networks:
-            return self._networks[network]
-        found = [record for record in self._networks.values() if network and record.id.startswith(network)]
-        if len(found) != 1:
+    def find(self, network: str) -> Live:
+        """A network by name, ID or unique prefix of an ID. Raises NotFound, Conflict (several have that prefix)."""
+        for live in self.live.values():
+            if live.network.name == network:
+                return live
+        if network in self.live:
+            return self.live[network]
+        found = [live for identity, live in self.live.items() if network and identity.startswith(network)]
+        if len(found) > 1:
+            raise Conflict(f"network {network} is ambiguous ({len(found)} matches found on ID prefix)")
+        if not found:
             raise NotFound(f"network {network} not found")
         return found[0]
 
     def network_id(self, name: str) -> str:
         """The ID of a network, "" where there is none."""
-        record = self._networks.get(name)
-        return record.id if record else ""
+        return next((live.network.id for live in self.live.values() if live.network.name == name), "")
 
-    def endpoint(self, container_id: str) -> Endpoint | None:
-        """What a running container has; after a restart of the daemon too."""
-        return self._endpoints.get(container_id)
+    def endpoints_of(self, container_id: str) -> tuple[Endpoint, ...]:
+        """What a running container has, in the order of its interfaces; after a restart of the daemon too."""
+        found = self.endpoints.get(container_id, {}).values()
+        return tuple(sorted(found, key=lambda endpoint: (len(endpoint.interface), endpoint.interface)))
 
     def host_gateway(self) -> str | None:
         """The host's address on the bridge, for `--add-host name:host-gateway`; None without a bridge network."""
-        return str(self._bridge.interface.ip) if self._bridge else None
+        return self._default.network.subnets[0].gateway if self._default else None
+
+    @property
+    def _default(self) -> Live | None:
+        first = next(iter(self.live.values()), None)
+        return first if first is not None and first.network.name == "bridge" else None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What about this host may surprise the user, for `info`."""
+        return self.guard.warnings
 
     @property
     def mtu(self) -> int:
         """Of the bridge and of each container's eth0, bytes."""
-        return self._config.mtu or _DEFAULT_MTU
+        return self.config.mtu or _DEFAULT_MTU
 
-    def list_networks(self, filters: Mapping[str, Sequence[str]]) -> list[NetworkInspect]:
-        """GET /networks. Raises Invalid for a filter that Docker refuses."""
-        chosen = views.choose(list(self._networks.values()), filters)
-        return [views.describe(record, self.mtu, {}, str) for record in chosen]
+    def list_networks(self, filters: Mapping[str, Sequence[str]], used: Iterable[str] = ()) -> list[NetworkInspect]:
+        """GET /networks. used: IDs of networks that containers have, running or not. Raises Invalid for a filter that Docker refuses."""
+        chosen = views.choose([live.network for live in self.live.values()], filters, set(used))
+        return [views.describe(network, self.mtu, {}, str) for network in chosen]
+
+    def inside(self, network_id: str) -> dict[str, Endpoint]:
+        """The endpoints of a network, by container."""
+        return {container: places[network_id] for container, places in self.endpoints.items() if network_id in places}
 
     def inspect(self, name: str, scope: str = "", container_name: Callable[[str], str] = str) -> NetworkInspect:
         """GET /networks/{name}. container_name: gives a container's name for its ID. Raises NotFound."""
-        record = self.record(name)
+        network = self.find(name).network
         if scope not in ("", "local"):
             raise NotFound(f"network {name} not found")
-        inside = {container: endpoint for container, endpoint in self._endpoints.items() if endpoint.network == record.name}
-        return views.describe(record, self.mtu, inside, container_name)
+        return views.describe(network, self.mtu, self.inside(network.id), container_name)
 
     def resolv_conf(
         self, *, dns: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = (), host_network: bool = False
     ) -> str:
         """A container's resolv.conf: its own settings, else the daemon's, else the host's. Raises Invalid for a bad name server."""
         path = "/etc/resolv.conf" if host_network else files.host_resolv_path()
-        config = self._config
+        config = self.config
         return files.resolv_conf(
             files.host_resolv_text(path), dns=dns or config.dns, search=search or config.dns_search, options=options or config.dns_opts,
             host_network=host_network, path=path,
         )  # fmt: skip
 
-    # -- inner
+    # -- for the files of this package
 
-    async def _ask(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def ask(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking function in the thread for the kernel; calls are carried out in order."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args, **kwargs))
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Do something in the background; what fails is a line in the log."""
         task = asyncio.get_running_loop().create_task(_logged(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _with_mac(wish: Wish, mac: str) -> Wish:
+    return Wish(wish.interface, mac, wish.address, wish.address6, wish.priority)
+
+
+def _remembered(live: Live, row: "sqlite3.Row") -> Endpoint:
+    """The endpoint of a lease in the database."""
+    if not row["host_interface"]:
+        return Endpoint(live.network.name, live.network.id, row["id"])
+    wish = Wish(interface=row["interface"], priority=int(row["priority"]))
+    return live.endpoint(row["id"], wish, (row["ipv4"] or "", row["ipv6"] or ""), row["mac"], row["host_interface"])
 
 
 async def _logged(work: Coroutine[object, object, None]) -> None:

@@ -1,8 +1,7 @@
-"""Address pools, pure: which network the bridge gets, which address a container gets."""
+"""Which network a bridge gets, pure. The addresses in it: addresses.py."""
 
-import heapq
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_network
 
 from pier.errors import Unavailable
 
@@ -32,46 +31,6 @@ def choose(taken: Iterable[IPv4Network]) -> IPv4Interface:
         "no address pool is free for the bridge: the host's routes overlap with 172.17.0.0/16 to 172.31.0.0/16 and with 192.168.0.0/16: "
         "name a free one with --bip, as in --bip 10.200.0.1/24"
     )
-
-
-class AddressPool:
-    """The addresses of one network: lowest free first. Never the network's own, the gateway's or the broadcast address."""
-
-    def __init__(self, gateway: IPv4Interface, taken: Iterable[IPv4Address] = ()) -> None:
-        """gateway: of the network, with its prefix. taken: leased already; those outside the network are ignored."""
-        network = gateway.network
-        self.network = network
-        self.gateway = gateway.ip
-        self._first, self._last = int(network.network_address) + 1, int(network.broadcast_address) - 1
-        self._taken = {int(address) for address in taken if address in network}
-        self._taken.add(int(gateway.ip))
-        self._next = self._first  # everything from here on was never given
-        self._returned: list[int] = []
-
-    def take(self) -> IPv4Address:
-        """Lease the lowest free address. Raises Unavailable where there is none."""
-        if self._returned:
-            number = heapq.heappop(self._returned)
-        else:
-            while self._next in self._taken:
-                self._next += 1
-            if self._next > self._last:
-                raise Unavailable(f"no address is free in {self.network}: remove containers, or give the daemon a larger network with --bip")
-            number = self._next
-        self._taken.add(number)
-        return IPv4Address(number)
-
-    def give_back(self, address: IPv4Address) -> None:
-        """End a lease. What was not leased, and the gateway's address, stay as they are."""
-        number = int(address)
-        if number in self._taken and number != int(self.gateway):
-            self._taken.discard(number)
-            if number < self._next:
-                heapq.heappush(self._returned, number)
-
-    def __len__(self) -> int:
-        """How many addresses are leased."""
-        return len(self._taken) - 1
 
 
 def choose_network(pools: Iterable[tuple[IPNetwork, int]], taken: Iterable[IPNetwork], version: int = 4) -> IPNetwork:

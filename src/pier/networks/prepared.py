@@ -43,7 +43,7 @@ class Prepared:
             return
         endpoint_id = secrets.token_hex(32)
         ahead = Ahead(endpoint_id, host_interface(endpoint_id), random_mac(), os.fstat(netns_fd).st_ino)
-        port = Port(ahead.host_interface, os.dup(netns_fd), "", ahead.mac, mtu)
+        port = Port(ahead.host_interface, os.dup(netns_fd), (), ahead.mac, mtu)
         self._making[container_id] = _Making(ahead, asyncio.get_running_loop().create_task(self._run(port)))
 
     async def _run(self, port: Port) -> None:

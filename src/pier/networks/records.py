@@ -2,31 +2,17 @@
 power cut no container runs that could hold one."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from pier.networks.endpoints import Endpoint
-from pier.networks.plumbing import Bridge
+from pier.networks.model import Network, decode, encode
 from pier.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkRecord:
-    """A network as it was created."""
-
-    name: str
-    id: str
-    created_ns: int
-    driver: str  # "bridge", "host", "null"
-    bridge: str
-    interface: str
-
 
 # A container that is started again before its last lease was written off takes its place; an address that is somebody else's stays his.
 _ADD = """
-INSERT INTO network_endpoint(container_id, network, id, address, mac, host_interface) VALUES (?,?,?,?,?,?)
-ON CONFLICT(container_id) DO UPDATE SET
-    network=excluded.network, id=excluded.id, address=excluded.address, mac=excluded.mac, host_interface=excluded.host_interface
+INSERT INTO endpoints(container_id, network_id, id, interface, ipv4, ipv6, mac, host_interface, priority) VALUES (?,?,?,?,?,?,?,?,?)
+ON CONFLICT(container_id, network_id) DO UPDATE SET id=excluded.id, interface=excluded.interface, ipv4=excluded.ipv4, ipv6=excluded.ipv6,
+    mac=excluded.mac, host_interface=excluded.host_interface, priority=excluded.priority
 """
 
 
@@ -37,38 +23,48 @@ class Records:
         """store: state.db."""
         self._store = store
 
-    def networks(self) -> list[NetworkRecord]:
+    def networks(self) -> list[Network]:
         """All networks, in the order of their making."""
-        rows = self._store.read("SELECT name, id, created_ns, driver, bridge, interface FROM network ORDER BY created_ns, name")
-        return [NetworkRecord(*row) for row in rows]
+        found = [decode(row["record"]) for row in self._store.read("SELECT record FROM networks")]
+        return sorted(found, key=lambda network: (network.created_ns, network.name))
 
-    async def save(self, records: Iterable[NetworkRecord]) -> None:
-        """Write networks; durable."""
-        rows = [(r.name, r.id, r.created_ns, r.driver, r.bridge, r.interface) for r in records]
+    async def save(self, networks: Iterable[Network]) -> None:
+        """Write networks; durable. Raises sqlite3.IntegrityError where the name is another's."""
+        rows = [(network.id, network.name, encode(network)) for network in networks]
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.executemany("INSERT OR REPLACE INTO network(name, id, created_ns, driver, bridge, interface) VALUES (?,?,?,?,?,?)", rows)
+            connection.executemany(
+                "INSERT INTO networks(id, name, record) VALUES (?,?,?) ON CONFLICT(id) DO UPDATE SET name=excluded.name, record=excluded.record",
+                rows,
+            )
 
         await self._store.write(work)
 
-    def endpoints(self, ids: dict[str, str], bridge: Bridge | None) -> Iterator[tuple[str, Endpoint]]:
-        """(container, endpoint) of all leases. ids: of the networks, by name."""
-        for row in self._store.read("SELECT container_id, network, id, address, mac, host_interface FROM network_endpoint"):
-            endpoint = Endpoint(row["network"], ids.get(row["network"], ""), row["id"])
-            if row["address"] and bridge is not None:
-                endpoint = Endpoint(
-                    row["network"], ids.get(row["network"], ""), row["id"], "eth0", row["address"], bridge.interface.network.prefixlen,
-                    str(bridge.interface.ip), row["mac"], row["host_interface"], bridge.mac,
-                )  # fmt: skip
-            yield row["container_id"], endpoint
+    async def delete(self, identities: Iterable[str]) -> None:
+        """Remove networks; durable."""
+        rows = [(identity,) for identity in identities]
 
-    def has_leases(self, network: str) -> bool:
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM networks WHERE id=?", rows)
+
+        await self._store.write(work)
+
+    def endpoints(self) -> list[sqlite3.Row]:
+        """All leases, as their rows."""
+        return self._store.read(
+            "SELECT container_id, network_id, id, interface, ipv4, ipv6, mac, host_interface, priority FROM endpoints ORDER BY rowid"
+        )
+
+    def has_leases(self, network_id: str) -> bool:
         """Whether an address of a network is leased."""
-        return bool(self._store.read("SELECT 1 FROM network_endpoint WHERE network=? AND address IS NOT NULL LIMIT 1", (network,)))
+        return bool(self._store.read("SELECT 1 FROM endpoints WHERE network_id=? AND ipv4 IS NOT NULL LIMIT 1", (network_id,)))
 
     async def add(self, container_id: str, endpoint: Endpoint) -> None:
         """Write a lease. Raises sqlite3.IntegrityError where the address is somebody's."""
-        row = (container_id, endpoint.network, endpoint.endpoint_id, endpoint.address or None, endpoint.mac, endpoint.host_interface)
+        row = (
+            container_id, endpoint.network_id, endpoint.endpoint_id, endpoint.interface, endpoint.address or None, endpoint.address6 or None,
+            endpoint.mac, endpoint.host_interface, endpoint.priority,
+        )  # fmt: skip
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(_ADD, row)
@@ -79,7 +75,7 @@ class Records:
         """Write a lease off; a newer one of the same container stays."""
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM network_endpoint WHERE container_id=? AND id=?", (container_id, endpoint_id))
+            connection.execute("DELETE FROM endpoints WHERE container_id=? AND id=?", (container_id, endpoint_id))
 
         await self._store.write(work, durable=False)
 
@@ -87,7 +83,7 @@ class Records:
         """Write all leases off, as after a reboot, and remember the boot."""
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM network_endpoint")
+            connection.execute("DELETE FROM endpoints")
             connection.execute("INSERT OR REPLACE INTO network_fact(name, value) VALUES ('boot_id', ?)", (boot_id,))
 
         await self._store.write(work)

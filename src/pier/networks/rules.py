@@ -1,102 +1,194 @@
-"""The firewall as a pure function: a table of our own with constant rules, and two in a foreign chain that drops.
+"""The firewall as a pure function: a table of our own for each family with constant rules, and two for each bridge in a foreign chain that drops.
 
-    prerouting (raw)  a source address of the bridge's that comes in by another link is forged: drop
-    forward           from the bridge: accept, unless its source is not the bridge's; to the bridge: established or related, from the bridge itself;
-                      everything else to the bridge: drop (container addresses cannot be reached from outside)
-    postrouting       what leaves the bridge for elsewhere gets the host's address
-An accept ends our chain only: a foreign chain on the same hook may still drop, hence the two rules there.
+    prerouting (raw)  a source address of a network's that comes in by another link than its bridge is forged: drop
+    forward           from a bridge: only with an address of its network; within a network: accept; what is internal stays inside;
+                      to a bridge: established or related, what a network's gateway mode lets in; everything else to a bridge: drop
+                      (container addresses cannot be reached from outside, nor from other networks)
+    postrouting       what leaves a bridge for elsewhere gets the host's address
+Networks are elements of sets: one transaction changes what is different. An accept ends our chain only: a foreign chain on the same hook
+may still drop, hence the two rules there. Within one bridge packets are not forwarded: `icc=false` isolates the bridge's ports (plumbing.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from pier.linux import nftables as nft
+from pier.linux import nftsets
 from pier.linux.netlink import Message
+from pier.linux.nftables import FAMILY_IPV4, FAMILY_IPV6
+from pier.linux.nftsets import FIRST, SECOND, Element
 
-_FAMILY = nft.FAMILY_IPV4
+FAMILIES = {FAMILY_IPV4: 4, FAMILY_IPV6: 6}
 _RAW, _FILTER, _SRCNAT = -300, 0, 100
 FOREIGN_TABLE, FOREIGN_CHAIN = "filter", "FORWARD"
+# name: (fields, whether its elements are ranges)
+SETS: Mapping[str, tuple[tuple[str, ...], bool]] = {
+    "bridges": (("ifname",), False),
+    "subnets": (("address",), True),
+    "own": (("ifname", "address"), True),
+    "within": (("ifname", "ifname"), False),
+    "internal": (("ifname",), False),
+    "unprotected": (("ifname",), False),
+    "routed": (("ifname",), False),
+    "masquerade": (("address",), True),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class BridgeRules:
+class Member:
+    """A bridge network in the firewall."""
+
+    bridge: str  # "pier0"
+    subnets: tuple[str, ...]  # "172.17.0.0/16", of both families
+    icc: bool = True
+    internal: bool = False
+    masquerade: tuple[int, ...] = (4, 6)  # IP versions that leave with the host's address
+    unprotected: tuple[int, ...] = ()  # IP versions of gateway mode nat-unprotected: everybody may come in
+    routed: tuple[int, ...] = ()  # IP versions of gateway mode routed: a ping may come in
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
     """What the rules are made of."""
 
     table: str  # "pier"
-    bridge: str  # "pier0"
-    subnet: str  # "172.17.0.0/16"
+    members: tuple[Member, ...] = ()
+
+    def families(self) -> list[int]:
+        """IPv4 always, IPv6 where a network has it."""
+        v6 = any(ip_network(subnet).version == 6 for member in self.members for subnet in member.subnets)
+        return [FAMILY_IPV4, FAMILY_IPV6] if v6 else [FAMILY_IPV4]
 
 
-def _rules(wanted: BridgeRules) -> list[tuple[str, Sequence[nft.Expression], str]]:
+def elements(wanted: Wanted, family: int) -> dict[str, set[Element]]:
+    """What is in each set."""
+    version = FAMILIES[family]
+    found: dict[str, set[Element]] = {name: set() for name in SETS}
+    for member in wanted.members:
+        name = nftsets.ifname(member.bridge)
+        found["bridges"].add((name, b""))
+        if member.icc:
+            found["within"].add((name + name, b""))
+        for key, there in (("internal", member.internal), ("unprotected", version in member.unprotected), ("routed", version in member.routed)):
+            if there:
+                found[key].add((name, b""))
+        for subnet in map(ip_network, member.subnets):
+            if subnet.version != version:
+                continue
+            first, last = subnet.network_address.packed, subnet.broadcast_address.packed
+            found["subnets"].update(nftsets.interval(first, last))
+            found["own"].add((name + first, name + last))
+            if version in member.masquerade and not member.internal:
+                found["masquerade"].update(nftsets.interval(first, last))
+    return found
+
+
+def _rules(family: int) -> list[tuple[str, Sequence[nft.Expression], str]]:
     """(chain, expressions, comment); each comment once, so that what the kernel holds can be compared."""
-    inside, outside = nft.iifname(wanted.bridge), nft.oifname(wanted.bridge)
     accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
+    source = [nftsets.load_saddr(family)]
+    inside, outside = [nftsets.load_iifname(), nftsets.lookup("bridges")], [nftsets.load_oifname(), nftsets.lookup("bridges")]
+    foreign = [nftsets.load_iifname(), nftsets.lookup("bridges", found=False)]
+    own_in = [nftsets.load_iifname(FIRST), nftsets.load_saddr(family, SECOND), nftsets.lookup("own", found=False)]
+    own_out = [nftsets.load_oifname(FIRST), nftsets.load_saddr(family, SECOND), nftsets.lookup("own", found=False)]
+    pair = [nftsets.load_iifname(FIRST), nftsets.load_oifname(SECOND), nftsets.lookup("within")]
     known = nft.ct_state(nft.CT_ESTABLISHED | nft.CT_RELATED)
-    b, s = wanted.bridge, wanted.subnet
-    forged = [*nft.saddr(s), *nft.iifname(b, equal=False), *nft.iifname("lo", equal=False)]
+
+    def leaves_by(name: str) -> list[nft.Expression]:
+        return [nftsets.load_oifname(), nftsets.lookup(name)]
+
+    not_lo = nft.iifname("lo", equal=False)
     return [
-        ("prerouting", [*forged, *drop], f"{s} from elsewhere than {b} is forged"),
-        ("forward", [*inside, *nft.saddr(s, equal=False), *drop], f"{b} sends from {s} only"),
-        ("forward", [*inside, *outside, *accept], f"within {b}"),
-        ("forward", [*outside, *known, *accept], f"answers to {b}"),
-        ("forward", [*outside, *drop], f"nobody else reaches {b}"),
-        ("postrouting", [*nft.saddr(s), *nft.oifname(b, equal=False), *nft.masquerade()], f"{s} leaves as the host"),
+        ("prerouting", [*source, nftsets.lookup("subnets"), *own_in, *not_lo, *drop], "an address of a network from elsewhere is forged"),
+        ("forward", [*inside, *own_in, *drop], "a network sends from its own addresses only"),
+        ("forward", [*pair, *accept], "within a network"),
+        ("forward", [nftsets.load_iifname(), nftsets.lookup("internal"), *drop], "what is internal stays inside"),
+        ("forward", [*outside, *known, *accept], "answers to a network"),
+        ("forward", [*leaves_by("unprotected"), *foreign, *accept], "gateway mode nat-unprotected"),
+        ("forward", [*leaves_by("routed"), *foreign, *nftsets.is_icmp(family), *accept], "gateway mode routed: pings"),
+        ("forward", [*outside, *drop], "nobody else reaches a network"),
+        ("postrouting", [*source, nftsets.lookup("masquerade"), *own_out, *nft.masquerade()], "what leaves a network leaves as the host"),
     ]
 
 
-def ruleset(wanted: BridgeRules) -> list[Message]:
+CONSTANT_RULES = len(_rules(FAMILY_IPV4))
+
+
+def ruleset(wanted: Wanted, family: int) -> list[Message]:
     """The transaction that makes the table anew, whatever it held before."""
     table = wanted.table
-    return [
-        *remove(table),
-        nft.add_table(_FAMILY, table),
-        nft.add_base_chain(_FAMILY, table, "prerouting", "filter", nft.HOOK_PREROUTING, _RAW),
-        nft.add_base_chain(_FAMILY, table, "forward", "filter", nft.HOOK_FORWARD, _FILTER),
-        nft.add_base_chain(_FAMILY, table, "postrouting", "nat", nft.HOOK_POSTROUTING, _SRCNAT),
-        *(nft.add_rule(_FAMILY, table, chain, expressions, comment) for chain, expressions, comment in _rules(wanted)),
+    messages = [
+        *remove(table, family),
+        nft.add_table(family, table),
+        nft.add_base_chain(family, table, "prerouting", "filter", nft.HOOK_PREROUTING, _RAW),
+        nft.add_base_chain(family, table, "forward", "filter", nft.HOOK_FORWARD, _FILTER),
+        nft.add_base_chain(family, table, "postrouting", "nat", nft.HOOK_POSTROUTING, _SRCNAT),
     ]
+    for number, (name, (fields, ranges)) in enumerate(SETS.items(), 1):
+        messages.append(nftsets.add_set(family, table, name, number, fields, ranges=ranges))
+    for name, found in elements(wanted, family).items():
+        messages += nftsets.add_elements(family, table, name, found)
+    return [*messages, *(nft.add_rule(family, table, chain, expressions, comment) for chain, expressions, comment in _rules(family))]
 
 
-def remove(table: str) -> list[Message]:
+def change(old: Wanted, new: Wanted, family: int) -> list[Message]:
+    """The transaction that brings a whole table from one state to another; nothing to do gives an empty list."""
+    messages: list[Message] = []
+    before, after = elements(old, family), elements(new, family)
+    for name in SETS:
+        messages += nftsets.delete_elements(family, new.table, name, before[name] - after[name])
+    for name in SETS:
+        messages += nftsets.add_elements(family, new.table, name, after[name] - before[name])
+    return messages
+
+
+def remove(table: str, family: int = FAMILY_IPV4) -> list[Message]:
     """The transaction that takes the table away, there or not."""
-    return [nft.add_table(_FAMILY, table), nft.delete_table(_FAMILY, table)]
+    return [nft.add_table(family, table), nft.delete_table(family, table)]
 
 
-def intact(wanted: BridgeRules, chains: Iterable[nft.Chain], found: Iterable[nft.Rule]) -> bool:
-    """Whether the kernel holds just these rules."""
+def intact(
+    wanted: Wanted, family: int, chains: Iterable[nft.Chain], found: Iterable[nft.Rule], held: Mapping[str, set[Element] | None]
+) -> bool:
+    """Whether the kernel holds just these rules and elements. held: the elements of each set."""
     have = sorted((rule.chain, rule.comment) for rule in found)
-    hooked = {chain.name for chain in chains if chain.family == _FAMILY and chain.table == wanted.table}
-    return hooked == {"prerouting", "forward", "postrouting"} and have == sorted((chain, comment) for chain, _, comment in _rules(wanted))
+    hooked = {chain.name for chain in chains if chain.family == family and chain.table == wanted.table}
+    whole = hooked == {"prerouting", "forward", "postrouting"} and have == sorted((chain, comment) for chain, _, comment in _rules(family))
+    return whole and held == elements(wanted, family)
 
 
-def _foreign(wanted: BridgeRules) -> list[tuple[list[nft.Expression], str]]:
+def _foreign(table: str, bridge: str) -> list[tuple[list[nft.Expression], str]]:
     accept = [*nft.counter(), *nft.verdict(nft.ACCEPT)]
     return [
-        ([*nft.iifname(wanted.bridge), *accept], f"{wanted.table}: from {wanted.bridge}"),
-        ([*nft.oifname(wanted.bridge), *nft.xt_established_or_related(), *accept], f"{wanted.table}: answers to {wanted.bridge}"),
+        ([*nft.iifname(bridge), *accept], f"{table}: from {bridge}"),
+        ([*nft.oifname(bridge), *nft.xt_established_or_related(), *accept], f"{table}: answers to {bridge}"),
     ]
 
 
 def drops(chain: nft.Chain, table: str) -> bool:
     """Whether a chain that is not ours (`table`) drops forwarded packets by its policy."""
-    return chain.hook == nft.HOOK_FORWARD and chain.policy == nft.DROP and chain.table != table and chain.family in (nft.FAMILY_INET, _FAMILY)
+    return chain.hook == nft.HOOK_FORWARD and chain.policy == nft.DROP and chain.table != table and chain.family in (nft.FAMILY_INET, *FAMILIES)
 
 
-def is_opened(chain: nft.Chain) -> bool:
+def is_opened(chain: nft.Chain, family: int = FAMILY_IPV4) -> bool:
     """Whether it is the one that we put rules into: iptables' own."""
-    return (chain.family, chain.table, chain.name) == (_FAMILY, FOREIGN_TABLE, FOREIGN_CHAIN)
+    return (chain.family, chain.table, chain.name) == (family, FOREIGN_TABLE, FOREIGN_CHAIN)
 
 
-def foreign_changes(wanted: BridgeRules | None, table: str, chains: Iterable[nft.Chain], found: Sequence[nft.Rule]) -> list[Message]:
-    """What to change in `ip filter FORWARD`: our two rules at its head where it drops, none of ours where it does not or `wanted` is None.
+def foreign_changes(
+    bridges: Sequence[str], table: str, family: int, chains: Iterable[nft.Chain], found: Sequence[nft.Rule]
+) -> list[Message]:  # fmt: skip
+    """What to change in the `filter FORWARD` of a family: our two rules for each bridge at its head where it drops, none of ours where it does not.
 
     found: the rules of that chain, in order. Nothing to do gives an empty list.
     """
-    ours = [rule for rule in found if rule.comment.startswith(f"{table}: ")]
-    needed = _foreign(wanted) if wanted and any(drops(chain, table) and is_opened(chain) for chain in chains) else []
-    if [rule.comment for rule in ours] == [comment for _, comment in needed]:
-        return []
-    inserted = [
-        nft.add_rule(_FAMILY, FOREIGN_TABLE, FOREIGN_CHAIN, expressions, comment, first=True) for expressions, comment in reversed(needed)
+    ours = {rule.comment: rule for rule in found if rule.comment.startswith(f"{table}: ")}
+    opened = any(drops(chain, table) and is_opened(chain, family) for chain in chains)
+    needed = {comment: expressions for bridge in bridges for expressions, comment in _foreign(table, bridge)} if opened else {}
+    stale = [rule for rule in found if rule.comment in ours and (rule.comment not in needed or ours[rule.comment] is not rule)]
+    missing = [comment for comment in needed if comment not in ours]
+    return [
+        *(nft.delete_rule(rule) for rule in stale),
+        *(nft.add_rule(family, FOREIGN_TABLE, FOREIGN_CHAIN, needed[c], c, first=True) for c in reversed(missing)),
     ]
-    return [*(nft.delete_rule(rule) for rule in ours), *inserted]

@@ -1,5 +1,11 @@
 """The tables of networks."""
 
+import sqlite3
+from ipaddress import ip_interface
+
+from pier.networks.model import Network, Subnet, encode
+from pier.store.schema import statements
+
 SCHEMA = """
 CREATE TABLE network (
     name TEXT PRIMARY KEY,
@@ -23,3 +29,48 @@ CREATE TABLE network_fact (
     value TEXT NOT NULL
 ) STRICT;
 """
+
+_OBJECTS = """
+CREATE TABLE networks (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    record BLOB NOT NULL        -- JSON of model.Network
+) STRICT;
+CREATE TABLE endpoints (
+    container_id TEXT NOT NULL,
+    network_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    interface TEXT NOT NULL,    -- 'eth0', '' for host and none
+    ipv4 TEXT,                  -- '172.17.0.2'
+    ipv6 TEXT,
+    mac TEXT NOT NULL,
+    host_interface TEXT NOT NULL,
+    priority INTEGER NOT NULL,  -- for the default gateway
+    PRIMARY KEY (container_id, network_id),
+    UNIQUE (network_id, ipv4),
+    UNIQUE (network_id, ipv6)
+) STRICT;
+"""
+
+
+def objects(connection: sqlite3.Connection) -> None:
+    """The step to networks of users: what the predefined three had moves into the new tables."""
+    for statement in statements(_OBJECTS):
+        connection.execute(statement)
+    for name, identity, created_ns, driver, link, interface in connection.execute(
+        "SELECT name, id, created_ns, driver, bridge, interface FROM network"
+    ).fetchall():
+        gateway = ip_interface(interface) if interface else None
+        subnets = (Subnet(network=str(gateway.network), gateway=str(gateway.ip)),) if gateway else ()
+        network = Network(id=identity, name=name, created_ns=created_ns, driver=driver, link=link, subnets=subnets)
+        connection.execute("INSERT INTO networks(id, name, record) VALUES (?,?,?)", (identity, name, encode(network)))
+    connection.execute(
+        "INSERT INTO endpoints SELECT e.container_id, n.id, e.id, CASE WHEN e.address IS NULL THEN '' ELSE 'eth0' END, e.address, NULL,"
+        " e.mac, e.host_interface, 0 FROM network_endpoint e JOIN network n ON n.name = e.network"
+    )
+    connection.execute("DROP TABLE network_endpoint")
+    connection.execute("DROP TABLE network")
+
+
+STEPS = (SCHEMA, objects)
+"""Both, for a store that holds nothing else."""

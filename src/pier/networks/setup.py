@@ -1,15 +1,18 @@
 """How the bridge network comes up when the daemon starts, and how it goes with `--bridge none`."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 from typing import ParamSpec, Protocol, TypeVar
 
+from msgspec.structs import replace
+
 from pier.errors import Conflict
 from pier.networks import files, pools, sysctls
+from pier.networks.model import IPNetwork, Network, Subnet
 from pier.networks.plumbing import Bridge, Plumbing
-from pier.networks.records import NetworkRecord, Records
+from pier.networks.records import Records
 from pier.trace import point
 
 P = ParamSpec("P")
@@ -27,6 +30,7 @@ class NetworkConfig:
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_opts: tuple[str, ...] = ()
+    pools: tuple[tuple[IPNetwork, int], ...] = ()  # default-address-pools: (pool, prefix length of the networks in it)
 
 
 class Ask(Protocol):
@@ -45,32 +49,38 @@ class BridgeSetup:
         self._config, self._own_bridge, self.mtu = config, own_bridge, mtu
         self._records, self._plumbing, self._ask = records, plumbing, ask
 
-    async def start(self, record: NetworkRecord) -> tuple[Bridge, NetworkRecord]:
-        """Make or adopt the bridge and turn forwarding on. Returns the bridge and the network's record as it is now.
+    async def start(self, network: Network, others: Sequence[Network]) -> tuple[Bridge, Network]:
+        """Make or adopt the bridge and turn forwarding on. Returns the bridge and the network as it is now. others: of users.
 
         Raises PierError and NetlinkError where it cannot be.
         """
         if self._config.bridge:
             bridge = await self._ask(self._plumbing.adopt_bridge, self._config.bridge)
         else:
-            interface = await self._choose_interface(record)
+            interface = await self._choose_interface(network, others)
             # The intent is on disk before the link is there: a daemon killed in between finds the same address again.
-            record = await self._remember(record, self._own_bridge, interface)
-            bridge, _ = await self._ask(self._plumbing.ensure_bridge, self._own_bridge, interface, self.mtu)
-        record = await self._remember(record, bridge.name, bridge.interface)
-        await self._enable_forwarding()
-        return bridge, record
+            network = await self._remember(network, self._own_bridge, str(interface))
+            bridge, _ = await self._ask(self._plumbing.ensure_bridge, self._own_bridge, [str(interface)], self.mtu)
+        network = await self._remember(network, bridge.name, bridge.interfaces[0])
+        await self.enable_forwarding()
+        return bridge, network
 
-    async def _remember(self, old: NetworkRecord, bridge: str, interface: IPv4Interface) -> NetworkRecord:
-        new = NetworkRecord(old.name, old.id, old.created_ns, old.driver, bridge, str(interface))
+    async def _remember(self, old: Network, link: str, interface: str) -> Network:
+        gateway = IPv4Interface(interface)
+        new = replace(old, link=link, subnets=(Subnet(network=str(gateway.network), gateway=str(gateway.ip)),))
         if new != old:
             await self._records.save([new])
         return new
 
-    async def _choose_interface(self, record: NetworkRecord) -> IPv4Interface:
-        taken: list[IPv4Network] = await self._ask(self._plumbing.host_networks, self._own_bridge)
-        used = self._records.has_leases("bridge")
-        known = IPv4Interface(record.interface) if record.interface and record.bridge == self._own_bridge else None
+    async def _choose_interface(self, network: Network, others: Sequence[Network]) -> IPv4Interface:
+        links = [self._own_bridge, *(other.link for other in others if other.driver == "bridge")]
+        found = await self._ask(self._plumbing.host_networks, links)
+        taken = [each for each in found if isinstance(each, IPv4Network)]
+        used = self._records.has_leases(network.id)
+        known = None
+        if network.subnets and network.link == self._own_bridge:
+            subnet = network.subnets[0]
+            known = IPv4Interface(f"{subnet.gateway}/{subnet.network.partition('/')[2]}")
         if self._config.bip:
             wanted = IPv4Interface(self._config.bip)
             if known is None or wanted == known:
@@ -89,18 +99,25 @@ class BridgeSetup:
             await self._ask(self._plumbing.delete_link, self._own_bridge)
         servers = files.name_servers(files.host_resolv_text(files.host_resolv_path()))
         taken += [IPv4Network(server) for server in servers if server.count(".") == 3]
+        taken += [each for other in others for subnet in other.of_version(4) if isinstance(each := subnet.parsed, IPv4Network)]
+        if self._config.pools:
+            chosen = pools.choose_network(self._config.pools, taken)
+            return IPv4Interface(f"{chosen[1]}/{chosen.prefixlen}")
         return pools.choose(taken)
 
-    async def remove(self, record: NetworkRecord) -> None:
-        """--bridge none: the last bridge network goes, and with it what was set up for it."""
-        if record.bridge:
+    async def remove(self, network: Network, others: Sequence[Network]) -> None:
+        """--bridge none: the last bridge network goes, and with it what was set up for it. others: of users, which stay."""
+        if not network.link:
+            return
+        if network.link == self._own_bridge:
+            await self._ask(self._plumbing.delete_link, self._own_bridge)
+        if not any(other.driver == "bridge" for other in others):
             await self._ask(self._plumbing.remove_rules)
-            if record.bridge == self._own_bridge:
-                await self._ask(self._plumbing.delete_link, self._own_bridge)
             await self._put_forwarding_back()
-            await self._records.save([NetworkRecord(record.name, record.id, record.created_ns, record.driver, "", "")])
+        await self._records.save([replace(network, link="", subnets=())])
 
-    async def _enable_forwarding(self) -> None:
+    async def enable_forwarding(self) -> None:
+        """Let the host forward IPv4, and remember that we did it."""
         if not sysctls.forwarding_is_off():
             return
         await self._records.set_fact("ip_forward", sysctls.Forwarding.here().encode())
@@ -113,7 +130,7 @@ class BridgeSetup:
     async def _put_forwarding_back(self) -> None:
         text = self._records.fact("ip_forward")
         kept = sysctls.Forwarding.decode(text) if text else None
-        others = await self._ask(self._plumbing.other_engines, self._own_bridge)
+        others = await self._ask(self._plumbing.other_engines, {self._own_bridge})
         if sysctls.put_back(kept, sysctls.Forwarding.here(), sysctls.current_forwarding(), others):
             sysctls.turn_forwarding(False)
             _log.info("net.ipv4.ip_forward is off again, as before the bridge network")

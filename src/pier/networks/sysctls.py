@@ -65,6 +65,19 @@ def turn_forwarding(on: bool) -> None:
     write(_FORWARD, "1" if on else "0")
 
 
+def forward_ipv6() -> None:
+    """Let the host forward IPv6, for the first network that has it. Interfaces that learn their addresses from routers go on doing so.
+
+    Raises OSError. A host without IPv6 has no such setting.
+    """
+    if read("ipv6/conf/all/forwarding") != "0":
+        return
+    for name in sorted(os.listdir(_ROOT + "ipv6/conf")):
+        if name != "lo" and read(f"ipv6/conf/{name}/accept_ra") == "1":
+            write(f"ipv6/conf/{name}/accept_ra", "2")  # 1 means: only while it does not forward
+    write("ipv6/conf/all/forwarding", "1")
+
+
 def put_back(kept: Forwarding | None, now: Forwarding, current: str, others: list[str]) -> bool:
     """Whether ip_forward is ours to turn off again: we turned it on in this boot and namespace, it still is on, and nobody else needs it."""
     return kept == now and current == "1" and not others

@@ -30,7 +30,7 @@ def make(state: State, steps: Sequence[Sequence[Any]]) -> None:
         os.umask(0)
         steps_root.leave_host_propagation(state)
         steps_root.private_proc(state)
-        steps_root.network(state, loopback=True, interface=None, address=None, gateway=None, mac=None, gateway_mac=None)
+        steps_root.network(state, loopback=True, interfaces=[])
         for name, arguments in steps:
             if name == "filesystem" and not arguments.get("mode_of_target"):
                 _keep(state, arguments["kind"], [(key, value) for key, value in arguments["data"]], arguments["attributes"])

@@ -20,7 +20,9 @@ from pier.runtime.plan_mounts import bind_sources, mount_steps
 from pier.runtime.seccomp_profile import filter_of
 from pier.runtime.step import Step
 
-__all__ = ["ExecExtras", "Extras", "NetworkSetup", "Plan", "RootMount", "StdioSetup", "Step", "Write", "exec_plan", "limits", "plan"]
+__all__ = [
+    "ExecExtras", "Extras", "InterfaceSetup", "NetworkSetup", "Plan", "RootMount", "StdioSetup", "Step", "Write", "exec_plan", "limits", "plan",
+]  # fmt: skip
 
 _PROPAGATION = {"": 0, "private": MS_PRIVATE, "slave": MS_SLAVE, "shared": MS_SHARED, "unbindable": MS_UNBINDABLE}
 _RLIMIT_TABLE = (  # the position is the number, asm-generic/resource.h
@@ -44,15 +46,23 @@ class RootMount:
 
 
 @dataclass(frozen=True)
+class InterfaceSetup:
+    """One link of a container as its child configures it; see linux.netlink.configure_inside. Addresses with their prefixes ("172.17.0.2/16")."""
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    mac: str = ""
+    gateways: tuple[str, ...] = ()  # those that are the default ones
+    neighbours: tuple[tuple[str, str], ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class NetworkSetup:
-    """What the child does inside its network namespace; addresses as text with their prefix ("172.17.0.2/16")."""
+    """What the child does inside its network namespace."""
 
     loopback: bool = True
-    interface: str | None = None
-    address: str | None = None
-    gateway: str | None = None
-    mac: str | None = None
-    gateway_mac: str | None = None
+    interfaces: tuple[InterfaceSetup, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def network(state: State, **setup: Any) -> None:
     try:
         configure_inside(**setup)
     except OSError as error:
-        what = f"{setup.get('interface') or 'lo'} {setup.get('address') or ''}".strip()
+        what = ", ".join(f"{one['name']} {' '.join(one['addresses'])}" for one in setup.get("interfaces", ())) or "lo"
         raise StepFailed(f"configure the network interface {what}: {error.strerror or error}", error) from None
 
 

@@ -1,18 +1,19 @@
 """The stage of these tests: a daemon's Networks on a host namespace, containers, and a LAN beside the host."""
 
 import asyncio
-import ipaddress
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pier.containers.spec import interfaces
 from pier.events import Journal
 from pier.linux.netlink import NLM_F_CREATE, attribute, configure_inside, link_header, nested, text, u32
 from pier.linux.rtnetlink import Routing
 from pier.networks import Endpoint, NetworkConfig, Networks
-from pier.networks.schema import SCHEMA
+from pier.networks.schema import STEPS
 from pier.store import Store
 
 from .isolated import Namespace
@@ -24,7 +25,7 @@ class Daemon:
     """Networks with the store and the journal of its own."""
 
     def __init__(self, root: Path, config: NetworkConfig, instance: str) -> None:
-        self.store = Store.open(root / "state.db", [SCHEMA])
+        self.store = Store.open(root / "state.db", STEPS)
         self.journal = Journal()
         self.networks = Networks(self.store, self.journal, config, instance)
 
@@ -60,8 +61,7 @@ class Container:
 
     async def attach(self, networks: Networks, mac: str | None = None) -> Endpoint:
         endpoint = await networks.attach(self.id, "bridge", self.namespace.fd, hostname="c", mac=mac)
-        gateway_mac = endpoint.gateway_mac or None
-        self.namespace(configure_inside, interface="eth0", address=endpoint.cidr, gateway=endpoint.gateway, mac=mac, gateway_mac=gateway_mac)
+        self.namespace(configure_inside, interfaces=[asdict(interface) for interface in interfaces([endpoint])])
         await networks.settle(self.id)
         self.endpoint = endpoint
         return endpoint
@@ -94,7 +94,7 @@ def veth(name: str, address: str, netns_fd: int, peer_address_in: Callable[[], N
     routing._netlink.run([(16, NLM_F_CREATE, link_header() + text(3, name) + info)])
     link = routing.link(name)
     assert link is not None
-    routing.configure_bridge(link.index, ipaddress.IPv4Interface(address))
+    routing.configure_bridge(link.index, [address])
     peer_address_in()
     routing.close()
 
@@ -103,7 +103,8 @@ def lan(namespace: Namespace, route: str = "") -> None:
     """Connect a LAN namespace to the calling one. route: "172.17.0.0/16": what the LAN sends to the host to be forwarded."""
 
     def inside() -> None:
-        configure_inside(interface="eth0", address=f"{LAN}/24", gateway=HOST if route == "default" else None)
+        gateways = [HOST] if route == "default" else []
+        configure_inside(interfaces=[{"name": "eth0", "addresses": [f"{LAN}/24"], "mac": "", "gateways": gateways, "neighbours": []}])
 
     veth("lan0", f"{HOST}/24", namespace.fd, lambda: namespace(inside))
 

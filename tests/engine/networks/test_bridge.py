@@ -84,7 +84,7 @@ def test_the_veth_dies_with_the_namespace_and_the_address_comes_back() -> None:
             await d.networks.detach(c.id)
             await d.idle()
             assert link_names() == {"lo", "pier0"}
-            assert d.store.read("SELECT * FROM network_endpoint") == []
+            assert d.store.read("SELECT * FROM endpoints") == []
             async with containers(d.networks) as (again,):
                 assert again.address == "172.17.0.2"
 
@@ -141,9 +141,9 @@ def test_a_full_pool_is_named_and_a_failed_attach_gives_its_address_back() -> No
                 with open(os.devnull) as no_namespace, pytest.raises(NetlinkError):
                     await d.networks.attach(c.id, "bridge", no_namespace.fileno())
                 await d.idle()
-                assert d.networks.endpoint(c.id) is None
+                assert d.networks.endpoints_of(c.id) == ()
                 assert (await c.attach(d.networks)).address == "10.9.8.2"
-                with pytest.raises(Unavailable, match=r"no address is free in 10\.9\.8\.0/30.*--bip"):
+                with pytest.raises(Unavailable, match=r"no available IPv4 addresses on this network's address pools: 10\.9\.8\.0/30 is full"):
                     await d.networks.attach("2" * 64, "bridge", c.namespace.fd)
             finally:
                 c.namespace.end()
@@ -157,16 +157,15 @@ def test_a_cancelled_attach_leaves_nothing() -> None:
         async with daemon() as d:
             with Namespace() as namespace:
                 task = asyncio.ensure_future(d.networks.attach("1" * 64, "bridge", namespace.fd))
-                while not d.networks._pool:  # until it has taken an address
+                (pool,) = d.networks.find("bridge").pools
+                while not len(pool):  # until it has taken an address
                     await asyncio.sleep(0)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                pool = d.networks._pool
-                assert pool is not None
-                while d.networks._leaving or d.networks._tasks or len(pool):
+                while d.networks.leaving or d.networks._tasks or len(pool):
                     await asyncio.sleep(0.01)
-            assert d.networks.endpoint("1" * 64) is None
+            assert d.networks.endpoints_of("1" * 64) == ()
             assert link_names() == {"lo", "pier0"}
 
     run(main())
@@ -209,8 +208,8 @@ def test_a_restarted_daemon_knows_who_has_what_and_releases_what_the_dead_had() 
                     await d.networks.reconcile({live.id})
                     await d.idle()
                     assert d.networks.network_id("bridge") == network_id
-                    assert d.networks.endpoint(live.id) == endpoint
-                    assert d.networks.endpoint(dead.id) is None and d.networks.endpoint("3" * 64) is None
+                    assert d.networks.endpoints_of(live.id) == (endpoint,)
+                    assert d.networks.endpoints_of(dead.id) == d.networks.endpoints_of("3" * 64) == ()
                     async with containers(d.networks, 1) as _:  # container 1 again: its first place ends
                         pass
                     await d.networks.detach(live.id)
@@ -229,7 +228,7 @@ def test_a_link_that_belongs_to_no_container_is_deleted() -> None:
             async with daemon(root) as d:
                 c = Container(1)
                 endpoint = await c.attach(d.networks)
-                await d.store.write(lambda connection: connection.execute("DELETE FROM network_endpoint") and None)
+                await d.store.write(lambda connection: connection.execute("DELETE FROM endpoints") and None)
             async with daemon(root) as d:
                 await d.networks.reconcile(set())
                 assert endpoint.host_interface not in link_names()
@@ -254,11 +253,9 @@ def test_two_instances_live_side_by_side() -> None:
 
 @isolated
 def test_an_existing_bridge_is_used_as_it_is_and_what_is_none_is_refused() -> None:
-    import ipaddress
-
     async def main() -> None:
         routing = Routing()
-        routing.create_bridge("mine", "02:00:00:00:00:07", 1500, ipaddress.IPv4Interface("10.77.0.1/24"))
+        routing.create_bridge("mine", "02:00:00:00:00:07", 1500, ["10.77.0.1/24"], "")
         async with daemon(config=NetworkConfig(bridge="mine")) as d, containers(d.networks) as (c,):
             assert (c.address, d.networks.host_gateway()) == ("10.77.0.2", "10.77.0.1")
             served = c.namespace.start(answer, c.address, 7)

@@ -6,9 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pier.linux import nftables as nft
+from pier.linux import nftsets
 from pier.linux.nftables import FAMILY_IPV4, Firewall
 from pier.linux.rtnetlink import Routing
 from pier.networks import NetworkConfig
+from pier.networks.rules import CONSTANT_RULES
 
 from .isolated import Namespace, answer, ask, isolated
 from .stage import HOST, LAN, add_address, containers, daemon, lan, run
@@ -33,6 +35,14 @@ def own_rules(table: str = "pier") -> int:
     firewall = Firewall()
     try:
         return len(firewall.rules(FAMILY_IPV4, table))
+    finally:
+        firewall.close()
+
+
+def bridges_known() -> set[bytes]:
+    firewall = Firewall()
+    try:
+        return {key for key, _ in firewall.elements(FAMILY_IPV4, "pier", "bridges") or ()}
     finally:
         firewall.close()
 
@@ -72,8 +82,8 @@ def test_without_our_drop_the_lan_would_reach_it() -> None:
         with Namespace() as outside:
             lan(outside, "default")
             async with daemon() as d, containers(d.networks) as (c,):
-                d.networks._watch.close()  # type: ignore[union-attr]  # or it would repair at once
-                d.networks._watch = None
+                d.networks.guard._watch.close()  # type: ignore[union-attr]  # or it would repair at once
+                d.networks.guard._watch = None
                 apply(nft.delete_table(FAMILY_IPV4, "pier"))
                 listening = c.namespace.start(answer, c.address, 9)
                 assert outside(ask, c.address, 9)
@@ -91,8 +101,8 @@ def test_a_forged_source_from_the_lan_is_dropped() -> None:
             for control in (True, False):
                 async with daemon() as d:
                     if control:
-                        d.networks._watch.close()  # type: ignore[union-attr]
-                        d.networks._watch = None
+                        d.networks.guard._watch.close()  # type: ignore[union-attr]
+                        d.networks.guard._watch = None
                         apply(nft.delete_table(FAMILY_IPV4, "pier"))
                     Path("/proc/sys/net/ipv4/conf/all/rp_filter").write_text("0")
                     Path("/proc/sys/net/ipv4/conf/lan0/rp_filter").write_text("0")
@@ -154,13 +164,15 @@ def test_rules_that_somebody_flushes_come_back() -> None:
     async def main() -> None:
         async with daemon() as d:
             rules = own_rules()
-            assert rules == 6
+            assert rules == CONSTANT_RULES
             apply(nft.delete_table(FAMILY_IPV4, "pier"))
             await eventually(lambda: own_rules() == rules)
             firewall = Firewall()
             apply(nft.delete_rule(firewall.rules(FAMILY_IPV4, "pier", "forward")[-1]))
             firewall.close()
             await eventually(lambda: own_rules() == rules)
+            apply(*nftsets.delete_elements(FAMILY_IPV4, "pier", "bridges", [(nftsets.ifname("pier0"), b"")]))
+            await eventually(lambda: bridges_known() == {nftsets.ifname("pier0")})
             await d.idle()
 
     run(main())
@@ -210,7 +222,7 @@ def test_forwarding_is_on_stays_on_and_goes_back_with_the_last_bridge_network() 
             async with daemon(root):
                 assert forwarding.read_text() == "1\n"
             assert forwarding.read_text() == "1\n"
-            assert own_rules() == 6
+            assert own_rules() == CONSTANT_RULES
             async with daemon(root):
                 pass
             async with daemon(root, NetworkConfig(bridge="none")) as d:
@@ -221,9 +233,7 @@ def test_forwarding_is_on_stays_on_and_goes_back_with_the_last_bridge_network() 
             assert routing.link("pier0") is None
             async with daemon(root):
                 assert forwarding.read_text() == "1\n"
-            import ipaddress
-
-            routing.create_bridge("docker0", "02:00:00:00:00:08", 1500, ipaddress.IPv4Interface("172.30.0.1/16"))
+            routing.create_bridge("docker0", "02:00:00:00:00:08", 1500, ["172.30.0.1/16"], "")
             async with daemon(root, NetworkConfig(bridge="none")):
                 assert forwarding.read_text() == "1\n"  # another engine is there and needs it
             routing.close()

@@ -8,6 +8,7 @@ import pytest
 
 from pier import trace
 from pier.linux.rtnetlink import Routing
+from pier.networks.rules import CONSTANT_RULES
 
 from .isolated import Namespace, answer, ask
 from .stage import containers, daemon, run
@@ -44,7 +45,7 @@ def test_the_next_daemon_has_a_whole_network(point: str) -> None:
             async def main() -> None:
                 async with daemon(root) as d, containers(d.networks) as (c,):
                     await d.networks.reconcile({c.id})
-                    assert own_rules() == 6
+                    assert own_rules() == CONSTANT_RULES
                     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n"
                     assert d.networks.host_gateway() == "172.17.0.1"
                     served = c.namespace.start(answer, c.address, 7)

@@ -21,7 +21,7 @@ def test_the_container_takes_what_was_made_for_it_and_is_reached() -> None:
             c = Container(1)
             d.networks.prepare(c.id, c.namespace.fd)
             d.networks.prepare(c.id, c.namespace.fd)
-            await d.networks._prepared.settle()
+            await d.networks.prepared.settle()
             ahead = veths()
             assert len(ahead) == 1
             await d.networks.reconcile(set())
@@ -64,7 +64,7 @@ def test_another_namespace_gets_a_veth_of_its_own() -> None:
         async with daemon() as d:
             c, discarded = Container(1), Namespace()
             d.networks.prepare(c.id, discarded.fd)
-            await d.networks._prepared.settle()
+            await d.networks.prepared.settle()
             ahead = veths()
             discarded.end()
             endpoint = await c.attach(d.networks)
@@ -80,11 +80,11 @@ def test_a_bridge_deleted_in_between_is_repaired() -> None:
         async with daemon() as d:
             c = Container(1)
             d.networks.prepare(c.id, c.namespace.fd)
-            await d.networks._prepared.settle()
+            await d.networks.prepared.settle()
             routing = Routing()
             late = Container(2)
             d.networks.prepare(late.id, late.namespace.fd)
-            await d.networks._prepared.settle()
+            await d.networks.prepared.settle()
             routing.delete_link("pier0")
             for container in (c, late):  # the first finds the bridge gone, the second one that is new
                 await container.attach(d.networks)
@@ -103,9 +103,9 @@ def test_what_nobody_takes_dies_with_its_namespace() -> None:
         async with daemon() as d:
             with Namespace() as namespace:
                 d.networks.prepare("1" * 64, namespace.fd)
-                await d.networks._prepared.settle()
+                await d.networks.prepared.settle()
                 d.networks.forget("1" * 64)
-                assert d.networks._prepared.names() == set()
+                assert d.networks.prepared.names() == set()
             while veths():
                 await asyncio.sleep(0.01)
 
@@ -120,6 +120,6 @@ def test_only_so_many_wait() -> None:
             with Namespace() as one, Namespace() as two, Namespace() as three:
                 for number, namespace in enumerate((one, two, three)):
                     d.networks.prepare(f"{number:064}", namespace.fd)
-                assert len(d.networks._prepared.names()) == 2
+                assert len(d.networks.prepared.names()) == 2
 
     run(main())

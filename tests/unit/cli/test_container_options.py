@@ -79,10 +79,40 @@ def test_what_the_flags_say_together(args: list[str], text: str) -> None:
     assert str(caught.value) == text
 
 
-def test_networks_of_ones_own_come_later() -> None:
-    for args in (["--network", "mine"], ["--network", "host", "--network", "none"]):
-        with pytest.raises(NotYet):
-            body(*args, "busybox")
+def test_networks() -> None:
+    first = "name=mine,alias=a,alias=b,ip=10.0.0.9,gw-priority=3"
+    made = body("--network", first, "--network", "other", "--mac-address", "02:00:00:00:00:01", "busybox")
+    assert made["HostConfig"]["NetworkMode"] == "mine"
+    mine, other = (made["NetworkingConfig"]["EndpointsConfig"][name] for name in ("mine", "other"))
+    assert (mine["Aliases"], mine["IPAMConfig"], mine["GwPriority"]) == (["a", "b"], {"IPv4Address": "10.0.0.9"}, 3)
+    assert (mine["MacAddress"], other["MacAddress"], other["IPAMConfig"]) == ("02:00:00:00:00:01", "", None)
+    made = body("--network", "mine", "--network-alias", "web", "--ip", "10.0.0.9", "--ip6", "fd00::9", "busybox")
+    mine = made["NetworkingConfig"]["EndpointsConfig"]["mine"]
+    assert (mine["Aliases"], mine["IPAMConfig"]) == (["web"], {"IPv4Address": "10.0.0.9", "IPv6Address": "fd00::9"})
+    assert body("--network", "bridge", "busybox")["NetworkingConfig"]["EndpointsConfig"] == {}
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--network", "a", "--network", "a"], 'network "a" is specified multiple times'),
+        (["--network", "a", "--network", "host"], "conflicting options: cannot attach both user-defined and non-user-defined network-modes"),
+        (["--network", "name=a,ip=10.0.0.1", "--ip", "10.0.0.2"], "conflicting options: cannot specify both --ip and per-network IPv4 address"),
+        (
+            ["--network", "name=a,alias=x", "--network-alias", "y"],
+            "conflicting options: cannot specify both --network-alias and per-network network aliases",
+        ),
+    ],
+)
+def test_networks_that_make_no_sense(args: list[str], text: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        body(*args, "busybox")
+    assert str(caught.value) == text
+
+
+def test_links_come_later() -> None:
+    with pytest.raises(NotYet):
+        body("--link", "db", "busybox")
 
 
 def test_files(tmp_path: Path) -> None:

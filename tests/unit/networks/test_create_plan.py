@@ -56,8 +56,11 @@ def test_all_that_can_be_asked_for() -> None:
 
 
 def test_gateways_avoid_auxiliary_addresses_and_lie_in_the_range() -> None:
-    network = made(config({"subnet": "10.5.0.0/24", "auxiliary_addresses": {"a": "10.5.0.1"}}, {"subnet": "10.6.0.0/24", "ip_range": "10.6.0.64/26"}))
-    assert [s.gateway for s in network.subnets] == ["10.5.0.2", "10.6.0.64"]
+    one = made(config({"subnet": "10.5.0.0/24", "auxiliary_addresses": {"a": "10.5.0.1"}}))
+    other = made(config({"subnet": "10.6.0.0/24", "ip_range": "10.6.0.64/26"}))
+    assert [s.gateway for network in (one, other) for s in network.subnets] == ["10.5.0.2", "10.6.0.64"]
+    with pytest.raises(Forbidden, match="bridge driver doesn't support multiple subnets"):
+        made(config({"subnet": "10.5.0.0/24"}, {"subnet": "10.6.0.0/24"}))
 
 
 def test_own_pools_are_cut_into_networks() -> None:

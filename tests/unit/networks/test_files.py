@@ -13,7 +13,7 @@ def body(text: str) -> list[str]:
 
 
 def test_hosts_names_the_container_with_its_short_name() -> None:
-    text = files.hosts_file(hostname="a.b.c", address="172.17.0.2")
+    text = files.hosts_file(hostname="a.b.c", addresses=["172.17.0.2"])
     assert text == files.HOSTS_HEAD + "172.17.0.2\ta.b.c a\n"
     assert text.startswith("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n")
 
@@ -22,7 +22,7 @@ def test_hosts_with_a_domain_and_extra_hosts_in_their_order() -> None:
     text = files.hosts_file(
         hostname="h",
         domainname="dom.x",
-        address="172.17.0.2",
+        addresses=["172.17.0.2"],
         extra_hosts=["x:1.2.3.4", "y:host-gateway", "z=fe80::1", "v:[::2]"],
         host_gateway="172.17.0.1",
     )

@@ -1,9 +1,15 @@
-"""When the firewall is touched, and when it is left alone."""
+"""When the firewall is touched, and when it is left alone; which packets' keys are in which set."""
+
+import pytest
 
 from pier.linux.nftables import ACCEPT, DROP, FAMILY_INET, FAMILY_IPV4, FAMILY_IPV6, HOOK_FORWARD, HOOK_INPUT, Chain, Rule
+from pier.linux.nftsets import Element, ifname
 from pier.networks import rules
+from pier.networks.rules import Member, Wanted
 
-WANTED = rules.BridgeRules("pier", "pier0", "172.17.0.0/16")
+DEFAULT = Member("pier0", ("172.17.0.0/16",))
+SHOP = Member("br-shop", ("172.18.0.0/16", "fd00:1::/64"), icc=False, internal=True)
+WANTED = Wanted("pier", (DEFAULT,))
 OURS = [Chain(FAMILY_IPV4, "pier", name, hook, 0, ACCEPT) for name, hook in (("prerouting", 0), ("forward", 2), ("postrouting", 4))]
 FORWARD = Chain(FAMILY_IPV4, "filter", "FORWARD", HOOK_FORWARD, 0, DROP)
 
@@ -13,42 +19,74 @@ def kernel(comments: list[tuple[str, str]]) -> list[Rule]:
 
 
 def complete() -> list[tuple[str, str]]:
-    return [(chain, comment) for chain, _, comment in rules._rules(WANTED)]
+    return [(chain, comment) for chain, _, comment in rules._rules(FAMILY_IPV4)]
+
+
+def intact(wanted: Wanted, chains: list[Chain], found: list[Rule], held: dict[str, set[Element]] | None = None) -> bool:
+    return rules.intact(wanted, FAMILY_IPV4, chains, found, held if held is not None else rules.elements(WANTED, FAMILY_IPV4))
 
 
 def test_what_is_complete_is_left_alone() -> None:
-    assert rules.intact(WANTED, [*OURS, FORWARD], kernel(complete()))
+    assert intact(WANTED, [*OURS, FORWARD], kernel(complete()))
+    assert rules.change(WANTED, WANTED, FAMILY_IPV4) == []
 
 
 def test_a_missing_rule_a_foreign_one_another_subnet_and_a_missing_chain_are_seen() -> None:
-    assert not rules.intact(WANTED, OURS, kernel(complete()[1:]))
-    assert not rules.intact(WANTED, OURS, kernel([*complete(), ("forward", "mine")]))
-    assert not rules.intact(rules.BridgeRules("pier", "pier0", "172.18.0.0/16"), OURS, kernel(complete()))
-    assert not rules.intact(WANTED, OURS[:2], kernel(complete()))
+    assert not intact(WANTED, OURS, kernel(complete()[1:]))
+    assert not intact(WANTED, OURS, kernel([*complete(), ("forward", "mine")]))
+    assert not intact(Wanted("pier", (Member("pier0", ("172.18.0.0/16",)),)), OURS, kernel(complete()))
+    assert not intact(WANTED, OURS[:2], kernel(complete()))
+    assert not intact(WANTED, OURS, kernel(complete()), {**rules.elements(WANTED, FAMILY_IPV4), "within": set()})
 
 
-def test_the_foreign_chain_gets_two_rules_once() -> None:
-    changes = rules.foreign_changes(WANTED, "pier", [FORWARD], [])
-    assert len(changes) == 2
+def test_the_rules_are_as_many_for_a_thousand_networks() -> None:
+    many = Wanted("pier", tuple(Member(f"br-{n}", (f"10.{n // 250}.{n % 250}.0/24",)) for n in range(1000)))
+    adding = [message for message in rules.ruleset(many, FAMILY_IPV4) if message[0] & 0xFF == 6]
+    assert len(adding) == rules.CONSTANT_RULES == 9
+    assert len(rules.change(Wanted("pier", many.members[1:]), many, FAMILY_IPV4)) == 5  # bridges, subnets, own, within, masquerade
+
+
+@pytest.mark.parametrize(
+    ("name", "v4", "v6"),
+    [("bridges", 2, 2), ("within", 1, 1), ("internal", 1, 1), ("own", 2, 1), ("subnets", 4, 2), ("masquerade", 2, 0), ("routed", 0, 0)],
+)
+def test_what_is_in_the_sets(name: str, v4: int, v6: int) -> None:
+    both = Wanted("pier", (DEFAULT, SHOP))
+    assert both.families() == [FAMILY_IPV4, FAMILY_IPV6] and WANTED.families() == [FAMILY_IPV4]
+    assert (len(rules.elements(both, FAMILY_IPV4)[name]), len(rules.elements(both, FAMILY_IPV6)[name])) == (v4, v6)
+    assert rules.elements(both, FAMILY_IPV4)["within"] == {(ifname("pier0") * 2, b"")}
+
+
+def test_neighbouring_subnets_share_an_edge_and_lose_only_their_own() -> None:
+    left, right = Member("a", ("10.0.0.0/24",)), Member("b", ("10.0.1.0/24",))
+    found = rules.elements(Wanted("pier", (left, right)), FAMILY_IPV4)["subnets"]
+    assert (bytes((10, 0, 1, 0)), b"end") in found and (bytes((10, 0, 1, 0)), b"") in found and len(found) == 4
+    assert rules.elements(Wanted("pier", (right,)), FAMILY_IPV4)["subnets"] <= found
+
+
+def test_the_foreign_chain_gets_two_rules_once_for_each_bridge() -> None:
+    def changes(bridges: list[str], found: list[Rule]) -> int:
+        return len(rules.foreign_changes(bridges, "pier", FAMILY_IPV4, [FORWARD], found))
+
+    assert (changes(["pier0"], []), changes(["pier0", "br-shop"], [])) == (2, 4)
     there = [Rule(FAMILY_IPV4, "filter", "FORWARD", 7, "pier: from pier0"), Rule(FAMILY_IPV4, "filter", "FORWARD", 8, "pier: answers to pier0")]
     theirs = Rule(FAMILY_IPV4, "filter", "FORWARD", 9, "theirs")
-    assert rules.foreign_changes(WANTED, "pier", [FORWARD], [*there, theirs]) == []
-    assert len(rules.foreign_changes(WANTED, "pier", [FORWARD], [there[0], theirs])) == 3  # one away, two anew
-    assert len(rules.foreign_changes(None, "pier", [FORWARD], [*there, theirs])) == 2
-    assert rules.foreign_changes(None, "pier", [FORWARD], [theirs]) == []
+    assert changes(["pier0"], [*there, theirs]) == 0
+    assert changes(["pier0"], [there[0], theirs]) == 1
+    twice = Rule(FAMILY_IPV4, "filter", "FORWARD", 6, "pier: from pier0")
+    assert changes(["pier0"], [twice, *there]) == 1
+    assert (changes([], [*there, theirs]), changes([], [theirs])) == (2, 0)
 
 
 def test_another_instances_rules_are_not_ours() -> None:
     other = Rule(FAMILY_IPV4, "filter", "FORWARD", 7, "pier-0123abcd: from pier-0123abcd")
-    assert rules.foreign_changes(None, "pier", [FORWARD], [other]) == []
+    assert rules.foreign_changes([], "pier", FAMILY_IPV4, [FORWARD], [other]) == []
 
 
 def test_which_chains_drop() -> None:
     def chain(family: int = FAMILY_INET, table: str = "fw", hook: int = HOOK_FORWARD, policy: int = DROP) -> Chain:
         return Chain(family, table, "c", hook, 0, policy)
 
-    assert rules.drops(chain(), "pier")
-    assert not any(
-        rules.drops(c, "pier") for c in (chain(policy=ACCEPT), chain(hook=HOOK_INPUT), chain(family=FAMILY_IPV6), chain(table="pier"))
-    )
-    assert rules.is_opened(FORWARD) and not rules.is_opened(chain())
+    assert rules.drops(chain(), "pier") and rules.drops(chain(family=FAMILY_IPV6), "pier")
+    assert not any(rules.drops(c, "pier") for c in (chain(policy=ACCEPT), chain(hook=HOOK_INPUT), chain(table="pier")))
+    assert rules.is_opened(FORWARD) and not rules.is_opened(chain()) and not rules.is_opened(FORWARD, FAMILY_IPV6)

@@ -9,12 +9,54 @@ from pier.api.models.networks import EndpointSettings
 from pier.errors import Invalid
 from pier.networks import views
 from pier.networks.endpoints import Endpoint
-from pier.networks.records import NetworkRecord
+from pier.networks.model import Network, Subnet
 from pier.networks.sysctls import Forwarding, put_back
 
-BRIDGE = NetworkRecord("bridge", "d06f" * 16, 1795247360070296214, "bridge", "pier0", "172.17.0.1/16")
-HOST = NetworkRecord("host", "6437" * 16, 1795243000964976668, "host", "", "")
-NONE = NetworkRecord("none", "e044" * 16, 1795243000963112428, "null", "", "")
+DEFAULT = Subnet(network="172.17.0.0/16", gateway="172.17.0.1")
+BRIDGE = Network(id="d06f" * 16, name="bridge", created_ns=1795247360070296214, driver="bridge", link="pier0", subnets=(DEFAULT,))
+HOST = Network(id="6437" * 16, name="host", created_ns=1795243000964976668, driver="host")
+NONE = Network(id="e044" * 16, name="none", created_ns=1795243000963112428, driver="null")
+SHOP = Network(
+    id="6937" * 16, name="shop", created_ns=1795247383635970884, driver="bridge", link="capbr0", ipv6=True, attachable=True, labels={"a": "b"},
+    options={"com.docker.network.bridge.name": "capbr0"},
+    subnets=(
+        Subnet(network="172.28.9.0/24", gateway="172.28.9.1", ip_range="172.28.9.128/25", auxiliary={"x": "172.28.9.5"}),
+        Subnet(network="fd00:9::/64", gateway="fd00:9::1", implicit=True),
+    ),
+)  # fmt: skip
+
+
+def test_a_users_network_on_the_wire() -> None:
+    v6 = {"address6": "fd00:9::2", "prefix_len6": 64, "gateway6": "fd00:9::1"}
+    endpoint = Endpoint("shop", SHOP.id, "e" * 64, "eth1", "172.28.9.200", 24, "172.28.9.1", "42:43:4e:a8:4e:75", "pierx", **v6)
+    body = json.loads(msgspec.json.encode(views.describe(SHOP, 1500, {"c" * 64: endpoint}, lambda _: "nc")))
+    assert body["IPAM"]["Config"] == [
+        {"Subnet": "172.28.9.0/24", "IPRange": "172.28.9.128/25", "Gateway": "172.28.9.1", "AuxiliaryAddresses": {"x": "172.28.9.5"}},
+        {"Subnet": "fd00:9::/64"},
+    ]
+    assert body["Containers"]["c" * 64]["IPv6Address"] == "fd00:9::2/64"
+    assert (body["EnableIPv6"], body["Attachable"], body["Labels"], body["Options"]) == (True, True, {"a": "b"}, dict(SHOP.options))
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"type": ["custom"]}, ["shop"]),
+        ({"label": ["a"]}, ["shop"]),
+        ({"label": ["a=b"]}, ["shop"]),
+        ({"label": ["a=c"]}, []),
+        ({"dangling": ["true"]}, ["shop"]),
+        ({"dangling": ["false"]}, ["bridge"]),
+    ],
+)
+def test_filters_of_users_networks(filters: dict[str, list[str]], expected: list[str]) -> None:
+    assert [network.name for network in views.choose([BRIDGE, SHOP], filters)] == expected
+
+
+def test_a_used_network_does_not_dangle() -> None:
+    assert views.choose([BRIDGE, SHOP], {"dangling": ["true"]}, {SHOP.id}) == []
+
+
 
 
 def test_the_bridge_on_the_wire() -> None:

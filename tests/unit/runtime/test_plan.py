@@ -13,7 +13,7 @@ from pier.errors import Invalid, NotImplementedByPier
 from pier.linux.cgroups import CgroupLayout, Hierarchy
 from pier.oci.runtime_spec import Mount, Rlimit, Spec
 from pier.runtime import defaults, facts
-from pier.runtime.plan import ExecExtras, Extras, NetworkSetup, RootMount, StdioSetup, exec_plan, plan
+from pier.runtime.plan import ExecExtras, Extras, InterfaceSetup, NetworkSetup, RootMount, StdioSetup, exec_plan, plan
 
 V2 = CgroupLayout("v2", "pier-pier", (Hierarchy("", "/sys/fs/cgroup", ("cpu", "memory", "pids", "cpuset", "io"), True),))
 V1 = CgroupLayout(
@@ -36,7 +36,7 @@ def names(spec: Spec, seen: facts.HostFacts = FACTS, **extras: Any) -> list[str]
 
 def test_the_order_of_a_default_container_is_the_security_argument() -> None:
     spec = msgspec.structs.replace(defaults.default_spec(FACTS, ("sh",), "pier-pier/id"), hostname="box")
-    order = names(spec, network=NetworkSetup(interface="eth0", address="172.17.0.2/16", gateway="172.17.0.1"))
+    order = names(spec, network=NetworkSetup(interfaces=(InterfaceSetup("eth0", ("172.17.0.2/16",), gateways=("172.17.0.1",)),)))
     assert " ".join(order) == (
         "open_streams leave_host_propagation keyring private_proc oom_score_adj hostname network sysctls overlay attach_root "
         "filesystem dev filesystem filesystem filesystem filesystem filesystem mask protect pivot "

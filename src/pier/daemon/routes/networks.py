@@ -1,8 +1,12 @@
-"""GET /networks and /networks/{id}: the predefined three, to be looked at only. User networks come later."""
+"""/networks: list, inspect, create, remove, prune."""
 
+import time
 from typing import TYPE_CHECKING
 
-from pier.http.message import Answer, Request, json
+from pier.api.models.networks import NetworkCreate
+from pier.http.message import Answer, Request, empty, json
+from pier.images import filters
+from pier.networks import objects
 
 if TYPE_CHECKING:
     from pier.daemon.engine import Engine
@@ -11,21 +15,37 @@ if TYPE_CHECKING:
 
 async def list_networks(request: Request, engine: "Engine") -> Answer:
     """GET /networks."""
-    return json(engine.networks.list_networks(request.query.filters()))
+    return json(engine.networks.list_networks(request.query.filters(), engine.containers.networks_in_use()))
 
 
 async def inspect(request: Request, engine: "Engine") -> Answer:
     """GET /networks/{id}."""
-    table = engine.containers.table
+    return json(engine.networks.inspect(request.params["id"], request.query.get("scope"), engine.containers.name_of))
 
-    def name(container_id: str) -> str:
-        return table[container_id].name if container_id in table else container_id
 
-    return json(engine.networks.inspect(request.params["id"], request.query.get("scope"), name))
+async def create(request: Request, engine: "Engine") -> Answer:
+    """POST /networks/create."""
+    return json(await objects.create(engine.networks, await request.json(NetworkCreate)), 201)
+
+
+async def remove(request: Request, engine: "Engine") -> Answer:
+    """DELETE /networks/{id}."""
+    await objects.remove(engine.networks, request.params["id"], engine.containers.name_of)
+    return empty(204)
+
+
+async def prune(request: Request, engine: "Engine") -> Answer:
+    """POST /networks/prune."""
+    wanted = request.query.filters()
+    until_ns = filters.until_ns(wanted, time.time_ns())
+    return json(await objects.prune(engine.networks, wanted, engine.containers.networks_in_use(), until_ns))
 
 
 ROUTES: "tuple[Route, ...]" = (
     ("GET", "/networks", list_networks),
     ("GET", "/networks/", list_networks),
+    ("POST", "/networks/create", create),
+    ("POST", "/networks/prune", prune),
     ("GET", "/networks/{id:.*}", inspect),
+    ("DELETE", "/networks/{id:.*}", remove),
 )

@@ -1,0 +1,63 @@
+"""The firewall of all bridge networks: kept as it should be, whoever changes it."""
+
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+
+from pier.networks import sysctls
+from pier.networks.plumbing import Plumbing
+from pier.networks.rules import Member, Wanted
+from pier.networks.setup import Ask
+from pier.networks.watch import FirewallWatch
+
+_log = logging.getLogger("pier.networks")
+
+
+class Guard:
+    """Applies what is wanted, watches it, and knows what about this host may surprise the user (`warnings`)."""
+
+    def __init__(
+        self, plumbing: Plumbing, ask: Ask, spawn: Callable[[Coroutine[object, object, None]], None], table: str,
+        members: Callable[[], Iterable[Member]],
+    ) -> None:  # fmt: skip
+        """members: the networks as they are now."""
+        self._plumbing, self._ask, self._spawn, self._table, self._members = plumbing, ask, spawn, table, members
+        self._watch: FirewallWatch | None = None
+        self.warnings: list[str] = []
+
+    async def start(self) -> None:
+        """Put the rules up and begin to watch them."""
+        self._watch = FirewallWatch(lambda: self._spawn(self.repair()), but_port=self._plumbing.firewall_port)
+        await self.repair()
+
+    def close(self) -> None:
+        """Stop watching; the rules stay."""
+        if self._watch is not None:
+            self._watch.close()
+
+    def _wanted(self) -> Wanted:
+        return Wanted(self._table, tuple(sorted(self._members(), key=lambda member: member.bridge)))
+
+    async def change(self) -> None:
+        """The networks have changed: one transaction. What somebody else has changed in our tables meanwhile is repaired."""
+        try:
+            await self._ask(self._plumbing.change_rules, self._wanted())
+        except OSError:
+            await self._ask(self._plumbing.ensure_rules, self._wanted())
+
+    async def repair(self) -> None:
+        """Compare the kernel with what is wanted, and warn of what is in the way."""
+        wanted = self._wanted()
+        if not wanted.members:
+            return
+        for words in await self._ask(self._plumbing.ensure_rules, wanted):
+            _log.info("%s", words)
+        bridges = [member.bridge for member in wanted.members]
+        found = sysctls.warnings(bridges[0])
+        for chain in await self._ask(self._plumbing.foreign_drops):
+            found.append(f"the firewall chain {chain!r} drops forwarded packets: accept those from and to {', '.join(bridges)} there")
+        if await self._ask(self._plumbing.docker_is_here):
+            found.append("another engine's firewall rules (DOCKER-USER) are on this host: they apply to Pier's containers too")
+        for words in found:
+            if words not in self.warnings:
+                _log.warning("%s", words)
+        self.warnings = found

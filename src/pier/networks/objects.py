@@ -1,0 +1,147 @@
+"""Networks of users: made, removed, pruned. create_plan.py decides; a row comes before its bridge and goes before it."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pier import trace
+from pier.api.models.networks import NetworkCreate, NetworkCreated, NetworksPruned
+from pier.errors import Forbidden, Invalid
+from pier.networks import create_plan, files, sysctls
+from pier.networks.create_plan import World
+from pier.networks.live import Live
+from pier.networks.model import IPNetwork, Network
+
+if TYPE_CHECKING:
+    from pier.networks.networks import Networks
+
+_log = logging.getLogger("pier.networks")
+_PRUNE_FILTERS = ("label", "label!", "until")
+
+
+async def create(networks: "Networks", request: NetworkCreate) -> NetworkCreated:
+    """POST /networks/create. Raises what create_plan.plan raises, Conflict (a link of that name is there); nothing is left then."""
+    async with networks.changing:
+        world = World([live.network for live in networks.live.values()], await _taken(networks, request), networks.config.pools)
+        network = create_plan.plan(request, world, identity=secrets.token_hex(32), now_ns=time.time_ns())
+        if network.driver == "bridge" and not network.config_only:
+            await _bridge_network(networks, network)
+        else:
+            create_plan.refuse_unmade(network)
+            await networks.records.save([network])
+            networks.live[network.id] = Live(network)
+    networks.journal.publish("network", "create", network.id, {"name": network.name, "type": network.driver})
+    return NetworkCreated(id=network.id)
+
+
+async def _taken(networks: "Networks", request: NetworkCreate) -> list[IPNetwork]:
+    """What the host's routes, addresses and name servers take up; nobody needs to know where every subnet is given."""
+    links = [live.bridge.name for live in networks.live.values() if live.bridge]
+    found = await networks.ask(networks.plumbing.host_networks, links)
+    for server in files.name_servers(files.host_resolv_text(files.host_resolv_path())):
+        found += create_plan.as_networks(server)
+    return found
+
+
+async def _bridge_network(networks: "Networks", network: Network) -> None:
+    """The row, which is the intent; the bridge; the firewall. What fails takes back what was done."""
+    await networks.records.save([network])
+    live = Live(network)
+    try:
+        trace.point("networks.create.row")
+        await networks.setup.enable_forwarding()
+        if network.ipv6 and not network.internal:
+            await networks.ask(sysctls.forward_ipv6)
+        live.bridge = await networks.ask(networks.plumbing.create_bridge, network.link, network.interfaces(), network.mtu or networks.mtu)
+        trace.point("networks.create.bridge")
+        made = Live(network, live.bridge)
+        networks.live[network.id] = made
+        await networks.guard.change()
+        trace.point("networks.create.rules")
+    except BaseException:
+        networks.live.pop(network.id, None)
+        await asyncio.shield(_undo(networks, network, live))
+        raise
+
+
+async def _undo(networks: "Networks", network: Network, live: Live) -> None:
+    if live.bridge is not None:
+        await networks.guard.change()
+        await networks.ask(networks.plumbing.delete_link, network.link)
+    await networks.records.delete([network.id])
+
+
+async def remove(networks: "Networks", name: str, container_name: Callable[[str], str]) -> None:
+    """DELETE /networks/{name}; the link goes in the background, before anything else of the kernel's is asked for.
+
+    Raises NotFound, Forbidden (predefined; containers are in it), with Docker's texts.
+    """
+    live = networks.find(name)
+    network = live.network
+    if network.predefined:
+        raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+    inside = networks.inside(network.id)
+    if inside:
+        told = " ".join(f'name:"{container_name(container)}" id:"{endpoint.endpoint_id[:12]}"' for container, endpoint in inside.items())
+        raise Forbidden(f"error while removing network: network {network.name} has active endpoints ({told})")
+    users = [each.network.name for each in networks.live.values() if network.config_only and each.network.config_from == network.name]
+    if users:
+        raise Forbidden(f"configuration network {network.name!r} is in use by network {users[0]}")
+    await _remove(networks, [live])
+
+
+async def _remove(networks: "Networks", going: Sequence[Live]) -> None:
+    for live in going:
+        live.doomed = True
+    try:
+        trace.point("networks.remove.row")
+        await networks.records.delete(live.network.id for live in going)
+    except BaseException:
+        for live in going:
+            live.doomed = False
+        raise
+    for live in going:
+        networks.live.pop(live.network.id, None)
+        network = live.network
+        networks.journal.publish("network", "destroy", network.id, {"name": network.name, "type": network.driver})
+    trace.point("networks.remove.rules")
+    await networks.guard.change()
+    for live in going:
+        if live.bridge is not None:
+            networks.spawn(_delete_link(networks, live.bridge.name))
+
+
+async def _delete_link(networks: "Networks", name: str) -> None:
+    await networks.ask(networks.plumbing.delete_link, name)
+
+
+async def prune(
+    networks: "Networks", filters: Mapping[str, Sequence[str]], used: Collection[str], until_ns: int | None = None
+) -> NetworksPruned:  # fmt: skip
+    """POST /networks/prune: removes users' networks that no container has, running or not. Raises Invalid.
+
+    used: IDs of networks. until_ns: what the filter `until` says, ns since the epoch.
+    """
+    for key in filters:
+        if key not in _PRUNE_FILTERS:
+            raise Invalid(f"invalid filter '{key}'")
+    going = [
+        live for live in networks.live.values()
+        if not live.network.predefined and live.network.id not in used and not networks.inside(live.network.id) and not live.doomed
+        and (until_ns is None or live.network.created_ns < until_ns) and _labels_pass(live.network, filters)
+    ]  # fmt: skip
+    if going:
+        await _remove(networks, going)
+    networks.journal.publish("network", "prune", "", {"reclaimed": "0"})
+    return NetworksPruned(networks_deleted=[live.network.name for live in going] or None)
+
+
+def _labels_pass(network: Network, filters: Mapping[str, Sequence[str]]) -> bool:
+    def has(wanted: str) -> bool:
+        key, equals, value = wanted.partition("=")
+        return key in network.labels and (not equals or network.labels[key] == value)
+
+    return all(map(has, filters.get("label", ()))) and not any(map(has, filters.get("label!", ())))

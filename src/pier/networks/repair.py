@@ -1,0 +1,79 @@
+"""What the kernel lost of the networks, and what a killed daemon left: compared with the records, made again or taken away."""
+
+import logging
+from collections.abc import Iterable
+from sqlite3 import Row
+from typing import TYPE_CHECKING
+
+from pier.errors import PierError
+from pier.networks.live import Live
+from pier.networks.model import Network
+
+if TYPE_CHECKING:
+    from pier.networks.networks import Networks
+
+_log = logging.getLogger("pier.networks")
+
+
+async def bring_up(networks: "Networks", network: Network, rows: Iterable[Row]) -> Live:
+    """A network of the records as the daemon starts: its bridge is there when this returns, or the log says why not."""
+    taken = [address for row in rows if row["network_id"] == network.id for address in (row["ipv4"], row["ipv6"]) if address]
+    if network.driver != "bridge" or network.config_only:
+        return Live(network)
+    try:
+        bridge, made = await networks.ask(networks.plumbing.ensure_bridge, network.link, network.interfaces(), network.mtu or networks.mtu)
+    except (OSError, PierError) as error:
+        _log.error("network %s has no bridge: %s; its containers cannot start until that is mended and the daemon started again", network.name, error)
+        return Live(network)
+    if made:
+        _log.info("bridge %s of network %s made again", network.link, network.name)
+    return Live(network, bridge, taken)
+
+
+async def reconcile(networks: "Networks", live: set[str]) -> None:
+    """Release what the dead held, repair what the kernel lost, delete what is nobody's. Each repair is a line in the log."""
+    for container_id in [container_id for container_id in networks.endpoints if container_id not in live]:
+        for endpoint in networks.endpoints_of(container_id):
+            _log.info("container %s is gone: its place in network %s is released", container_id[:12], endpoint.network)
+        await networks.detach(container_id)
+    await repair(networks)
+    bridges = {each.bridge.name: each.bridge.index for each in networks.live.values() if each.bridge}
+    for name in await networks.ask(networks.plumbing.stray_bridges, bridges):
+        await networks.ask(networks.plumbing.delete_link, name)
+        _log.info("bridge %s belonged to no network: deleted", name)
+    known = {endpoint.host_interface for places in networks.endpoints.values() for endpoint in places.values()}
+    known |= set(networks.leaving) | networks.prepared.names()
+    for name, link in (await networks.ask(networks.plumbing.veths)).items():
+        if name not in known and link.master in bridges.values():
+            await networks.ask(networks.plumbing.delete_link, name)
+            _log.info("link %s belonged to no container: deleted", name)
+
+
+async def repair(networks: "Networks") -> None:
+    """Make the bridges and the rules as they should be, and put the containers' links into their bridges again. Raises what prevents it."""
+    plumbing = networks.plumbing
+    async with networks.repairing:
+        for live in list(networks.live.values()):
+            if live.bridge is None or live.doomed or (live.network.name == "bridge" and networks.config.bridge):
+                continue
+            old, mtu = live.bridge, live.network.mtu or networks.mtu
+            live.bridge, made = await networks.ask(plumbing.ensure_bridge, old.name, old.interfaces, mtu)
+            if made:
+                _log.warning("bridge %s was gone: made again", old.name)
+        await _replug(networks)
+    await networks.guard.repair()
+
+
+async def _replug(networks: "Networks") -> None:
+    veths = await networks.ask(networks.plumbing.veths)
+    wanted = [(endpoint.network_id, endpoint) for places in networks.endpoints.values() for endpoint in places.values()]
+    for identity, endpoint in wanted:
+        live, link = networks.live.get(identity), veths.get(endpoint.host_interface)
+        if live is not None and live.bridge is not None and link is not None and link.master == 0:
+            await networks.ask(networks.plumbing.replug, live.bridge, link, networks.port(live, endpoint))
+            _log.warning("link %s was in no bridge: put into %s", link.name, live.bridge.name)
+    default = next((live for live in networks.live.values() if live.network.name == "bridge"), None)
+    for name in networks.prepared.names():
+        link = veths.get(name)
+        if default is not None and default.bridge is not None and link is not None and link.master != default.bridge.index:
+            await networks.ask(networks.plumbing.replug_ahead, default.bridge, link)
