@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pier.client.credentials.auth import AuthConfig, CredentialError
-from pier.client.credentials.helper import Helper
+from pier.client.credentials.helper_program import Helper
 
 from .command import SOURCE, call
 

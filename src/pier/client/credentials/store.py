@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from pier.client.credentials.helper import Helper
+    from pier.client.credentials.helper_program import Helper
     from pier.client.credentials.sealed import Sealed
 
 SETTING = "pierCredentials"  # of config.json: "file" (also where it is missing), "keyring", "plain"
@@ -124,7 +124,7 @@ class Credentials:
         return Sealed(self._config_dir, "file" if setting == "plain" else setting)
 
     def _helper(self, name: str) -> "Helper":
-        from pier.client.credentials.helper import Helper
+        from pier.client.credentials.helper_program import Helper
 
         return Helper(name, self._environ)
 

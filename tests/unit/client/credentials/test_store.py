@@ -12,7 +12,7 @@ from pier.client.credentials.auth import AuthConfig, CredentialError
 from pier.client.credentials.servers import HUB
 from pier.client.credentials.store import Credentials
 
-from .test_helper import KEEPS, install
+from .test_helper_program import KEEPS, install
 
 
 def auth_of(text: str) -> dict[str, str]:
