@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pier.archive import worker
 from pier.ipc import Channel
 from pier.logs import pump
-from pier.runtime import child, keeper, launcher
+from pier.runtime import child, keeper, launcher, mounter
 
 
 def command(exec_root: str, instance: str) -> list[str]:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     def launch(channel: Channel) -> None:
         launcher.main(channel, instance, child.main)
 
-    keeper.main(exec_root, instance, {"launcher": launch, "pump": pump.main, "worker": worker.main})
+    keeper.main(exec_root, instance, {"launcher": launch, "mounter": mounter.main, "pump": pump.main, "worker": worker.main})
 
 
 if __name__ == "__main__":

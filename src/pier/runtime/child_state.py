@@ -41,6 +41,7 @@ class State:
         self.dev_fd = -1  # the container's /dev that we made
         self.pts_fd = -1
         self.sources: dict[str, tuple[int, bool]] = {}  # slot -> detached bind, and whether it is a folder
+        self.layers: dict[str, int] = {}  # name -> detached clone of a layer's mount
         self.streams: list[int] = [-1, -1, -1]
         self.root_mount_fd = -1
         self.uid = 0

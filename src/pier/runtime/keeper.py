@@ -3,7 +3,7 @@
 It parses nothing that a container, an image or a client of the API can influence: only messages of the daemon and of its
 own helpers. It holds each child until the daemon has the exit in its database and acknowledges it. Requests:
   hello {}                                -> {version, kept: [...]}: and from now on events `exit`
-  helper {name}                           -> fd of a new connection to the helper ("worker": to a new worker)
+  helper {name}                           -> fd of a new connection to the helper ("worker", "mounter": to a new one)
   hold {key, name} + fd, fetch {key, name} -> fd, release {key, name?}
   started {key} (no answer: it runs its program), acknowledge {key, pid?}, adopt {key, pid, start_time, cgroup, started} + pidfd, mntns?
   restart {name}, upgrade {}, shutdown {}
@@ -30,7 +30,7 @@ from pier.runtime import exits, forked, handover
 from pier.runtime.forked import Helper
 from pier.runtime.kept import KeptChild, KeptTable, close_all
 
-ON_DEMAND = frozenset({"worker"})
+ON_DEMAND = frozenset({"mounter", "worker"})
 """Helpers that are forked for each connection and end with it; the others are always there and serve many connections."""
 _OOM_SCORES = {"launcher": -900, "pump": -900}
 _SWEEP_S = 10.0

@@ -24,6 +24,7 @@ __all__ = [
     "ExecExtras", "Extras", "InterfaceSetup", "NetworkSetup", "Plan", "RootMount", "StdioSetup", "Step", "Write", "exec_plan", "limits", "plan",
 ]  # fmt: skip
 
+_NUMBER_CHARS = 6  # of a descriptor in the options of a mount, with its colon
 _PROPAGATION = {"": 0, "private": MS_PRIVATE, "slave": MS_SLAVE, "shared": MS_SHARED, "unbindable": MS_UNBINDABLE}
 _RLIMIT_TABLE = (  # the position is the number, asm-generic/resource.h
     "RLIMIT_CPU RLIMIT_FSIZE RLIMIT_DATA RLIMIT_STACK RLIMIT_CORE RLIMIT_RSS RLIMIT_NPROC RLIMIT_NOFILE RLIMIT_MEMLOCK "
@@ -37,12 +38,16 @@ _JOIN_ORDER = ("cgroup", "ipc", "uts", "network", "mount")  # mount last: /proc 
 
 @dataclass(frozen=True)
 class RootMount:
-    """The overlay: lowers topmost first, an int being an index into the descriptors handed over with the plan (a mount), a str a path."""
+    """The overlay: lowers topmost first, an int being an index into the descriptors handed over with the plan (a mount), a str a path.
+
+    space: the index of a mount namespace's descriptor; then a str without a slash in front is the name of a mount at its root.
+    """
 
     lowers: tuple[str | int, ...]
     upper: str
     work: str
     readonly: bool = False
+    space: int | None = None
 
 
 @dataclass(frozen=True)
@@ -257,15 +262,18 @@ def _join(join: Mapping[str, int], own: set[str]) -> list[Step]:
 
 def _root(root: RootMount, facts: HostFacts) -> list[Step]:
     arguments: dict[str, Any] = {"lowers": list(root.lowers), "upper": root.upper, "work": root.work}
+    before = []
+    if root.space is not None:
+        named = [lower for lower in root.lowers if isinstance(lower, str) and not lower.startswith("/")]
+        before.append(Step("clone_layers", {"space": root.space, "names": named}))
     if not facts.has(features.OVERLAY_APPEND):
-        longest = sum(len(str(lower)) + 1 for lower in root.lowers) + len(root.upper) + len(root.work) + 40
-        if longest > MOUNT_OPTIONS_MAX and not all(isinstance(lower, int) for lower in root.lowers):
+        if _NUMBER_CHARS * len(root.lowers) + 60 > MOUNT_OPTIONS_MAX:
             raise Invalid(f"{len(root.lowers)} layers do not fit the {MOUNT_OPTIONS_MAX} bytes of options that this kernel reads for an overlay")
-        return [Step("overlay_by_options", arguments), Step("attach_root", {})]
+        return [*before, Step("overlay_by_options", arguments), Step("attach_root", {})]
     by_fd = facts.has(features.OVERLAY_FD)
     if by_fd:
-        return [Step("overlay", arguments), Step("attach_root", {})]
-    return [Step("overlay_by_scratch", arguments), Step("attach_root", {})]
+        return [*before, Step("overlay", arguments), Step("attach_root", {})]
+    return [*before, Step("overlay_by_scratch", arguments), Step("attach_root", {})]
 
 
 def _propagation(word: str) -> int:

@@ -1,9 +1,10 @@
 """Steps that need the host in sight: namespaces, streams, sources, the root filesystem. Executed by the blank child."""
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pier.linux import fds, mounts, namespaces, paths, processes
@@ -129,8 +130,9 @@ def open_sources(state: State, sources: list[list[Any]]) -> None:
         state.sources[slot] = (fd, stat.S_ISDIR(os.fstat(fd).st_mode))
 
 
-def borrow(state: State, slot: str, space: int, path: str) -> None:
-    """A mount of another container, cloned where it is attached: only who is in a mount namespace may. No link of its image is followed."""
+@contextlib.contextmanager
+def _visiting(state: State, space: int) -> Iterator[int]:
+    """In another mount namespace for the time of the block, which gets its root (O_PATH). Only who is in one may clone its mounts."""
     home_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -138,22 +140,39 @@ def borrow(state: State, slot: str, space: int, path: str) -> None:
         try:
             other_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                place_fd = paths.look_up(other_fd, path, no_links=True)
+                yield other_fd
             finally:
                 os.close(other_fd)
-            try:
-                state.sources[slot] = (mounts.clone_tree("", place_fd), stat.S_ISDIR(os.fstat(place_fd).st_mode))
-            finally:
-                os.close(place_fd)
         finally:
             namespaces.setns(home_fd, namespaces.CLONE_NEWNS)
             os.fchdir(root_fd)  # setns moved us to the root of the namespace, which need not be the one we had
             os.chroot(".")
-    except OSError as error:
-        raise StepFailed(f"share {path} of the other container: {error.strerror}", error, path=path) from None
     finally:
         os.close(home_fd)
         os.close(root_fd)
+
+
+def borrow(state: State, slot: str, space: int, path: str) -> None:
+    """A mount of another container, cloned where it is attached. No link of its image is followed."""
+    try:
+        with _visiting(state, space) as other_fd:
+            place_fd = paths.look_up(other_fd, path, no_links=True)
+            try:
+                state.sources[slot] = (mounts.clone_tree("", place_fd), stat.S_ISDIR(os.fstat(place_fd).st_mode))
+            finally:
+                os.close(place_fd)
+    except OSError as error:
+        raise StepFailed(f"share {path} of the other container: {error.strerror}", error, path=path) from None
+
+
+def clone_layers(state: State, space: int, names: list[str]) -> None:
+    """Before 6.13 overlay takes attached mounts only, and each is attached in one place: a clone of it is ours to attach for a moment."""
+    try:
+        with _visiting(state, space) as other_fd:
+            for name in names:
+                state.layers[name] = mounts.clone_tree(name, other_fd)
+    except OSError as error:
+        raise StepFailed(f"clone the mounts of {len(names)} layers: {error.strerror}", error) from None
 
 
 def overlay(state: State, lowers: list[str | int], upper: str, work: str) -> None:
@@ -162,9 +181,10 @@ def overlay(state: State, lowers: list[str | int], upper: str, work: str) -> Non
     try:
         handed: list[str | int] = []
         for lower in lowers:
-            if isinstance(lower, int):
-                handed.append(state.fds[lower])
+            if (mount_fd := _mount_of(state, lower)) >= 0:
+                handed.append(mount_fd)
             else:  # a string parameter ends at 255 bytes, a descriptor does not
+                assert isinstance(lower, str)
                 opened.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
                 handed.append(opened[-1])
         for path in (upper, work):
@@ -182,10 +202,11 @@ def overlay_by_scratch(state: State, lowers: list[str | int], upper: str, work: 
         upper_fd, work_fd = opened
         handed: list[str | int] = []
         for lower in lowers:
-            if isinstance(lower, int):
-                _attach_for_a_moment(state.fds[lower], upper)
-                handed.append(f"/proc/self/fd/{state.fds[lower]}")
+            if (mount_fd := _mount_of(state, lower)) >= 0:
+                _attach_for_a_moment(mount_fd, upper)
+                handed.append(f"/proc/self/fd/{mount_fd}")
             else:
+                assert isinstance(lower, str)
                 opened.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
                 handed.append(f"/proc/self/fd/{opened[-1]}")
         state.root_mount_fd = mounts.mount_overlay(handed, f"/proc/self/fd/{upper_fd}", f"/proc/self/fd/{work_fd}", ("source=overlay",))
@@ -201,10 +222,11 @@ def overlay_by_options(state: State, lowers: list[str | int], upper: str, work: 
         upper_fd, work_fd = opened
         names = []
         for lower in lowers:
-            if isinstance(lower, int):
-                _attach_for_a_moment(state.fds[lower], upper)
-                names.append(str(state.fds[lower]))
+            if (mount_fd := _mount_of(state, lower)) >= 0:
+                _attach_for_a_moment(mount_fd, upper)
+                names.append(str(mount_fd))
             else:
+                assert isinstance(lower, str)
                 opened.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
                 names.append(str(opened[-1]))
         os.chdir("/proc/self/fd")
@@ -217,6 +239,11 @@ def overlay_by_options(state: State, lowers: list[str | int], upper: str, work: 
     finally:
         for fd in opened:
             os.close(fd)
+
+
+def _mount_of(state: State, lower: str | int) -> int:
+    """The detached mount that a lower is, -1 for a path."""
+    return state.fds[lower] if isinstance(lower, int) else state.layers.get(lower, -1)
 
 
 def _upper_and_work(upper: str, work: str) -> list[int]:
@@ -278,5 +305,6 @@ def enter_root(state: State) -> None:
 
 
 _NAMESPACES = (open_streams, join, leave_host_propagation, keyring, private_proc, oom_score_adj, hostname, network, sysctls)
-_ROOT = (open_sources, borrow, overlay, overlay_by_scratch, overlay_by_options, attach_root, pivot, root_readonly, host_null, enter_root)
+_LAYERS = (clone_layers, overlay, overlay_by_scratch, overlay_by_options)
+_ROOT = (open_sources, borrow, *_LAYERS, attach_root, pivot, root_readonly, host_null, enter_root)
 STEPS: dict[str, Callable[..., None]] = {function.__name__: function for function in (*_NAMESPACES, *_ROOT)}

@@ -180,13 +180,12 @@ class Supervisor:
         """Hear the events of a helper, over its replacements; `on_event` owns the descriptors."""
         self._listeners[name] = on_event
 
-    async def worker(self) -> AsyncChannel:
-        """A worker that nobody else uses: give it back by `release_worker`, or close the channel, which ends the process."""
-        spare = self._idle_workers.take()
-        if spare is not None:
+    async def worker(self, name: str = "worker") -> AsyncChannel:
+        """A worker (or "mounter") that nobody else uses: give it back by `release_worker`, or close the channel, which ends the process."""
+        if name == "worker" and (spare := self._idle_workers.take()) is not None:
             return spare
-        _, fds = await self._ask("helper", name="worker")
-        return AsyncChannel(socket.socket(fileno=fds[0]), lambda message, got: self._event("worker", message, got))
+        _, fds = await self._ask("helper", name=name)
+        return AsyncChannel(socket.socket(fileno=fds[0]), lambda message, got: self._event(name, message, got))
 
     def release_worker(self, channel: AsyncChannel) -> None:
         """Give a worker back; one stays for the next who asks, the others end."""

@@ -17,18 +17,12 @@ from pier.archive.refusal import BadArchive
 from pier.content.trash import Trash, spread
 from pier.errors import Internal, NotFound, Unavailable
 from pier.linux import mounts
+from pier.snapshots.mounting import mount_layer
+from pier.snapshots.places import Holder, Places
 
 _HEX = frozenset("0123456789abcdef")
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _IDLE_MOUNTS = 128  # layers that no container uses but that stay mounted: the next start is quicker
-
-
-class Holder(Protocol):
-    """Who keeps descriptors over the daemon's death: the keeper, through the supervisor."""
-
-    async def hold(self, key: str, name: str, fd: int, /) -> None: ...
-    async def fetch(self, key: str, name: str, /) -> int: ...
-    async def release(self, key: str, name: str | None = None, /) -> None: ...
 
 
 class LayerStore(Protocol):
@@ -37,6 +31,11 @@ class LayerStore(Protocol):
     @property
     def kind(self) -> str:
         """"erofs" or "unpacked": what the worker is asked to make."""
+        ...
+
+    @property
+    def space(self) -> int:
+        """The mount namespace in which each mounted lower is attached, named by its hex, once `lower` has returned; -1 where none need be."""
         ...
 
     def adopt(self, diff_id: str, source_dir: Path) -> None:
@@ -223,15 +222,20 @@ class ErofsLayers(_Layers):
 
     kind = "erofs"
 
-    def __init__(self, root: Path, holder: Holder | None = None) -> None:
+    def __init__(self, root: Path, holder: Holder | None = None, *, loops: bool = False, places: Places | None = None) -> None:
+        """loops: index and tar are mounted as block devices. places: where mounts are attached, None where overlay takes them as they are."""
         super().__init__(root)
-        self._holder = holder
+        self._holder, self._loops, self._places = holder, loops, places
         self._mounted: OrderedDict[str, int] = OrderedDict()  # diff ID -> detached mount; least recently used first
         self._users: dict[str, set[str]] = {}
         self._under_way: dict[str, asyncio.Future[int]] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def space(self) -> int:
+        return self._places.fd if self._places else -1
 
     def remove(self, diff_id: str) -> None:
         folder = self._folder(diff_id)
@@ -265,6 +269,8 @@ class ErofsLayers(_Layers):
 
     async def hold_again(self) -> None:
         """Another keeper has taken the place of the one that held the mounts: give it those that are open here."""
+        if self._places:
+            await self._places.hold_again()
         for diff_id, fd in list(self._mounted.items()):
             if self._holder and self._mounted.get(diff_id) == fd:
                 await self._holder.hold(_key(diff_id), "mount", fd)
@@ -273,6 +279,8 @@ class ErofsLayers(_Layers):
         for fd in self._mounted.values():
             os.close(fd)
         self._mounted.clear()
+        if self._places:
+            self._places.close()
         super().close()
 
     async def _mount(self, diff_id: str) -> int:
@@ -283,14 +291,17 @@ class ErofsLayers(_Layers):
                 fd = await self._holder.fetch(_key(diff_id), "mount")
             except KeyError:
                 pass
-        if fd < 0:
-            fd = mount_layer(folder)
-            try:
-                if self._holder:
-                    await self._holder.hold(_key(diff_id), "mount", fd)
-            except BaseException:
-                os.close(fd)
-                raise
+        is_new = fd < 0
+        if is_new:
+            fd = mount_layer(folder, self._loops)
+        try:
+            if self._places:
+                await self._places.attach(folder.name, fd)  # an earlier daemon may have died before it did
+            if is_new and self._holder:
+                await self._holder.hold(_key(diff_id), "mount", fd)
+        except BaseException:
+            os.close(fd)
+            raise
         self._mounted[diff_id] = fd
         return fd
 
@@ -306,10 +317,15 @@ class ErofsLayers(_Layers):
                 self._loop.call_soon_threadsafe(self._release, diff_id)
 
     def _release(self, diff_id: str) -> None:
-        assert self._holder
-        task = asyncio.ensure_future(self._holder.release(_key(diff_id), "mount"))
+        task = asyncio.ensure_future(self._let_go_of(diff_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _let_go_of(self, diff_id: str) -> None:
+        assert self._holder
+        if self._places:
+            await self._places.detach(diff_id.removeprefix("sha256:"))
+        await self._holder.release(_key(diff_id), "mount")
 
     def _check_source(self, diff_id: str, source_dir: Path) -> None:
         for name in (TAR, INDEX):
@@ -321,6 +337,7 @@ class UnpackedLayers(_Layers):
     """Layers as folders of files: for kernels and file systems that cannot mount an index from a file."""
 
     kind = "unpacked"
+    space = -1
 
     def remove(self, diff_id: str) -> None:
         self._trash.discard(self._folder(diff_id))
@@ -340,20 +357,6 @@ class UnpackedLayers(_Layers):
         # The worker's 0700 kept others out while it was half made; what overlay shows is what stands in it.
         if not (source_dir / SIZES).exists():
             raise Internal(f"layer {diff_id}: {SIZES} in {source_dir} is missing")
-
-
-def mount_layer(folder: Path) -> int:
-    """A detached mount of the layer in `folder`. Raises Unavailable naming the cause."""
-    index = os.open(folder / INDEX, _FILE_FLAGS)
-    tar = os.open(folder / TAR, _FILE_FLAGS)
-    try:
-        # By descriptor: the kernel takes at most 255 bytes of path. Direct I/O, else the data sits in the page cache twice.
-        return mounts.mount_erofs(f"/proc/self/fd/{index}", [f"/proc/self/fd/{tar}"], directio=True)
-    except OSError as error:
-        raise Unavailable(f"layer {folder.name} cannot be mounted: {error.strerror} ({error.filename})") from error
-    finally:
-        os.close(index)
-        os.close(tar)
 
 
 def _key(diff_id: str) -> str:

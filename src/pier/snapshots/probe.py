@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from pier.archive import erofs
@@ -9,40 +10,63 @@ from pier.archive.layer import INDEX, TAR
 from pier.archive.tree import FILE, Inode, Tree
 from pier.errors import Invalid, Unavailable
 from pier.linux import mounts
-from pier.snapshots.layers import mount_layer
+from pier.snapshots.mounting import mount_layer
 
 KINDS = ("erofs", "unpacked")
 _CONTENT = b"pier".ljust(512, b"\0")
-# Before 6.13 a layer has to be attached in the mount namespace of each container; a mount can be in one only, and a second
-# mount of its index would be a second superblock with all of its pages in memory again. Folders are shared as they are.
-_NOT_SHARED = "overlay takes no mount by its descriptor here: containers could not share a layer's"
+_WAYS = {
+    (False, False): "the kernel mounts an index from a file here",
+    (False, True): "the kernel mounts an index from a file, overlay takes it where it is attached only",
+    (True, True): "the kernel mounts an index over loop devices, overlay takes it where it is attached only",
+    (True, False): "the kernel mounts an index over loop devices",
+}
 
 
-def choose(data_root: Path, wanted: str = "", features: str | None = None) -> tuple[str, str]:
-    """(kind, why) for layers below `data_root`.
+@dataclass(frozen=True)
+class Choice:
+    """The kind of layers, and why. loops: an index is mounted over block devices; attached: overlay takes mounts that have a place only."""
+
+    kind: str
+    why: str
+    loops: bool = False
+    attached: bool = False
+
+
+def choose(data_root: Path, wanted: str = "", features: str | None = None) -> Choice:
+    """What layers below `data_root` are.
 
     `wanted` is --storage-driver: "erofs" where it cannot be is refused (Unavailable), an unknown one too (Invalid).
-    `features` is PIER_FEATURES (default: the environment's): `-erofs` in it means unpacked.
+    `features` is PIER_FEATURES (default: the environment's): `-erofs` in it means unpacked, `-erofs_file` not from files, `-erofs_loops`
+    not over loop devices.
     """
     if wanted not in ("", *KINDS):
         raise Invalid(f"storage driver {wanted!r} is not known: there are {', '.join(KINDS)}")
     features = os.environ.get("PIER_FEATURES", "") if features is None else features
-    words = [word.strip() for word in features.split(",")]
-    off = "-erofs" in words
+    without = {word.strip().removeprefix("-") for word in features.split(",")}
+    off = "erofs" in without
     if wanted == "unpacked" or (off and not wanted):
-        return "unpacked", "asked for by --storage-driver" if wanted else "PIER_FEATURES has -erofs"
-    reason = "PIER_FEATURES has -erofs" if off else try_erofs(data_root)
-    if not reason and {"-overlay_fd", "-overlay_append"} & set(words):
-        reason = _NOT_SHARED
-    if not reason:
-        return "erofs", "the kernel mounts an index from a file here"
+        return Choice("unpacked", "asked for by --storage-driver" if wanted else "PIER_FEATURES has -erofs")
+    faults = [f"PIER_FEATURES has -{name}" for name in ("erofs", "erofs_file", "erofs_loops") if name in without]
+    ways = [loops for loops, name in ((False, "erofs_file"), (True, "erofs_loops")) if not off and name not in without]
+    for loops in ways:
+        fault, shared = _try(data_root, loops)
+        if not fault:
+            attached = not shared or bool({"overlay_fd", "overlay_append"} & without)
+            return Choice("erofs", _WAYS[loops, attached], loops, attached)
+        faults.append(f"over loop devices: {fault}" if loops else fault)
+    reason = "; ".join(faults)
     if wanted:
         raise Unavailable(f"storage driver erofs cannot be used on {data_root}: {reason}; use unpacked")
-    return "unpacked", reason
+    return Choice("unpacked", reason)
 
 
-def try_erofs(data_root: Path) -> str:
+def try_erofs(data_root: Path, loops: bool = False) -> str:
     """Mount a layer of one file and read it; empty when it worked, else what failed."""
+    return _try(data_root, loops)[0]
+
+
+def _try(data_root: Path, loops: bool) -> tuple[str, bool]:
+    """("" or what failed, whether overlay takes the mount without a place of its own)."""
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=data_root) as folder:
         tree = Tree()
         file = Inode(FILE, 0o644)
@@ -58,19 +82,19 @@ def try_erofs(data_root: Path) -> str:
             os.close(tar_fd)
             os.close(index_fd)
         try:
-            mount_fd = mount_layer(Path(folder))
+            mount_fd = mount_layer(Path(folder), loops)
         except Unavailable as error:
-            return str(error)
+            return str(error), False
         try:
             fd = os.open("probe", os.O_RDONLY | os.O_CLOEXEC, dir_fd=mount_fd)
             try:
                 if os.read(fd, 1024) != _CONTENT:
-                    return "an index mounted from a file shows other content than its own"
+                    return "a mounted index shows other content than its own", False
             finally:
                 os.close(fd)
-            return "" if _shared(mount_fd) else _NOT_SHARED
+            return "", _shared(mount_fd)
         except OSError as error:
-            return f"an index mounted from a file cannot be read: {error.strerror}"
+            return f"a mounted index cannot be read: {error.strerror}", False
         finally:
             os.close(mount_fd)
 

@@ -16,7 +16,8 @@ from pier import trace
 from pier.content.trash import Trash, spread
 from pier.errors import Conflict, Internal, NotFound, Unavailable
 from pier.snapshots import probe
-from pier.snapshots.layers import ErofsLayers, Holder, LayerStore, UnpackedLayers
+from pier.snapshots.layers import ErofsLayers, LayerStore, UnpackedLayers
+from pier.snapshots.places import Holder, Places
 from pier.snapshots.usage import used_bytes
 
 _log = logging.getLogger("pier.snapshots")
@@ -26,11 +27,15 @@ _ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 @dataclass(frozen=True)
 class Rootfs:
-    """What an overlay is made of. lowers: topmost first, each a path or the descriptor of a mount (the store's, do not close)."""
+    """What an overlay is made of. lowers: topmost first, each a path or the descriptor of a mount (the store's, do not close).
+
+    space: -1, or the descriptor of a mount namespace: a lower that is no path is the name of a mount at its root then.
+    """
 
     lowers: tuple[str | int, ...]
     upper: str
     work: str
+    space: int = -1
 
 
 class Snapshots:
@@ -64,12 +69,17 @@ class Snapshots:
 
         Raises Unavailable where not even an overlay can be made there, Invalid for an unknown driver.
         """
-        kind, why = await asyncio.to_thread(probe.choose, data_root, driver, features)
+        choice = await asyncio.to_thread(probe.choose, data_root, driver, features)
         if fault := await asyncio.to_thread(probe.try_overlay, data_root):
             where = f"{data_root} ({probe.filesystem_of(data_root)})"
             raise Unavailable(f"{where} cannot hold containers: {fault}; use --data-root on ext4, xfs or btrfs")
-        layers: LayerStore = ErofsLayers(data_root / "layers", holder) if kind == "erofs" else UnpackedLayers(data_root / "layers")
-        return cls(data_root, layers, why)
+        layers: LayerStore
+        if choice.kind == "erofs":
+            places = Places(holder) if choice.attached and holder else None
+            layers = ErofsLayers(data_root / "layers", holder, loops=choice.loops, places=places)
+        else:
+            layers = UnpackedLayers(data_root / "layers")
+        return cls(data_root, layers, choice.why)
 
     @property
     def kind(self) -> str:
@@ -118,7 +128,11 @@ class Snapshots:
         except BaseException:
             self.layers.let_go(id)
             raise
-        return Rootfs(tuple(lowers) or (str(self.root / ".empty"),), str(folder / "upper"), str(folder / "work"))
+        space = self.layers.space
+        if space >= 0:
+            names = [diff_id.removeprefix("sha256:") for diff_id in order]
+            lowers = [name if isinstance(lower, int) else lower for name, lower in zip(names, lowers, strict=True)]
+        return Rootfs(tuple(lowers) or (str(self.root / ".empty"),), str(folder / "upper"), str(folder / "work"), space)
 
     def release(self, id: str) -> None:
         """The root of container `id` is not mounted any more: its layers may be unmounted when nobody else uses them."""

@@ -419,8 +419,13 @@ def test_an_index_where_it_cannot_be_mounted_is_named(tmp_path: Path) -> None:
 
 
 def test_the_choice_of_a_kind(tmp_path: Path) -> None:
-    assert probe.choose(tmp_path, "unpacked")[0] == "unpacked"
-    assert probe.choose(tmp_path, "", "-erofs,-overlay_fd") == ("unpacked", "PIER_FEATURES has -erofs")
+    assert probe.choose(tmp_path, "unpacked").kind == "unpacked"
+    assert probe.choose(tmp_path, "", "-erofs,-overlay_fd") == probe.Choice("unpacked", "PIER_FEATURES has -erofs")
+    if not probe.try_erofs(tmp_path):
+        assert [probe.choose(tmp_path, "", text).attached for text in ("", "-overlay_fd", "-overlay_append")] == [False, True, True]
+    if not probe.try_erofs(tmp_path, loops=True):
+        chosen = probe.choose(tmp_path, "erofs", "-erofs_file")
+        assert (chosen.kind, chosen.loops, chosen.attached) == ("erofs", True, False)
     with pytest.raises(Unavailable, match="storage driver erofs cannot be used"):
         probe.choose(tmp_path, "erofs", "-erofs")
     with pytest.raises(Invalid, match="'aufs' is not known"):
@@ -428,9 +433,13 @@ def test_the_choice_of_a_kind(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_on_tmpfs_layers_are_unpacked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("without", ["-erofs_loops", ""])
+def test_on_tmpfs_an_index_needs_loop_devices(tmp_path: Path, without: str) -> None:
     """In a mount namespace of its own: the kernel mounts no EROFS from a file on tmpfs (ENOTBLK)."""
-    code = f"from pathlib import Path; from pier.snapshots import probe; print(*probe.choose(Path({str(tmp_path)!r}), '', ''))"
+    code = f"from pathlib import Path; from pier.snapshots import probe; print(probe.choose(Path({str(tmp_path)!r}), '', {without!r}))"
     command = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none {tmp_path} && exec {sys.executable} -c "$0"', code]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said.startswith("unpacked ") and "cannot be mounted" in said
+    if without or probe.try_erofs(tmp_path, loops=True):
+        assert "kind='unpacked'" in said and "cannot be mounted" in said
+    else:
+        assert "kind='erofs'" in said and "loops=True" in said

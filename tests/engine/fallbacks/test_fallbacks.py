@@ -16,7 +16,10 @@ from tests.harness.canary import Canary
 from tests.harness.commands import eventually
 from tests.harness.engine import Engine
 
-WITHOUT = ["-erofs", "-overlay_fd", "-overlay_append", "-mount_setattr", "-erofs,-overlay_fd,-overlay_append,-mount_setattr"]
+WITHOUT = [
+    "-erofs", "-erofs_file", "-overlay_fd", "-overlay_append", "-mount_setattr",
+    "-erofs_file,-overlay_fd,-overlay_append,-mount_setattr", "-erofs,-overlay_fd,-overlay_append,-mount_setattr",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=WITHOUT)
@@ -66,11 +69,28 @@ def sh(engine: Engine, script: str, *options: str, image: str = "busybox") -> st
 @pytest.mark.no_leak_check  # nothing runs here
 def test_the_kind_of_layer_is_what_was_left(engine: Engine) -> None:
     without = engine.extra_env["PIER_FEATURES"].split(",")
-    driver = engine.api.get("/info")["Driver"]
-    if {"-erofs", "-overlay_fd", "-overlay_append"} & set(without):
-        assert driver == "unpacked"
+    said = dict(engine.api.get("/info")["DriverStatus"])["Layers"]
+    if "-erofs" in without:
+        assert said == "unpacked: PIER_FEATURES has -erofs"
+    elif said.startswith("erofs"):
+        assert ("over loop devices" in said) == ("-erofs_file" in without)
+        assert ("where it is attached only" in said) == bool({"-overlay_fd", "-overlay_append"} & set(without))
     else:
-        assert driver in ("erofs", "unpacked")
+        assert said.startswith("unpacked: ")  # a kernel that cannot, or a machine without loop devices
+
+
+def test_commit_diff_and_squash(engine: Engine) -> None:
+    made = engine.pier("run", "-d", "whiteouts", "sh", "-c", "echo x > /a/new; rm /d/new; sleep 60").ok().line
+    eventually(lambda: engine.pier("diff", made).ok().out == "C /a\nA /a/new\nC /d\nD /d/new\n", says="it has written")
+    engine.pier("commit", made, "committed").ok()
+    engine.pier("image", "squash", "committed", "squashed").ok()
+    for image in ("committed", "squashed"):
+        assert sh(engine, "cat /a/new /a/kept /turned; ls /a /d; ls /f 2>&1 | grep -c 'No such'", image=image) == "x\n2a file/a:\nkept\nnew\n\n/d:\n1"
+    assert engine.pier("image", "diff", "committed", "squashed").ok().out.count("\n") == 1
+    engine.pier("rm", "-f", made).ok()
+    engine.pier("rmi", "committed", "squashed").ok()
+    engine.restart()  # which collects the lists of layers of containers that are gone, the one that the fixture made with them
+    sh(engine, "true", image="whiteouts")
 
 
 def test_run_and_exec(engine: Engine) -> None:
