@@ -65,9 +65,10 @@ def check_output(path: str) -> None:
 
 
 def write_file(path: str, pieces: "Iterable[bytes]") -> None:
-    """Put a private file at `path` when it is whole and durable. Raises CommandError.
+    """Put a private file at `path` when it is whole. Raises CommandError.
 
-    Until then it has no name, so that nothing is left whatever ends the program; a file system without such files gets a name beside it.
+    Until then it has no name, so that nothing is left whatever ends the program; a file system without such files gets a name beside it. It is
+    written out when the kernel likes, as with every copy of a file: waiting for the disk would take as long again.
     """
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
@@ -75,7 +76,6 @@ def write_file(path: str, pieces: "Iterable[bytes]") -> None:
         try:
             for piece in pieces:
                 write_all(fd, piece)
-            os.fsync(fd)
             if not named:
                 _give_name(fd, temporary)
                 named = True
