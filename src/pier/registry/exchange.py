@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -76,7 +77,7 @@ class Exchange:
 
         return self._retried(once, ask.repeat, ask.tries or endpoint.tries)
 
-    def token(self, endpoint: Endpoint, request: TokenRequest) -> bytes:
+    def token(self, endpoint: Endpoint, request: TokenRequest, tries: int | None = None) -> bytes:
         """The answer of a token server, for an endpoint that named it. Its redirects are not followed, since credentials are in the request."""
         headers = {"Authorization": request.authorization} if request.authorization else {}
         if request.form is not None:
@@ -91,7 +92,7 @@ class Exchange:
             with response:
                 return response.read_bounded(MAX_ANSWER_BYTES)
 
-        return self._retried(once, True, endpoint.tries)
+        return self._retried(once, True, tries or endpoint.tries)
 
     def pause(self, failures: int, failure: PierError, after_s: float | None = None, tries: int | None = None) -> bool:
         """Wait before a repetition, and say so; False where it was tried often enough. Raises Cancelled."""
@@ -153,9 +154,8 @@ class Exchange:
         if not own or any(name.lower() == "authorization" for name, _ in endpoint.host.headers):
             return self.send(endpoint, method, url, ask.headers, body, own=own)
         who = NOBODY if endpoint.host.mirror else self.credentials
-        desk = self._tokens.desk(endpoint.origin, who, lambda request: self.token(endpoint, request), self.cancel, insecure=endpoint.insecure)
-        with _failing(method, url):
-            value = desk.known(ask.scopes)
+        desk = self._tokens.desk(endpoint.origin, who, partial(self.token, endpoint), self.cancel, insecure=endpoint.insecure)
+        value = desk.known(ask.scopes)
         response = self.send(endpoint, method, url, _with(ask.headers, value), body, own=True)
         self._learnt.answered(endpoint)
         if response.status != 401:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
+from pier.errors import PierError
 from pier.registry import scopes
 from pier.registry.cancel import Cancel
 from pier.registry.challenge import Challenge
@@ -47,8 +48,8 @@ class Token:
     refresh: str = field(default="", repr=False)
 
 
-Fetch = Callable[[TokenRequest], bytes]
-"""Sends a TokenRequest and returns the answer's body, bounded; raises the errors of an exchange."""
+Fetch = Callable[[TokenRequest, int | None], bytes]
+"""Sends a TokenRequest, so often at most (None: as configured), and returns the answer's body, bounded; raises the errors of an exchange."""
 
 
 def request(wanted: Challenge, credentials: Credentials, wanted_scopes: tuple[str, ...], *, insecure: bool, offline: bool = False) -> TokenRequest:
@@ -117,6 +118,11 @@ class Tokens:
         with self._lock:
             return self._challenges.get((place, who))
 
+    def forget(self, place: Origin, who: Credentials) -> None:
+        """What the registry asked for is not true any more."""
+        with self._lock:
+            self._challenges.pop((place, who), None)
+
     def note(self, place: Origin, who: Credentials, wanted: Challenge, refused: str) -> None:
         """A registry asks for something; the Authorization that it refused is never given again."""
         with self._lock:
@@ -168,13 +174,17 @@ class Desk:
         self._insecure = insecure
 
     def known(self, wanted: tuple[str, ...]) -> str:
-        """The Authorization by what the registry asked for before; "" where it never asked, or there is none for it. Raises as `meet`."""
+        """The Authorization by what the registry asked for before; "" where it never asked, or that cannot be met: then let it ask again."""
         if self._who.registry_token:
             return f"Bearer {self._who.registry_token}"
         before = self._tokens.asked(self._place, self._who)
-        if before is None:
+        if before is None or before.scheme == "basic":
+            return self._who.basic if before else ""
+        try:
+            return self._bearer(before, wanted, 1)
+        except PierError:
+            self._tokens.forget(self._place, self._who)
             return ""
-        return self._who.basic if before.scheme == "basic" else self._bearer(before, wanted)
 
     def meet(self, challenges: tuple[Challenge, ...], wanted: tuple[str, ...], refused: str) -> str:
         """The Authorization that meets a 401, "" where there is none; never the one that was refused.
@@ -190,12 +200,12 @@ class Desk:
         given = self._who.basic if asked.scheme == "basic" else self._bearer(asked, scopes.merge(*wanted, asked.get("scope")))
         return "" if given == refused else given
 
-    def _bearer(self, asked: Challenge, wanted: tuple[str, ...]) -> str:
+    def _bearer(self, asked: Challenge, wanted: tuple[str, ...], tries: int | None = None) -> str:
         key = self._place, asked.get("realm"), asked.get("service"), self._who
         with self._tokens.alone(key, self._cancel):
             token = self._tokens.cached(key, wanted)
             if token is None:
-                answer = self._fetch(request(asked, self._who, wanted, insecure=self._insecure))
+                answer = self._fetch(request(asked, self._who, wanted, insecure=self._insecure), tries)
                 token = read(answer, wanted, time.monotonic())
                 self._tokens.keep(key, token)
         return f"Bearer {token.value}"

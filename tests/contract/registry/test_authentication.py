@@ -203,3 +203,22 @@ def test_what_is_not_there_and_what_is_not_shown(registry: FakeRegistry, tokens:
         repository(registry, credentials=ALICE).manifest("2")
     with pytest.raises(Denied):
         repository(registry, "other", credentials=ALICE).manifest("1")
+
+
+def test_a_registry_that_does_not_ask_any_more(registry: FakeRegistry, tokens: TokenServer) -> None:
+    """What it asked for is remembered; that its token server is gone is no reason to fail."""
+    client = registries()
+    client.repository(parse(f"{registry.name}/app"), ALICE).manifest("1")
+    tokens.close()
+    registry.auth = None
+    assert client.repository(parse(f"{registry.name}/app"), ALICE, push=True).manifest("1").digest == APP.digest
+
+
+def test_a_registry_that_moved_its_token_server(registry: FakeRegistry, tokens: TokenServer) -> None:
+    client = registries()
+    client.repository(parse(f"{registry.name}/app"), ALICE).manifest("1")
+    tokens.close()
+    with TokenServer({USER: PASSWORD}) as other:
+        registry.auth = other
+        assert client.repository(parse(f"{registry.name}/app"), ALICE, push=True).manifest("1").digest == APP.digest
+        assert len(other.asked("GET /token")) == 1

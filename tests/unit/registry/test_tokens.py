@@ -131,14 +131,15 @@ class Server:
     def __init__(self) -> None:
         self.asked: list[TokenRequest] = []
 
-    def __call__(self, made: TokenRequest) -> bytes:
+    def __call__(self, made: TokenRequest, tries: int | None) -> bytes:
         self.asked.append(made)
         return b'{"token":"%d"}' % len(self.asked)
 
 
-def desk(
-    tokens: Tokens, fetch: Callable[[TokenRequest], bytes], who: Credentials = ALICE, place: tuple[str, str, int] = HERE, cancel: Cancel | None = None
-) -> Desk:
+Fetching = Callable[[TokenRequest, int | None], bytes]
+
+
+def desk(tokens: Tokens, fetch: Fetching, who: Credentials = ALICE, place: tuple[str, str, int] = HERE, cancel: Cancel | None = None) -> Desk:
     return tokens.desk(place, who, fetch, cancel or Cancel(), insecure=False)
 
 
@@ -203,7 +204,7 @@ def test_those_who_ask_together_share_the_answer() -> None:
 def test_who_waits_for_anothers_answer_can_be_cancelled() -> None:
     tokens, cancel, entered, go_on = Tokens(), Cancel(), threading.Event(), threading.Event()
 
-    def slow(_: TokenRequest) -> bytes:
+    def slow(made: TokenRequest, tries: int | None) -> bytes:
         entered.set()
         assert go_on.wait(10)
         return b'{"token":"t"}'
