@@ -18,7 +18,7 @@ FAST_PATH = {"msgspec", "asyncio", "re", "dataclasses", "typing", "argparse", "j
 HELPER = {"asyncio", "msgspec", "h11", "sqlite3", "ssl", "logging", "argparse", "http", "email"}
 
 HELPERS = ["pier.runtime.keeper", "pier.runtime.launcher", "pier.runtime.child", "pier.logs.pump", "pier.archive.worker", "pier.ipc.channel"]
-CLI = ["pier.cli.main", "pier.cli.run", "pier.cli.ps", "pier.cli.version", "pier.cli.exec", "pier.client"]
+CLI = ["pier.cli.main", "pier.cli.run", "pier.cli.ps", "pier.cli.version", "pier.cli.exec", "pier.cli.pull", "pier.client"]
 
 
 def imported_by(module: str) -> set[str]:

@@ -5,7 +5,7 @@ edge), and what has left the screen at the top is not drawn any more, so that th
 width changes, terminals wrap what is there in ways of their own: the block is then begun anew below.
 """
 
-import os
+import posix
 import time
 
 from pier.cli.session import Cli, CommandError, write_all
@@ -24,7 +24,7 @@ def show(cli: Cli, documents: "Iterable[Any]", fd: int, quiet: bool = False, aux
 
     Raises CommandError with the text of an error in the stream.
     """
-    block = Block(fd) if os.isatty(fd) else None
+    block = Block(fd) if posix.isatty(fd) else None
     for message in documents:
         if message.get("errorDetail") or message.get("error"):
             detail = message.get("errorDetail") or {}
@@ -132,7 +132,7 @@ class Block:
 
     def _size(self) -> tuple[int, int]:
         try:
-            size = os.get_terminal_size(self._fd)
+            size = posix.get_terminal_size(self._fd)
         except OSError:
             return 24, 80
         return size.lines or 24, size.columns or 80

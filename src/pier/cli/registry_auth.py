@@ -17,12 +17,11 @@ def credentials(cli: Cli) -> "Credentials":
 
 def find(cli: Cli, server: str) -> "AuthConfig | None":
     """The login at a server, None where there is none. What cannot be read is a warning: much can be had without a login."""
-    from pier.client.configfile import ConfigError
     from pier.client.credentials.auth import CredentialError
 
     try:
         return credentials(cli).get(server)
-    except (CredentialError, ConfigError) as error:
+    except CredentialError as error:
         cli.err(f"WARNING: going on without the login at {server}: {error}\n")
         return None
 

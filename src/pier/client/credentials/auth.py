@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 TOKEN_USER = "<token>"  # the name under which helpers keep an identity token
 HEADER = "X-Registry-Auth"
+SEALED_FILE = "pier-credentials.json"  # in the configuration folder (sealed.py)
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 
 

@@ -12,13 +12,12 @@ import os
 from pier.client import jsontext
 from pier.client.configfile import Lock, write_whole
 from pier.client.credentials import keys
-from pier.client.credentials.auth import AuthConfig, CredentialError
+from pier.client.credentials.auth import SEALED_FILE, AuthConfig, CredentialError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FILE_NAME = "pier-credentials.json"
 _VERSION = 1
 _NONCE_BYTES = 12
 _PAD_BYTES = 512
@@ -41,7 +40,7 @@ class Sealed:
     """The sealed store of a configuration folder; `place` is where a new key goes. Methods raise CredentialError and ConfigError."""
 
     def __init__(self, config_dir: str, place: str = keys.FILE) -> None:
-        self.path = f"{config_dir}/{FILE_NAME}"
+        self.path = f"{config_dir}/{SEALED_FILE}"
         self._config_dir = config_dir
         self._place = place
 

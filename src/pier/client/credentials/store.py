@@ -1,8 +1,9 @@
 """The front of the places: where a login is looked for, where it goes, and what a logout takes away."""
 
-from pier.client import configfile, jsontext
+import posix
+
 from pier.client.credentials import plain
-from pier.client.credentials.auth import AuthConfig, CredentialError
+from pier.client.credentials.auth import SEALED_FILE, AuthConfig, CredentialError
 from pier.client.credentials.servers import HUB, spellings
 
 TYPE_CHECKING = False
@@ -41,9 +42,19 @@ class Credentials:
             return self.sealed().get(server)
         if name:
             return self._helper(name).get(server)
-        return plain.find(self._config, server) or self.sealed().get(server)
+        return plain.find(self._config, server) or (self.sealed().get(server) if self._has_sealed() else None)
+
+    def _has_sealed(self) -> bool:
+        """Whether there is a sealed store at all: what it stands on is not imported for nothing."""
+        try:
+            posix.stat(f"{self._config_dir}/{SEALED_FILE}")
+        except OSError:
+            return False
+        return True
 
     def _from_environment(self) -> "dict[str, Any]":
+        from pier.client import jsontext
+
         try:
             found = jsontext.decode(self._environ[ENVIRONMENT])
         except ValueError:
@@ -66,6 +77,8 @@ class Credentials:
 
     def put(self, auth: AuthConfig, plaintext: bool = False) -> "Kept":
         """Keep a login, and take away what other places have of its server. Says where it went."""
+        from pier.client import configfile
+
         name = self.helper_of(auth.server)
         if name and not plaintext:
             if name == OWN_HELPER:
@@ -88,6 +101,8 @@ class Credentials:
 
     def drop(self, server: str) -> None:
         """Forget a login, wherever it is. What can be removed is removed, then the first failure is raised."""
+        from pier.client import configfile
+
         failure: CredentialError | None = None
         name = self.helper_of(server)
         if name and name != OWN_HELPER:
@@ -108,6 +123,8 @@ class Credentials:
         helper.drop(server)
 
     def _in_plain(self, server: str) -> bool:
+        from pier.client import configfile
+
         return bool(spellings(server, plain.logged_in(configfile.read(self._config_dir))))
 
     def _setting(self) -> str:
