@@ -25,7 +25,7 @@ from .holder import descendants
 from .terminal import Terminal
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
-HELPERS = ("keeper", "launcher", "pump", "worker")
+HELPERS = ("keeper", "launcher", "netd", "pump", "worker")
 
 
 def program(name: str, module: str) -> list[str]:

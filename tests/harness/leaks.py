@@ -66,7 +66,7 @@ def settled(engine: Engine, before: Counter[str], limit_s: float = SETTLE_S) -> 
 
 def own(engine: Engine) -> dict[int, str]:
     """The daemon and its lasting helpers: pid -> name. Workers come and go and are left out."""
-    named = {pid: name for name in ("keeper", "launcher", "pump") for pid in engine.pids_of(name)}
+    named = {pid: name for name in ("keeper", "launcher", "netd", "pump") for pid in engine.pids_of(name)}
     return {engine.pid: "daemon", **named}
 
 

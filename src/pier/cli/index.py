@@ -105,9 +105,9 @@ GROUPS = {
         "rm": ("manifest_rm", "Delete one or more manifest lists from local storage"),
     },
     "network": {
-        "connect": (LATER, "Connect a container to a network"),
+        "connect": ("network_connect", "Connect a container to a network"),
         "create": ("network_create", "Create a network"),
-        "disconnect": (LATER, "Disconnect a container from a network"),
+        "disconnect": ("network_disconnect", "Disconnect a container from a network"),
         "inspect": ("network_inspect", "Display detailed information on one or more networks"),
         "ls": ("network_ls", "List networks"),
         "prune": ("network_prune", "Remove all unused networks"),

@@ -8,7 +8,8 @@ import asyncio
 import time
 
 from pier import trace
-from pier.containers import execs, policy, start, streams, volumes, wait
+from pier.containers import execs, names_service, policy, start, streams, volumes, wait
+from pier.containers.naming import serves
 from pier.containers.record import Container
 from pier.containers.remove import erase
 from pier.containers.table import Containers, log
@@ -72,6 +73,8 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         ctx.snapshots.release(container.id)
         if places:
             await ctx.networks.detach(container.id)
+        if serves(record):
+            await names_service.ended(ctx, container, [place.network_id for place in places])
         if record.has_volumes:
             await volumes.let_go(ctx, container)
         wait.tell_exit(container)

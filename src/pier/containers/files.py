@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pier.containers.naming import serves
 from pier.containers.record import Container
 from pier.containers.table import Containers
+from pier.networks import Endpoint
 from pier.networks import files as contents
 
 
@@ -37,12 +39,46 @@ def write(ctx: Containers, container: Container) -> Bound:
             host_gateway=gateway,
             host_network=mode == "host",
         ),
-        "resolv.conf": ctx.networks.resolv_conf(
-            dns=host.dns or [], search=host.dns_search or [], options=host.dns_options or [], host_network=mode == "host"
-        ),
+        "resolv.conf": _resolv_conf(ctx, container),
     }
     for name, text in texts.items():
         path = folder / name
         path.write_text(text)
         path.chmod(0o644)
     return Bound(folder / "hosts", folder / "hostname", folder / "resolv.conf")
+
+
+def _resolv_conf(ctx: Containers, container: Container) -> str:
+    host = container.record.host
+    return ctx.networks.resolv_conf(
+        dns=host.dns or [], search=host.dns_search or [], options=host.dns_options or [], host_network=host.network_mode == "host",
+        embedded=serves(container.record),
+    )  # fmt: skip
+
+
+def gained(ctx: Containers, container: Container, endpoint: Endpoint) -> None:
+    """A running container is in one more network: its own name there, and who answers its questions. What its user wrote into hosts stays."""
+    config = container.record.config
+    path = ctx.folder(container.id) / "hosts"
+    _append(path, contents.own_lines(config.hostname, config.domainname, endpoint.addresses))
+    _rewrite(ctx, container)
+
+
+def lost(ctx: Containers, container: Container, endpoint: Endpoint) -> None:
+    """It is in one network less."""
+    path = ctx.folder(container.id) / "hosts"
+    kept = [line for line in path.read_text(errors="surrogateescape").splitlines(True) if line.split("\t", 1)[0] not in endpoint.addresses]
+    path.write_text("".join(kept), errors="surrogateescape")
+    _rewrite(ctx, container)
+
+
+def _append(path: Path, text: str) -> None:
+    with open(path, "a") as file:
+        file.write(text)
+
+
+def _rewrite(ctx: Containers, container: Container) -> None:
+    """resolv.conf, in place since it is bound, unless somebody in the container has made it his own."""
+    path = ctx.folder(container.id) / "resolv.conf"
+    if path.read_text(errors="surrogateescape").startswith(contents.RESOLV_HEAD):
+        path.write_text(_resolv_conf(ctx, container))

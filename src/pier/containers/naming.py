@@ -4,6 +4,11 @@ from pier.containers.record import Record
 from pier.networks.model import PREDEFINED
 
 
+def serves(record: Record) -> bool:
+    """Whether the embedded server answers a container: it is in a network of a user."""
+    return not record.host.network_mode.startswith("container:") and any(name not in PREDEFINED for name in record.endpoints)
+
+
 def dns_names(record: Record, network: str) -> list[str] | None:
     """Its names in a network of a user: its own, its aliases there, its short ID, its host name; None in a predefined one, which has no names."""
     if network in PREDEFINED or record.host.network_mode.startswith("container:"):

@@ -3,7 +3,7 @@
 import msgspec
 
 from pier import trace
-from pier.containers import validate
+from pier.containers import names_service, validate
 from pier.containers.table import Containers
 from pier.errors import Conflict, Invalid, NotFound
 
@@ -33,3 +33,5 @@ async def rename(ctx: Containers, name: str, new: str) -> None:
             raise
         del ctx.names[old]
         ctx.publish(container, "rename", oldName="/" + old)
+        if container.state.running:
+            await names_service.joined(ctx, container)

@@ -11,7 +11,7 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from pier.containers import policy, start, streams
+from pier.containers import names_service, policy, start, streams
 from pier.containers.exits import ended, go_on
 from pier.containers.record import Container, State, decode_record, decode_state
 from pier.containers.remove import erase
@@ -239,6 +239,9 @@ async def helper_lost(ctx: Containers, name: str) -> None:
     """A helper was replaced: the clients of a pump are gone; a new keeper holds nothing of what the last one held."""
     if name == "pump":
         ctx.pump.on_lost()
+    if name in ("netd", "keeper"):
+        # the keeper holds the containers' sockets for the next netd; those of a dead keeper are gone
+        await names_service.restored(ctx, ctx.named if name == "netd" else set())
     if name != "keeper":
         return
     await ctx.snapshots.hold_again()

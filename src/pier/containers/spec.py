@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from pier.api.models.containers import BindOptions, HostConfig
 from pier.containers import mounts as points
-from pier.containers import security
+from pier.containers import naming, security
 from pier.containers.files import Bound
 from pier.containers.record import Container, Record
 from pier.containers.shapes import namespaces
@@ -117,6 +117,8 @@ def build(
     cgroups_path = f"{ctx.facts.cgroups.parent}/{container.id}"
     document = spec(record, kinds, bound, ctx.profiles, cgroups_path, ctx.facts.has(features.MOUNT_SETATTR))
     made = extras(record, root, network, stdio, joins, init)
+    if naming.serves(record):
+        made = replace(made, names=True)
     return document, replace(made, sources=volumes.sources, copy_up=frozenset(volumes.copy_up)) if volumes.sources else made
 
 

@@ -9,7 +9,7 @@ import time
 from contextlib import AsyncExitStack
 
 from pier import trace
-from pier.containers import files, joining, streams, volumes, wait
+from pier.containers import files, joining, names_service, streams, volumes, wait
 from pier.containers.joins import open_joins
 from pier.containers.record import Container
 from pier.containers.shapes import shape
@@ -153,6 +153,8 @@ async def _run(ctx: Containers, container: Container) -> None:
     if any(endpoint.host_interface for endpoint in container.places):
         ctx.spawn(ctx.networks.settle(container.id), f"settle {record.short_id}")
     ctx.publish(container, "start")
+    if sockets := child.take_sockets():
+        await names_service.started(ctx, container, sockets)
 
 
 def _save_later(ctx: Containers, container: Container, run_number: int) -> None:

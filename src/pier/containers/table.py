@@ -70,6 +70,7 @@ class Containers:
     names: dict[str, str] = field(default_factory=dict)
     execs: "dict[str, object]" = field(default_factory=dict)
     tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
+    named: set[str] = field(default_factory=set)  # containers whose DNS sockets netd has, as the keeper's keys
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # everything is restored: policies may start containers from now on
     stopping: bool = False
 

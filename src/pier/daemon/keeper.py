@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pier.archive import worker
 from pier.ipc import Channel
 from pier.logs import pump
+from pier.netd import server as netd
 from pier.runtime import child, keeper, launcher, mounter
 
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     def launch(channel: Channel) -> None:
         launcher.main(channel, instance, child.main)
 
-    keeper.main(exec_root, instance, {"launcher": launch, "mounter": mounter.main, "pump": pump.main, "worker": worker.main})
+    keeper.main(exec_root, instance, {"launcher": launch, "mounter": mounter.main, "netd": netd.main, "pump": pump.main, "worker": worker.main})
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import msgspec
 
 from pier.api.fields import DEFAULT_EXEC_ROOT, VERSION
 from pier.archive.workers import Workers
-from pier.containers import freeze, restore, stop
+from pier.containers import connect, freeze, names_service, restore, stop
 from pier.containers import schema as containers_schema
 from pier.containers.record import Container
 from pier.containers.security import Profiles
@@ -249,6 +249,8 @@ async def restore_all(engine: Engine) -> None:
     engine.relay.go()
     live = {container.id for container in ctx.table.values() if container.state.running}
     await engine.networks.reconcile(live)
+    await connect.cut_unrecorded(ctx)
+    await names_service.restored(ctx, set(engine.supervisor.held()))
     for line in await engine.volumes.repair(ctx.running_users_of_volume):
         _log.info("%s", line)
     await engine.snapshots.repair(set(ctx.table))

@@ -98,7 +98,7 @@ class Netd(Loop):
     def answer(self, channel: PolledChannel, message_: Message, fds: list[int]) -> None:
         """Carry out a request; takes the descriptors out of `fds` when it owns them."""
         op, key = message_["op"], str(message_.get("key"))
-        trace.point("netd." + op)
+        trace.point(f"netd.{op}")
         if op == "network":
             self.zones.set_network(key, message_["fields"])
             self.keeper.send({"op": "hold", "key": _NETWORK + key, "names": [], "note": message_["fields"]})
@@ -114,6 +114,8 @@ class Netd(Loop):
             self.keeper.send({"op": "hold", "key": _SESSION + key, "names": [], "note": message_["view"]})
         elif op == "close":
             self._close(key)
+        elif op == "ping":
+            pass
         elif op == "stats":
             channel.answer(message_, counts={**self.counts, "kept": len(self.cache), "sessions": len(self.sessions)})
             return

@@ -318,14 +318,15 @@ class Networks:
         return views.describe(network, self.mtu, self.inside(network.id), container_name)
 
     def resolv_conf(
-        self, *, dns: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = (), host_network: bool = False
+        self, *, dns: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = (), host_network: bool = False,
+        embedded: bool = False,
     ) -> str:
         """A container's resolv.conf: its own settings, else the daemon's, else the host's. Raises Invalid for a bad name server."""
-        path = "/etc/resolv.conf" if host_network else files.host_resolv_path()
+        path = "/etc/resolv.conf" if host_network or embedded else files.host_resolv_path()
         config = self.config
         return files.resolv_conf(
             files.host_resolv_text(path), dns=dns or config.dns, search=search or config.dns_search, options=options or config.dns_opts,
-            host_network=host_network, path=path,
+            host_network=host_network, path=path, embedded=embedded,
         )  # fmt: skip
 
     # -- for the files of this package

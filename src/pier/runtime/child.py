@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 from pier import trace
 from pier.ipc import Channel
 from pier.linux import fds, processes
-from pier.runtime import ahead, steps_mounts, steps_process, steps_root
+from pier.runtime import ahead, steps_mounts, steps_names, steps_process, steps_root
 from pier.runtime.child_state import State, StepFailed
 
-STEPS = {**steps_root.STEPS, **steps_mounts.STEPS, **steps_process.STEPS}
+STEPS = {**steps_root.STEPS, **steps_mounts.STEPS, **steps_names.STEPS, **steps_process.STEPS}
 
 
 def main(sock_fd: int, steps_ahead: Sequence[Sequence[Any]] = ()) -> NoReturn:

@@ -33,6 +33,7 @@ class Child:
         self.console_fd = -1
         self._on_discard = on_discard
         self.warnings: list[str] = []
+        self._sockets: list[int] = []
         self.on_console: Callable[[int], None] | None = None
         self._failure: StartFailed | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -43,7 +44,7 @@ class Child:
         """The handle of a container that another daemon started; it owns `pidfd`."""
         self = cls.__new__(cls)
         self.id, self.pid, self.start_time, self.pidfd, self.netns_fd, self.console_fd = id, pid, start_time, pidfd, -1, -1
-        self.warnings, self.on_console, self._failure = [], None, None
+        self.warnings, self._sockets, self.on_console, self._failure = [], [], None, None
         self._channel = None
         return self
 
@@ -71,8 +72,13 @@ class Child:
             self._channel.close()
         self.close()
 
+    def take_sockets(self) -> list[int]:
+        """The descriptors that the plan handed over: the caller's from now on."""
+        sockets, self._sockets = self._sockets, []
+        return sockets
+
     def close(self) -> None:
-        """Close `pidfd` and `netns_fd`; harmless when done before."""
+        """Close `pidfd`, `netns_fd`; harmless when done before. Sockets that nobody took stay for `take_sockets`."""
         for fd in (self.pidfd, self.netns_fd):
             if fd >= 0:
                 os.close(fd)
@@ -84,6 +90,9 @@ class Child:
             self.console_fd = fds.pop(0)
             if self.on_console:
                 self.on_console(self.console_fd)
+        elif op == "sockets":
+            self._sockets += fds
+            fds = []
         elif op == "warning":
             self.warnings.append(str(message.get("message", "")))
         elif op == "failed":

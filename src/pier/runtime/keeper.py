@@ -32,7 +32,7 @@ from pier.runtime.kept import KeptChild, KeptTable, close_all
 
 ON_DEMAND = frozenset({"mounter", "worker"})
 """Helpers that are forked for each connection and end with it; the others are always there and serve many connections."""
-_OOM_SCORES = {"launcher": -900, "pump": -900}
+_OOM_SCORES = {"launcher": -900, "pump": -900, "netd": -900}
 _SWEEP_S = 10.0
 _ADOPTED_WAIT_S = 2.0
 

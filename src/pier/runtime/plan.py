@@ -93,6 +93,7 @@ class Extras:
     `sources`: mount destination -> index of a descriptor (a detached mount) that stands for the bind's source path;
     `borrowed`: mount destination -> index of the descriptor of another container's mount namespace: its mount at the bind's source is shared;
     `copy_up`: mount destinations whose (empty) source is filled with what the image has there;
+    `names`: the embedded DNS server's sockets are made and handed over;
     `keyring`: name of the session keyring that execs share ("" for a nameless one).
     """
 
@@ -107,6 +108,7 @@ class Extras:
     sources: Mapping[str, int] = field(default_factory=dict)
     borrowed: Mapping[str, int] = field(default_factory=dict)
     copy_up: frozenset[str] = frozenset()
+    names: bool = False
     keyring: str = ""
 
 
@@ -155,6 +157,8 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
         steps.append(Step("hostname", {"name": spec.hostname, "domain": spec.domainname}))
     if extras.network is not None:
         steps.append(Step("network", asdict(extras.network)))
+    if extras.names:
+        steps.append(Step("names", {}))
     if linux.sysctl:
         steps.append(Step("sysctls", {"values": dict(linux.sysctl)}))
     sources = bind_sources(spec, extras.sources, extras.borrowed, extras.init)

@@ -26,7 +26,7 @@ from pier.runtime.idle_workers import IdleWorkers
 from pier.runtime.keeper_door import KeeperDoor
 from pier.runtime.shape import Shape
 
-PERMANENT_HELPERS = ("launcher", "pump")
+PERMANENT_HELPERS = ("launcher", "pump", "netd")
 _HELPER_TRIES = 5
 _CGROUP_TRIES, _CGROUP_PAUSE_S = 50, 0.04
 _log = logging.getLogger("pier.runtime")

@@ -35,9 +35,11 @@ def echo_worker(channel: Channel) -> None:
 def main() -> None:
     exec_root, instance = sys.argv[1:3]
     from pier.logs import pump
+    from pier.netd import server as netd
 
     helpers: dict[str, Callable[[Channel], None]] = {
         "launcher": partial(launcher.main, instance=instance, child_main=child_main),
+        "netd": netd.main,
         "pump": pump.main,
         "worker": echo_worker,
     }

@@ -3,7 +3,8 @@
 import time
 from typing import TYPE_CHECKING
 
-from pier.api.models.networks import NetworkCreate
+from pier.api.models.networks import NetworkConnect, NetworkCreate, NetworkDisconnect
+from pier.containers import connect, names_service
 from pier.http.message import Answer, Request, empty, json
 from pier.images import filters
 from pier.networks import objects
@@ -30,8 +31,22 @@ async def create(request: Request, engine: "Engine") -> Answer:
 
 async def remove(request: Request, engine: "Engine") -> Answer:
     """DELETE /networks/{id}."""
+    identity = engine.networks.find(request.params["id"]).network.id
     await objects.remove(engine.networks, request.params["id"], engine.containers.name_of)
+    await names_service.removed(engine.containers, identity)
     return empty(204)
+
+
+async def connect_container(request: Request, engine: "Engine") -> Answer:
+    """POST /networks/{id}/connect."""
+    await connect.connect(engine.containers, request.params["id"], await request.json(NetworkConnect))
+    return empty(200)
+
+
+async def disconnect_container(request: Request, engine: "Engine") -> Answer:
+    """POST /networks/{id}/disconnect."""
+    await connect.disconnect(engine.containers, request.params["id"], await request.json(NetworkDisconnect))
+    return empty(200)
 
 
 async def prune(request: Request, engine: "Engine") -> Answer:
@@ -46,6 +61,8 @@ ROUTES: "tuple[Route, ...]" = (
     ("GET", "/networks/", list_networks),
     ("POST", "/networks/create", create),
     ("POST", "/networks/prune", prune),
+    ("POST", "/networks/{id:.*}/connect", connect_container),
+    ("POST", "/networks/{id:.*}/disconnect", disconnect_container),
     ("GET", "/networks/{id:.*}", inspect),
     ("DELETE", "/networks/{id:.*}", remove),
 )
