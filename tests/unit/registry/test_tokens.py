@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pier.registry import tokens as token_module
 from pier.registry.cancel import Cancel, Cancelled
 from pier.registry.challenge import Challenge
 from pier.registry.credentials import Credentials
@@ -217,3 +218,38 @@ def test_who_waits_for_anothers_answer_can_be_cancelled() -> None:
         desk(tokens, slow, cancel=cancel).meet((bearer(),), PULL, "")
     go_on.set()
     first.join()
+
+
+def test_a_token_is_used_until_it_is_nearly_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    asked: list[TokenRequest] = []
+
+    def fetch(made: TokenRequest, tries: int | None) -> bytes:
+        asked.append(made)
+        return b'{"token":"%d","expires_in":300}' % len(asked)
+
+    mine = desk(Tokens(), fetch)
+    mine.meet((bearer(),), PULL, "")
+    for at, value in ((1294.0, "Bearer 1"), (1296.0, "Bearer 2"), (1590.0, "Bearer 2")):
+        now[0] = at
+        assert mine.known(PULL) == value
+
+
+def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_module, "MAX_TOKENS", 10)
+    tokens, server = Tokens(), Server()
+    for n in range(50):
+        desk(tokens, server, place=("https", f"{n}.example.com", 443)).meet((bearer(),), (f"repository:{n}:pull",), "")
+    assert len(tokens._challenges) <= 10 and len(tokens._busy) <= 11 and sum(map(len, tokens._tokens.values())) <= 10
+
+
+def test_a_token_server_that_fails_is_forgotten_with_what_was_asked() -> None:
+    tokens, server = Tokens(), Server()
+    desk(tokens, server).meet((bearer(),), PULL, "")
+
+    def fail(made: TokenRequest, tries: int | None) -> bytes:
+        assert tries == 1, "nobody waits for what may not be needed"
+        raise Untrue("broken")
+
+    assert desk(tokens, fail).known(PUSH) == "" and desk(tokens, server).known(PUSH) == ""
