@@ -96,6 +96,7 @@ def write_whole(path: str, data: bytes, mode: int) -> None:
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view) :]
+            _keep_owner(fd, path)
             os.fchmod(fd, mode)  # whatever the umask is
             os.fsync(fd)
         finally:
@@ -104,6 +105,16 @@ def write_whole(path: str, data: bytes, mode: int) -> None:
         sync_folder(os.path.dirname(path))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
+
+
+def _keep_owner(fd: int, path: str) -> None:
+    """Leave a file to whom it belongs (`sudo pier login` with the user's HOME); where that is not ours to do, it is the writer's."""
+    try:
+        before = os.stat(path)
+        if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+            os.fchown(fd, before.st_uid, before.st_gid)
+    except OSError:
+        pass
 
 
 def sync_folder(path: str) -> None:

@@ -90,3 +90,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(configfile.ConfigError, match=r"/file/docker: Not a directory"):
         configfile.change(str(tmp_path / "file/docker"), put("a", 1))
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_stays_its_owners(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text("{}")
+    os.chown(path, 12345, 54321)
+    configfile.change(str(tmp_path), put("a", 1))
+    assert (path.stat().st_uid, path.stat().st_gid, json.loads(path.read_text())) == (12345, 54321, {"a": 1})
