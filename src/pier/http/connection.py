@@ -1,8 +1,8 @@
 """One client's connection: requests in order, their answers, and the way out as a hijacked socket.
 
-The socket is this object's own (no asyncio transport) until `take`. h11 parses, a fresh parser for each request; answers are
-written by wire.py, since h11's checks of our own headers cost more than the rest of a small request. The limits and the
-refusals that h11 leaves open (a length beside a transfer coding, foreign browsers' Host and Origin) are here.
+The socket is this object's own (no asyncio transport) until `take`. Plain requests are read by plain.py, all others by h11, a fresh
+parser for each; answers are written by wire.py, since h11's checks of our own headers cost more than the rest of a small request.
+The limits and the refusals that both leave open (a length beside a transfer coding, foreign browsers' Host and Origin) are here.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import h11
 
 from pier.errors import Invalid
-from pier.http import sending, wire
+from pier.http import plain, sending, wire
 from pier.http.message import Answer, ClientGone, Hijacked, ProtocolError, Raw, Request, Response, Segments, Stream, Taken, json
 from pier.http.origin import refusal
 from pier.http.query import Query
@@ -45,7 +45,9 @@ class Connection:
         sock.setblocking(False)
         self._sock, self._handler, self._limits = sock, handler, limits
         self._loop = asyncio.get_running_loop()
-        self._h11 = self._parser(b"")
+        self._rest = b""  # what has been read and belongs to no request yet, while there is no parser
+        self._h11: h11.Connection | None = None  # of the request under way, where it is not plain
+        self._body = b""  # of a plain request, until it is read
         self._body_done = True
         self._taken = False
         self._streaming: asyncio.Task[None] | None = None
@@ -71,12 +73,12 @@ class Connection:
 
     async def _one(self, first: bool) -> bool:
         """Read and answer one request; says whether the connection lives on."""
-        event = await self._head(first)
-        if event is None:
+        head = await self._head(first)
+        if head is None:
             return False
         self.busy = True
         try:
-            request = self._request(event)
+            request = self._request(head)
             try:
                 answer = await self._handler(request)
             except ProtocolError as error:
@@ -102,28 +104,28 @@ class Connection:
 
     # reading
 
-    def _parser(self, data: bytes) -> h11.Connection:
-        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
-        if data:
-            parser.receive_data(data)
-        return parser
-
-    async def _head(self, first: bool) -> h11.Request | None:
+    async def _head(self, first: bool) -> "plain.Plain | h11.Request | None":
+        """The head of the next request; None where there comes none."""
         started = first
         deadline = self._loop.time() + self._limits.head_s
+        self._continued = False
         while True:
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                raise ProtocolError(error.error_status_hint, str(error)) from None
-            if isinstance(event, h11.Request):
-                self._body_done = False
-                self._is_head, self._continued = event.method == b"HEAD", False
-                self._chunked = event.http_version >= b"1.1"
-                return event
-            if event is not h11.NEED_DATA:
+            if self._rest and self._h11 is None:
+                if request := plain.read(self._rest, self._limits.head_bytes):
+                    self._rest, self._body, self._body_done = request.rest, request.body, not request.body
+                    self._is_head, self._chunked = request.method == "HEAD", True
+                    return request
+                self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
+                self._feed(self._rest)
+                self._rest = b""
+            if (event := self._parsed()) is not None:
+                if isinstance(event, h11.Request):
+                    self._body_done = False
+                    self._is_head = event.method == b"HEAD"
+                    self._chunked = event.http_version >= b"1.1"
+                    return event
                 return None  # ConnectionClosed, or PAUSED after a refused upgrade
-            buffered = bool(self._h11.trailing_data[0])
+            buffered = self._h11 is not None and bool(self._h11.trailing_data[0])
             if buffered and not started:
                 started, deadline = True, self._loop.time() + self._limits.head_s
             wait_s = deadline - self._loop.time() if started else self._limits.idle_s
@@ -135,7 +137,24 @@ class Connection:
                 return None
             if not data and not buffered:
                 return None
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        """Take in what was received; b"" is the end."""
+        if self._h11 is not None:
             self._h11.receive_data(data)
+        else:
+            self._rest += data
+
+    def _parsed(self) -> object:
+        """The next event of h11's parser, None where it has none yet."""
+        if self._h11 is None:
+            return None
+        try:
+            event = self._h11.next_event()
+        except h11.RemoteProtocolError as error:
+            raise ProtocolError(error.error_status_hint, str(error)) from None
+        return None if event is h11.NEED_DATA else event
 
     async def _recv(self, wait_s: float) -> bytes:
         self._reads += 1
@@ -147,7 +166,23 @@ class Connection:
             async with asyncio.timeout(max(wait_s, 0.0)):
                 return await self._loop.sock_recv(self._sock, _READ_BYTES)
 
-    def _request(self, event: h11.Request) -> Request:
+    def _request(self, head: plain.Plain | h11.Request) -> Request:
+        if isinstance(head, plain.Plain):
+            method, target, headers = head.method, head.target, head.headers
+        else:
+            method, target, headers = self._unfolded(head)
+        if reason := refusal(headers):
+            raise ProtocolError(403, reason)
+        tokens = {token.strip() for token in headers.get("connection", "").lower().split(",")}
+        self._keep = self._chunked and "close" not in tokens
+        try:
+            path, _, query = target.partition("?") if target.startswith("/") else _absolute(target)
+            return Request(method, unquote(path), Query(query), headers, self, target)
+        except (Invalid, ValueError) as error:
+            raise ProtocolError(400, f"request target: {error}") from None
+
+    def _unfolded(self, event: h11.Request) -> tuple[str, str, dict[str, str]]:
+        """Method, target and headers of what h11 has read. Raises ProtocolError for what it lets through and we do not."""
         headers: dict[str, str] = {}
         size = len(event.target)
         for raw_name, raw_value in event.headers:
@@ -160,23 +195,18 @@ class Connection:
             raise ProtocolError(431, f"the headers are larger than {self._limits.head_bytes} bytes")
         if "content-length" in headers and "transfer-encoding" in headers:
             raise ProtocolError(400, "both Content-Length and Transfer-Encoding are given")
-        if reason := refusal(headers):
-            raise ProtocolError(403, reason)
-        tokens = {token.strip() for token in headers.get("connection", "").lower().split(",")}
-        self._keep = self._chunked and "close" not in tokens
-        target = event.target.decode("latin-1")
         if "transfer-encoding" not in headers and headers.get("content-length", "0") == "0":
-            self._h11.next_event()  # the end of a message without a body: nothing will be read for it
+            self._parsed()  # the end of a message without a body: nothing will be read for it
             self._body_done = True
-        try:
-            path, _, query = target.partition("?") if target.startswith("/") else _absolute(target)
-            return Request(event.method.decode("latin-1"), unquote(path), Query(query), headers, self, target)
-        except (Invalid, ValueError) as error:
-            raise ProtocolError(400, f"request target: {error}") from None
+        return event.method.decode("latin-1"), event.target.decode("latin-1"), headers
 
     async def read_body(self) -> bytes:
         """The next piece of the body, empty at its end. Raises ClientGone, ProtocolError."""
-        while not self._body_done:
+        if self._body:
+            body, self._body = self._body, b""
+            self._body_read()
+            return body
+        while not self._body_done and self._h11 is not None:
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
@@ -186,9 +216,7 @@ class Connection:
             if isinstance(event, h11.Data):
                 return bytes(event.data)
             if isinstance(event, h11.EndOfMessage):
-                self._body_done = True
-                if self._streaming is not None:
-                    self._watch()
+                self._body_read()
             elif event is h11.NEED_DATA:
                 if self._h11.they_are_waiting_for_100_continue and not self._continued:
                     self._continued = True
@@ -201,12 +229,20 @@ class Connection:
                 raise ClientGone("the client hung up inside the request body")
         return b""
 
+    def _body_read(self) -> None:
+        self._body_done = True
+        if self._streaming is not None:
+            self._watch()
+
     async def take(self, head: bytes) -> Hijacked:
         """Write `head` and give the socket away; the request's body has been read before."""
-        initial = bytes(self._h11.trailing_data[0])
         await self._loop.sock_sendall(self._sock, head)
         self._taken = True
-        return Hijacked(self._sock, initial)
+        return Hijacked(self._sock, self._behind())
+
+    def _behind(self) -> bytes:
+        """What the client has sent behind its request."""
+        return self._rest if self._h11 is None else bytes(self._h11.trailing_data[0])
 
     # writing
 
@@ -294,14 +330,14 @@ class Connection:
         """Get ready for the next request: discard what is left of the body, unless it is long or the client waits for leave."""
         left = _DRAIN_BYTES
         while self._keep and not self._body_done:
-            if self._h11.they_are_waiting_for_100_continue and not self._continued:
+            if self._h11 is not None and self._h11.they_are_waiting_for_100_continue and not self._continued:
                 return False
             left -= len(await self.read_body())
             if left < 0:
                 return False
         if not self._keep:
             return False
-        self._h11 = self._parser(self._h11.trailing_data[0])
+        self._rest, self._h11 = self._behind(), None
         return True
 
     async def _refuse(self, error: ProtocolError) -> None:
