@@ -10,14 +10,14 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import h11
 
 from pier.errors import Invalid
 from pier.http import plain, sending, wire
 from pier.http.message import Answer, ClientGone, Hijacked, ProtocolError, Raw, Request, Response, Segments, Stream, Taken, json
-from pier.http.origin import refusal
+from pier.http.origin import is_malformed, refusal
 from pier.http.query import Query
 
 _log = logging.getLogger("pier.http")
@@ -171,12 +171,17 @@ class Connection:
             method, target, headers = head.method, head.target, head.headers
         else:
             method, target, headers = self._unfolded(head)
+        if is_malformed(headers.get("host", "")):
+            raise ProtocolError(400, "malformed Host header")
         if reason := refusal(headers):
             raise ProtocolError(403, reason)
         tokens = {token.strip() for token in headers.get("connection", "").lower().split(",")}
         self._keep = self._chunked and "close" not in tokens
+        if not target.startswith("/"):
+            # a URL in full is what proxies are sent (RFC 9112, 3.2.2): its own host would have to be looked at, and nobody sends one here
+            raise ProtocolError(400, f"request target {target[:80]!r} is no path")
         try:
-            path, _, query = target.partition("?") if target.startswith("/") else _absolute(target)
+            path, _, query = target.partition("?")
             return Request(method, unquote(path), Query(query), headers, self, target)
         except (Invalid, ValueError) as error:
             raise ProtocolError(400, f"request target: {error}") from None
@@ -349,11 +354,3 @@ class Connection:
                 await self._loop.sock_sendall(self._sock, wire.head(error.status, headers) + body)
         except (OSError, TimeoutError):
             pass
-
-
-def _absolute(target: str) -> tuple[str, str, str]:
-    """The path and query of a target in absolute form, as a proxy would send it (RFC 9112, 3.2.2)."""
-    parts = urlsplit(target)
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{target!r} is neither a path nor a URL")
-    return parts.path or "/", "?", parts.query

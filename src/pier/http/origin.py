@@ -1,11 +1,16 @@
 """Who may talk to the API: not a web page. A browser that reaches the socket through a proxy or a rebound name is refused.
 
-Clients of a UNIX socket send what they like as Host (`localhost`, `docker`, `d`, `api.moby.localhost`, an escaped path);
-a name that public DNS could resolve is none of theirs.
+Clients of a UNIX socket send what they like as Host (`localhost`, `docker`, `d`, `api.moby.localhost`, the socket's path, escaped
+or not, nothing at all); a name that public DNS could resolve is none of theirs, and what is neither a name nor a path is nobody's.
 """
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_ADDRESS = re.compile(r"\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%25[A-Za-z0-9_.-]+)?\]")
+_PATH = re.compile(r"(/|%2[Ff])[A-Za-z0-9_.~%/-]*")
 
 
 def refusal(headers: Mapping[str, str]) -> str:
@@ -21,10 +26,20 @@ def refusal(headers: Mapping[str, str]) -> str:
     return ""
 
 
+def is_malformed(host: str) -> bool:
+    """Whether a Host header is nothing that a client sends: no name or address with or without a port, no path of a socket, not empty."""
+    if not host or _PATH.fullmatch(host):
+        return False
+    name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+    if not colon:
+        name, port = host, "0"
+    return not port.isascii() or not port.isdigit() or not (_NAME.fullmatch(name) or _ADDRESS.fullmatch(name))
+
+
 def is_foreign(host: str) -> bool:
     """Whether a Host header names something that DNS could have rebound to us: two labels or more, not under `localhost`.
 
-    A last label that begins with a digit is no top-level domain (`127.0.0.1`, `v1.44`), an escape or a colon no host name.
+    A last label that begins with a digit is no top-level domain (`127.0.0.1`, `v1.44`), nor is a path a name.
     """
     name = host.rsplit(":", 1)[0] if host.count(":") == 1 else host
     labels = name.rstrip(".").lower().split(".")

@@ -3,7 +3,7 @@
 import pytest
 
 from pier.errors import Internal, Invalid
-from pier.http.origin import is_foreign, refusal
+from pier.http.origin import is_foreign, is_malformed, refusal
 from pier.http.query import Query
 
 
@@ -54,6 +54,21 @@ def test_a_wrong_escape_is_refused() -> None:
 )
 def test_hosts_of_clients(host: str) -> None:
     assert not is_foreign(host)
+    assert not is_malformed(host)
+
+
+@pytest.mark.parametrize("host", ["/var/run/docker.sock", "%2frun%2Fpier.sock", "my_host", "a.", "[fe80::1%25eth0]:80", "[::1]", "xn--e1a.localhost"])
+def test_hosts_that_are_as_good(host: str) -> None:
+    assert not is_malformed(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a b", "a,b", "evil.com:80:80", "evil.com:x", "evil.com:", "a@b", "http://evil.com", "evil.com/x", "a%00b", ".", "..", "a..b", ":80",
+     "[::1", "::1", "a:٢", "ä", "[evil.com]", "[x]:1"],
+)  # fmt: skip
+def test_hosts_that_nobody_sends(host: str) -> None:
+    assert is_malformed(host)
 
 
 @pytest.mark.parametrize("host", ["example.com", "a.localhost.example.com:80", "pier.internal", "example.com."])

@@ -46,6 +46,30 @@ def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("target", [b"http://docker/x", b"http://evil.example/x", b"*", b"docker:80"])
+def test_a_target_that_is_no_path_is_refused(tmp_path: Path, target: bytes) -> None:
+    async def main() -> None:
+        async with served(tmp_path, echo) as connect:
+            client = await connect()
+            await client.send(GET % target)
+            status, headers, body = await client.answer()
+            assert (status, headers["connection"]) == (400, "close")
+            assert b"is no path" in body
+
+    run(main())
+
+
+def test_a_host_that_nobody_sends_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with served(tmp_path, echo) as connect:
+            client = await connect()
+            await client.send(b"GET /x HTTP/1.1\r\nHost: evil.example:80:80\r\n\r\n")
+            status, _, body = await client.answer()
+            assert (status, body) == (400, b"400 Bad Request: malformed Host header\n")
+
+    run(main())
+
+
 def test_bodies_with_a_length_in_chunks_and_after_100_continue(tmp_path: Path) -> None:
     async def main() -> None:
         async with served(tmp_path, echo) as connect:
