@@ -1,8 +1,8 @@
 """Imports of this program's modules without the import system's search: straight to the compiled file, 0.1 ms less for each.
 
 Importing this module (the installed program does it first) puts a finder before the others. What it takes is what they would
-have taken: `__pycache__/NAME.TAG.pyc` whose header has the source's time and size. Everything else, packages too, is left to
-them, which compile anew what is not up to date.
+have taken: `__pycache__/NAME.TAG.pyc` whose header has the source's time and size. Everything else is left to them, which compile
+anew what is not up to date.
 """
 
 import gc
@@ -47,23 +47,29 @@ class QuickFinder:
         if not path or not name.startswith("pier."):
             return None
         leaf = name[name.rindex(".") + 1 :]
-        source, compiled = f"{path[0]}/{leaf}.py", f"{path[0]}/__pycache__/{leaf}{_SUFFIX}"
-        try:
-            info = posix.stat(source)
-            fd = posix.open(compiled, posix.O_RDONLY | posix.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            data = posix.read(fd, _MOST_BYTES)
-        finally:
-            posix.close(fd)
-        stamp = (int(info.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little") + (info.st_size & 0xFFFFFFFF).to_bytes(4, "little")
-        if data[:_HEADER_BYTES] != _TIMESTAMPED + stamp or len(data) == _MOST_BYTES:
-            return None
-        loader = _Loader(loads(memoryview(data)[_HEADER_BYTES:]))
-        spec = _Spec(name, loader, origin=source)  # type: ignore[arg-type]  # importlib.abc would have to be imported
-        spec.has_location, spec.cached = True, compiled
-        return spec
+        return _spec(name, path[0], leaf) or _spec(name, f"{path[0]}/{leaf}", "__init__")
+
+
+def _spec(name: str, folder: str, leaf: str) -> "ModuleSpec | None":
+    source, compiled = f"{folder}/{leaf}.py", f"{folder}/__pycache__/{leaf}{_SUFFIX}"
+    try:
+        info = posix.stat(source)
+        fd = posix.open(compiled, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        data = posix.read(fd, _MOST_BYTES)
+    finally:
+        posix.close(fd)
+    stamp = (int(info.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little") + (info.st_size & 0xFFFFFFFF).to_bytes(4, "little")
+    if data[:_HEADER_BYTES] != _TIMESTAMPED + stamp or len(data) == _MOST_BYTES:
+        return None
+    loader = _Loader(loads(memoryview(data)[_HEADER_BYTES:]))
+    spec = _Spec(name, loader, origin=source, is_package=leaf == "__init__")  # type: ignore[arg-type]  # a loader by its methods
+    if spec.submodule_search_locations is not None:
+        spec.submodule_search_locations.append(folder)
+    spec.has_location, spec.cached = True, compiled
+    return spec
 
 
 gc.set_threshold(20_000)  # more objects than any short command makes: nothing is collected on the way
