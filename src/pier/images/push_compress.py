@@ -128,16 +128,18 @@ class Compressions:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._running: dict[str, _Running] = {}
+        self._kept: dict[str, asyncio.Task[None]] = {}  # by diff ID: what is whole and goes to its place
         self._pumps = ThreadPoolExecutor(_PUMPS, thread_name_prefix="compress")
 
     @contextlib.asynccontextmanager
     async def joined(self, diff_id: str) -> AsyncIterator[Growing]:
         """The compressed form of a layer, begun if nobody has; when the last leaves before it is whole, it ends and nothing is left.
 
-        What becomes whole is kept with the layer, where `keep_compressed` says so. Keep the layer (garbage.keeping) meanwhile.
+        What becomes whole is kept with the layer, where `keep_compressed` says so; nobody waits for that. Keep the layer
+        (garbage.keeping) meanwhile.
         Raises Internal for a layer that is damaged, Unavailable, OSError.
         """
-        running = await self._find(diff_id)
+        running = await self._found(diff_id)
         running.users += 1
         try:
             yield await asyncio.shield(running.ready)
@@ -146,7 +148,12 @@ class Compressions:
             if not running.users:
                 await uninterrupted(self._end(diff_id, running))
 
-    async def _find(self, diff_id: str) -> _Running:
+    async def settled(self, diff_id: str) -> None:
+        """Wait until a form of the layer that is whole already is at its place, so that it is found there."""
+        if task := self._kept.get(diff_id):
+            await asyncio.wait({task})
+
+    async def _found(self, diff_id: str) -> _Running:
         while (there := self._running.get(diff_id)) is not None:
             if there.users:
                 return there
@@ -157,8 +164,6 @@ class Compressions:
 
     async def _end(self, diff_id: str, running: _Running) -> None:
         assert running.task
-        if running.ready.done() and not running.ready.cancelled() and not running.ready.exception() and running.ready.result().digest:
-            await asyncio.wait({running.task})  # it is being kept
         running.task.cancel()
         await asyncio.wait({running.task})
         if not running.ready.done():
@@ -169,7 +174,7 @@ class Compressions:
         running.ended.set()
 
     async def _run(self, diff_id: str, ready: "asyncio.Future[Growing]") -> None:
-        """Make it, keep it. What goes wrong is told to who reads."""
+        """Make it, and have it kept. What goes wrong is told to who reads."""
         ctx = self._ctx
         ingest = empty = None
         try:
@@ -183,25 +188,28 @@ class Compressions:
             point("push.compressed")
             growing.finish(ingest.digest)
             if ctx.remote.config.keep_compressed:
-                await self._keep(diff_id, ingest)
-        except (PierError, OSError) as error:
+                self._kept[diff_id] = asyncio.ensure_future(uninterrupted(self._keep(diff_id, ingest)))
+                ingest = None
+        except Exception as error:
+            if not isinstance(error, (PierError, OSError)):
+                _log.exception("the compression of layer %s failed", diff_id)
             if ready.done():
                 ready.result().fail(error)
             else:
                 ready.set_exception(error)
                 ready.exception()  # heard, should nobody wait any more
         finally:
-            if ingest:
-                await asyncio.to_thread(ingest.abort)
-            if empty:
-                await asyncio.to_thread(ctx.content.remove_scratch, empty)
+            await uninterrupted(asyncio.to_thread(_clear, ctx, ingest, empty))
 
     async def _keep(self, diff_id: str, ingest: Ingest) -> None:
-        """A form that cannot be kept has been made all the same: the push goes on, and the next one makes it again."""
+        """A form that cannot be kept has been sent all the same: the next push makes it again."""
         try:
-            await uninterrupted(keep_blob(self._ctx, diff_id, Blob(ingest.digest, DOCKER_LAYER_GZIP), ingest))
+            await keep_blob(self._ctx, diff_id, Blob(ingest.digest, DOCKER_LAYER_GZIP), ingest)
         except (PierError, OSError) as error:
             _log.warning("the compressed form of layer %s is not kept: %s", diff_id, error)
+        finally:
+            await asyncio.to_thread(ingest.abort)
+            del self._kept[diff_id]
 
     async def _make(self, diff_id: str, growing: Growing, empty: Path) -> None:
         """The worker's job, and the thread that takes what it makes. Raises OSError of the disk, Internal, Unavailable."""
@@ -232,6 +240,13 @@ class Compressions:
             growing.compressed_bytes = int(event.get("bytes", 0))
 
         return await self._ctx.workers.run("compress", fds, heard, form="gzip", threads=min(os.cpu_count() or 1, _THREADS))
+
+
+def _clear(ctx: Context, ingest: Ingest | None, empty: Path | None) -> None:
+    if ingest:
+        ingest.abort()
+    if empty:
+        ctx.content.remove_scratch(empty)
 
 
 def _pipe() -> tuple[int, int]:

@@ -66,6 +66,7 @@ class Uploads:
             def pushing(current: int, total: int) -> None:
                 loop.call_soon_threadsafe(report.pushing, task.diff_id, current, total)
 
+            await self._compressions.settled(task.diff_id)
             forms = turn.forms(self._ctx, task, to.reference)
             placed = await self._ctx.remote.call(
                 lambda registries, cancel: self._known(to.repository(registries, cancel), task.diff_id, forms, pushing), bulk=True
