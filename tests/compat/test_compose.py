@@ -80,6 +80,55 @@ def test_up_ps_logs_exec_down(docker: Target, compose: "Compose") -> None:
     assert docker("ps", "-aq", "--filter", f"label=pier.test={docker.token}").ok().line == ""
 
 
+NETWORKS = """
+name: {name}
+x-service: &service
+  image: {image}
+  stop_grace_period: 1s
+  labels: {{pier.test: {token}}}
+services:
+  web:
+    <<: *service
+    command: ["sh", "-c", "while :; do echo page from web | nc -l -p 80; done"]
+    networks: {{front: {{aliases: [www]}}, back: {{ipv4_address: 10.97.1.9}}}}
+  db:
+    <<: *service
+    command: ["sh", "-c", "while :; do echo rows | nc -l -p 5432; done"]
+    networks: [back]
+    volumes: ["data:/data"]
+  guest:
+    <<: *service
+    command: ["sleep", "300"]
+    networks: [front]
+    depends_on: [web]
+networks:
+  front: {{}}
+  back:
+    internal: true
+    ipam: {{config: [{{subnet: 10.97.1.0/24}}]}}
+volumes:
+  data: {{}}
+"""
+
+
+def test_three_services_in_two_networks(docker: Target, compose: "Compose", tmp_path: Path) -> None:
+    name = docker.name()
+    (tmp_path / "compose.yaml").write_text(NETWORKS.format(name=name, image=docker.image, token=docker.token))
+    try:
+        compose("up", "-d").ok()
+        assert [state for _, state, _ in states(compose)] == ["running"] * 3
+
+        def reads(service: str, address: str, port: str) -> str:
+            return compose("exec", "-T", service, "sh", "-c", f"nc -w 5 {address} {port} </dev/null").out
+
+        assert reads("guest", "web", "80") == reads("guest", "www", "80") == "page from web\n"
+        assert reads("web", "db", "5432") == "rows\n" and reads("db", "10.97.1.9", "80") == "page from web\n"
+        assert reads("guest", "db", "5432") == ""
+    finally:
+        compose("down", "-v").ok()
+    assert docker("network", "ls", "-q", "--filter", f"name={name}").ok().out == ""
+
+
 def test_what_comes_later_is_refused_by_name(docker: Target, compose: "Compose", tmp_path: Path) -> None:
     if docker.kind == "reference":
         pytest.skip("Docker has it")

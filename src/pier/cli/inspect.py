@@ -19,8 +19,8 @@ FLAGS = (
     ("type", "", "string", "Only inspect objects of the given type"),
 )
 ARGS = (1, None)
-KINDS = ("container", "image")
-LATER_KINDS = ("network", "node", "plugin", "secret", "service", "task", "volume", "config")
+KINDS = ("container", "image", "network")
+LATER_KINDS = ("node", "plugin", "secret", "service", "task", "volume", "config")
 
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
@@ -35,8 +35,9 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     params = [("size", "1")] if options.flag("size") else []
 
     def fetch(name: str) -> bytes:
+        paths = {"container": f"/containers/{name}/json", "image": f"/images/{segment(name)}/json", "network": f"/networks/{segment(name)}"}
         for one in kinds:
-            path = f"/containers/{name}/json" if one == "container" else f"/images/{segment(name)}/json"
+            path = paths[one]
             try:
                 return cli.client().raw("GET", path, params if one == "container" else ())
             except ApiError as error:

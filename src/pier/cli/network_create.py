@@ -70,7 +70,7 @@ def pools(subnets: list[str], ranges: list[str], gateways: list[str], auxiliary:
         return []
     from ipaddress import ip_network
 
-    def network(text: str) -> Any:
+    def network(text: str) -> "Any":
         try:
             return ip_network(text, strict=False)
         except ValueError:

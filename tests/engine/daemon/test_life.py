@@ -123,7 +123,8 @@ def test_sigquit_ends_containers_and_helpers(fresh_engine: Engine) -> None:
     engine = fresh_engine
     start(engine, "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done", RestartPolicy={"Name": "unless-stopped"})
     assert engine.stop(signal.SIGQUIT) == 0
-    eventually(lambda: not [p for name in ("keeper", "launcher", "netd", "pump", "worker") for p in engine.pids_of(name)], says="the helpers are gone")
+    helpers = ("keeper", "launcher", "netd", "pump", "worker")
+    eventually(lambda: not [p for name in helpers for p in engine.pids_of(name)], says="the helpers are gone")
     assert not engine.cgroups() or all(not (path / "cgroup.procs").read_text() for path in engine.cgroups())
     engine.start()
     eventually(lambda: len(engine.api.get("/containers/json")) == 1, says="unless-stopped starts again")
