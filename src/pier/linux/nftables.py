@@ -7,7 +7,7 @@ import errno
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pier.linux.netlink import (
     NETLINK_NETFILTER,
@@ -47,8 +47,7 @@ _XT_ESTABLISHED_RELATED = struct.pack("=136x HHHHH HH HH HHHH 6x", 0, 0, 0, 0, 0
 Expression = bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """A base chain found in the kernel."""
 
     family: int
@@ -59,8 +58,7 @@ class Chain:
     policy: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """A rule found in the kernel, as far as anybody here wants to know it."""
 
     family: int
