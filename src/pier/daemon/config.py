@@ -69,6 +69,7 @@ class Config:
     registries: Mapping[str, RegistryOptions] = field(default_factory=dict)
     registry_hosts_dir: Path = OWN_HOSTS
     keep_compressed: bool = True
+    push_compression: str = "gzip"
     range_download_bytes: int = DEFAULT_RANGE_BYTES
 
     @property

@@ -65,6 +65,7 @@ OPTIONS = (
     Option("", "registries", "rows", "HOST[:PORT]: mirrors, insecure, ca, client-cert, client-key, headers", reloadable=True),
     Option("", "registry-hosts-dir", "str", "folder of HOST/hosts.toml, beside containerd's (/etc/pier/certs.d)", reloadable=True),
     Option("", "keep-compressed", "bool", "keep layers as they were pulled, for pushes of the same digest (true)", reloadable=True),
+    Option("", "push-compression", "str", "how layers that have no compressed form yet are pushed: gzip (the default) or zstd", reloadable=True),
     Option("", "range-download-bytes", "int", "larger layers are pulled in parts at once; 0: never (67108864)", reloadable=True),
 )
 _BY_FLAG = {option.flag: option for option in OPTIONS if option.flag}

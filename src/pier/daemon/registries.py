@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 INDEX_SERVER = "https://index.docker.io/v1/"  # what clients file Docker Hub's credentials under
 SMALLEST_RANGE_BYTES = 1 << 20
+COMPRESSIONS = ("gzip", "zstd")
 
 
 def registry_config(config: "Config", environ: Mapping[str, str]) -> RegistryConfig:
@@ -43,6 +44,7 @@ def registry_config(config: "Config", environ: Mapping[str, str]) -> RegistryCon
         max_uploads=config.max_concurrent_uploads,
         max_attempts=config.max_download_attempts,
         keep_compressed=config.keep_compressed,
+        push_compression=config.push_compression,
         range_bytes=config.range_download_bytes,
     )
 
@@ -114,6 +116,12 @@ def _range(value: "Value") -> "Value":
     return value
 
 
+def _compression(value: "Value") -> "Value":
+    if value not in COMPRESSIONS:
+        raise Invalid(f"push-compression: {value}: there are {' and '.join(COMPRESSIONS)}")
+    return value
+
+
 CHECKS: dict[str, Any] = {
     "registry-mirrors": _all("registry-mirrors", mirror),
     "insecure-registries": _all("insecure-registries", insecure_registry),
@@ -125,4 +133,5 @@ CHECKS: dict[str, Any] = {
     "registries": _table,
     "registry-hosts-dir": _folder,
     "range-download-bytes": _range,
+    "push-compression": _compression,
 }

@@ -21,7 +21,7 @@ from pier.errors import Internal, PierError, Unavailable
 from pier.images.context import Context, uninterrupted
 from pier.images.image import Blob
 from pier.images.push_record import keep_blob
-from pier.oci.descriptor import DOCKER_LAYER_GZIP
+from pier.oci.descriptor import DOCKER_LAYER_GZIP, OCI_LAYER_ZSTD
 from pier.registry.cancel import Cancel
 from pier.trace import point
 
@@ -29,14 +29,15 @@ _log = logging.getLogger("pier.images")
 _PIPE_BYTES = 1 << 20
 _THREADS = 8  # of one worker at most: beyond that reading is what takes time
 _PUMPS = 64
+_MEDIA = {"gzip": DOCKER_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
 
 
 class Growing:
     """A compressed form while it is made: bytes that are there can be read, whoever reads beyond waits. Thread-safe."""
 
-    def __init__(self, ingest: Ingest, tar_bytes: int) -> None:
-        """tar_bytes: what is to be compressed."""
-        self.tar_bytes, self.compressed_bytes = tar_bytes, 0
+    def __init__(self, ingest: Ingest, tar_bytes: int, form: str = "gzip") -> None:
+        """tar_bytes: what is to be compressed; form: gzip or zstd."""
+        self.tar_bytes, self.compressed_bytes, self.form = tar_bytes, 0, form
         self.size = 0
         """Bytes so far."""
         self._ingest, self._fd = ingest, ingest.reader()
@@ -87,6 +88,11 @@ class Growing:
     def digest(self) -> str:
         """The digest; "" before it is whole."""
         return self._digest
+
+    @property
+    def media_type(self) -> str:
+        """What it is: Docker's where Docker has a word for it."""
+        return _MEDIA[self.form]
 
     def position(self, sent_bytes: int) -> int:
         """How much of the tar has been sent, when that much of the compressed form has."""
@@ -182,13 +188,13 @@ class Compressions:
             tar_bytes = ctx.layers.tar_bytes(diff_id)
             # In the name of a scratch folder: what a daemon that dies leaves of it goes at the next start.
             ingest, empty = ctx.content.ingest(f"scratch-{secrets.token_hex(8)}"), ctx.content.scratch()
-            growing = Growing(ingest, tar_bytes)
+            growing = Growing(ingest, tar_bytes, ctx.remote.config.push_compression)
             ready.set_result(growing)
             await self._make(diff_id, growing, empty)
             point("push.compressed")
             growing.finish(ingest.digest)
             if ctx.remote.config.keep_compressed:
-                self._kept[diff_id] = asyncio.ensure_future(uninterrupted(self._keep(diff_id, ingest)))
+                self._kept[diff_id] = asyncio.ensure_future(uninterrupted(self._keep(diff_id, ingest, growing.media_type)))
                 ingest = None
         except Exception as error:
             if not isinstance(error, (PierError, OSError)):
@@ -201,10 +207,10 @@ class Compressions:
         finally:
             await uninterrupted(asyncio.to_thread(_clear, ctx, ingest, empty))
 
-    async def _keep(self, diff_id: str, ingest: Ingest) -> None:
+    async def _keep(self, diff_id: str, ingest: Ingest, media_type: str) -> None:
         """A form that cannot be kept has been sent all the same: the next push makes it again."""
         try:
-            await keep_blob(self._ctx, diff_id, Blob(ingest.digest, DOCKER_LAYER_GZIP), ingest)
+            await keep_blob(self._ctx, diff_id, Blob(ingest.digest, media_type), ingest)
         except (PierError, OSError) as error:
             _log.warning("the compressed form of layer %s is not kept: %s", diff_id, error)
         finally:
@@ -239,7 +245,7 @@ class Compressions:
         def heard(event: Mapping[str, Any]) -> None:
             growing.compressed_bytes = int(event.get("bytes", 0))
 
-        return await self._ctx.workers.run("compress", fds, heard, form="gzip", threads=min(os.cpu_count() or 1, _THREADS))
+        return await self._ctx.workers.run("compress", fds, heard, form=growing.form, threads=min(os.cpu_count() or 1, _THREADS))
 
 
 def _clear(ctx: Context, ingest: Ingest | None, empty: Path | None) -> None:

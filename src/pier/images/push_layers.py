@@ -16,7 +16,6 @@ from pier.images.push_plan import Form, LayerTask, Placed, forms, is_foreign
 from pier.images.push_report import EXISTS, FOREIGN, PUSHED, WAITING, Report, mounted
 from pier.images.sources import known
 from pier.oci import digest as digests
-from pier.oci.descriptor import DOCKER_LAYER_GZIP
 from pier.oci.reference import Reference
 from pier.registry.cancel import Cancel
 from pier.registry.credentials import Credentials
@@ -144,7 +143,7 @@ class Uploads:
                     return to.repository(registries, cancel).upload(None, None, Reader(growing, cancel), told)
 
             digest = await self._ctx.remote.call(work, bulk=True)
-            return Placed(diff_id, digest, growing.size, DOCKER_LAYER_GZIP, PUSHED)
+            return Placed(diff_id, digest, growing.size, growing.media_type, PUSHED)
 
 
 def _seldom(tell: Callable[[int], None]) -> Callable[[int], None]:

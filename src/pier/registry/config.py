@@ -66,6 +66,7 @@ class RegistryConfig:
     max_uploads: int = DEFAULT_UPLOADS
     max_attempts: int = DEFAULT_ATTEMPTS
     keep_compressed: bool = True
+    push_compression: str = "gzip"  # of layers that have no compressed form yet: gzip or zstd
     range_bytes: int = DEFAULT_RANGE_BYTES
 
 

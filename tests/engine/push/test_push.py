@@ -178,6 +178,23 @@ def test_without_its_blobs_a_pulled_image_is_mounted_or_made_anew(own_registry: 
         assert push(own, f"{other.name}/copy:x").digest == told.digest and other.asked("PATCH") == []
 
 
+def test_zstd_where_the_daemon_is_told_so(own: Engine, own_registry: FakeRegistry, tmp_path: Path) -> None:
+    own.stop()
+    (own.roots / "daemon.json").write_text(json.dumps({"push-compression": "zstd"}))
+    own.start()
+    name = named(own, tmp_path, own_registry)
+    told = push(own, name).ok()
+    found = manifest(own_registry)
+    assert {layer["mediaType"] for layer in found["layers"]} == {"application/vnd.oci.image.layer.v1.tar+zstd"}
+    assert (found["mediaType"], found["config"]["mediaType"]) == (
+        "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json",
+    )  # fmt: skip
+    assert push(own, name).digest == told.digest
+    own.api("DELETE", f"/images/{name}").ok()
+    pull(own, name)
+    assert own.api.get(f"/images/{name}/json")["RepoDigests"] == [f"{own_registry.name}/app@{told.digest}"]
+
+
 def both() -> tuple[registry.Document, registry.Document, registry.Document]:
     """An index of an image for this machine and of one for another."""
     here = "linux/amd64" if images.busybox_is_amd64() else "linux/arm64"

@@ -86,6 +86,7 @@ def test_arguments_that_are_refused(arguments: list[str], text: str) -> None:
         ({"registries": {"a/b": {}}}, "registries: a/b: a registry is HOST or HOST:PORT"),
         ({"registry-hosts-dir": "certs.d"}, "registry-hosts-dir: certs.d: it is an absolute path"),
         ({"range-download-bytes": 5}, "range-download-bytes: 5: it is 0"),
+        ({"push-compression": "xz"}, "push-compression: xz: there are gzip and zstd"),
     ],
 )
 def test_values_that_are_refused_name_their_option(values: dict[str, object], part: str) -> None:
@@ -181,6 +182,7 @@ def test_every_option_has_a_place_in_the_configuration_and_in_the_help() -> None
         good = {
             "group": "g", "log-level": "info", "bip": "172.30.0.1/16", "bridge": "br0", "storage-driver": "erofs", "log-driver": "none",
             "default-shm-size": "1M", "http-proxy": "http://p", "https-proxy": "http://p", "range-download-bytes": 0,
+            "push-compression": "zstd",
         }  # fmt: skip
         build({option.key: good.get(option.key, value)})  # type: ignore[dict-item]
         assert (f"--{option.flag} " if option.flag else f"  {option.key} ") in usage()
