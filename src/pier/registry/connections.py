@@ -107,6 +107,7 @@ class _Dialled(HTTPConnection):
         if watch is not None and self.sock is not None and not watch.watching:
             watch.reused = True
             watch.add(self.sock)
+            self.sock.settimeout(IDLE_S)
         super().request(*args, **keywords)
 
 

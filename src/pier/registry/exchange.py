@@ -140,7 +140,7 @@ class Exchange:
             location = response.headers.get("location", "")
             if response.status not in redirect.STATUSES or response.status in ask.ok or not location:
                 return response
-            drain(response)
+            response.close()
             try:
                 step = redirect.follow(method, url, response.status, location, insecure=endpoint.insecure)
             except redirect.BadLocation as error:
@@ -160,11 +160,11 @@ class Exchange:
         self._learnt.answered(endpoint)
         if response.status != 401:
             return response
-        with ExitStack() as drained, _failing(method, url):
-            drained.callback(drain, response)
+        with ExitStack() as done, _failing(method, url):
+            done.callback(response.close)
             fresh = desk.meet(challenge.parse(response.all("www-authenticate")), ask.scopes, value)
             if not fresh:
-                drained.pop_all()
+                done.pop_all()
                 return response
         return self.send(endpoint, method, url, _with(ask.headers, fresh), body, own=True)
 
@@ -182,15 +182,6 @@ def _failing(method: str, url: str) -> Iterator[None]:
 
 def _with(headers: Mapping[str, str], authorization: str) -> Mapping[str, str]:
     return {**headers, "Authorization": authorization} if authorization else headers
-
-
-def drain(response: Response) -> None:
-    """Read a short body to its end, so that the connection can be used again."""
-    with response:
-        try:
-            response.read_bounded(MAX_BODY_BYTES)
-        except Unreachable:
-            pass
 
 
 def refusal(response: Response) -> Answered:

@@ -6,7 +6,7 @@ from pier.errors import Internal
 from pier.registry import challenge, scopes, tokens
 from pier.registry.endpoints import Endpoint
 from pier.registry.errors import REASONS, Answered, without_credentials
-from pier.registry.exchange import Exchange, drain
+from pier.registry.exchange import Exchange
 from pier.registry.transport import Response
 
 SUCCEEDED = "Login Succeeded"
@@ -35,7 +35,7 @@ def login(exchange: Exchange, endpoint: Endpoint) -> Login:
     url = f"{endpoint.base}/"
     response = exchange.send(endpoint, "GET", url, {}, own=True)
     challenges = challenge.parse(response.all("www-authenticate")) if response.status == 401 else ()
-    drain(response)
+    response.close()
     asked = tokens.choose(challenges)
     if asked is None:
         return _checked(response)
@@ -52,7 +52,7 @@ def login(exchange: Exchange, endpoint: Endpoint) -> Login:
             raise error.within("GET", url) from None
         value, refresh = f"Bearer {token.value}", token.refresh
     response = exchange.send(endpoint, "GET", url, {"Authorization": value}, own=True)
-    drain(response)
+    response.close()
     return _checked(response, refresh)
 
 

@@ -13,6 +13,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 import urllib3
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from pier.registry import certificates, connections
@@ -33,6 +34,7 @@ SEND_BYTES = 128 * 1024
 SLOW_S = 0.2
 LEAST_BYTES = 16 * 1024
 DRAINED_BYTES = 64 * 1024
+DRAINED_S = 0.1
 CONNECTIONS = 32  # kept for each host
 HOSTS = 64  # with connections, for each route
 
@@ -126,9 +128,12 @@ class Response:
         return bytes(data)
 
     def close(self) -> None:
-        """The connection goes back to the pool if the body is at its end or nearly so, else it ends."""
+        """The connection goes back to the pool if the body is at its end, or comes to it in a moment; else it ends."""
         left = self._raw.length_remaining
-        if self._failure is None and left is not None and (left == 0 or (left <= DRAINED_BYTES and self._watch.readable(0))):
+        if self._failure is None and left is not None and left <= DRAINED_BYTES:
+            connection = self._raw.connection
+            if left and isinstance(connection, HTTPConnection) and connection.sock is not None:
+                connection.sock.settimeout(DRAINED_S)
             with contextlib.suppress(HTTPError, OSError, HTTPException, ValueError):
                 self._raw.read(decode_content=False)
         self._watch.end()

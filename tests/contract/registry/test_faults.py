@@ -14,8 +14,9 @@ from pier.oci.descriptor import OCI_INDEX, OCI_MANIFEST
 from pier.oci.reference import parse
 from pier.registry import connections
 from pier.registry.cancel import Cancel, Cancelled
+from pier.registry.credentials import Credentials
 from pier.registry.errors import Missing, Overloaded, TooMany, Unreachable, Untrue
-from tests.harness.registry import Answer, Authority, BlobHost, FakeRegistry, Options, small
+from tests.harness.registry import Answer, Authority, BlobHost, FakeRegistry, Options, TokenServer, small
 
 from .clients import Bytes, noise, registries, repository, whole
 
@@ -425,3 +426,23 @@ def test_a_search_that_fails(registry: FakeRegistry, patience: list[float]) -> N
     registry.fault("/v1/search", status=500, times=None)
     with pytest.raises(Internal, match="Unexpected status code 500"):
         registries().search(f"{registry.name}/pp")
+
+
+@pytest.mark.parametrize("status", [401, 307])
+def test_the_rest_of_an_answer_that_nobody_reads_is_not_waited_for(registry: FakeRegistry, patience: list[float], status: int) -> None:
+    headers = {"WWW-Authenticate": 'Basic realm="r"', "Location": "/v2/app/manifests/1"}
+    registry.fault("manifests", status=status, headers=headers, body=b"x" * 1000, cut=10, hang=True)
+    began = time.monotonic()
+    assert repository(registry, credentials=Credentials("alice", "x")).manifest("1").digest == APP.digest
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_one_connection_for_a_dance(tmp_path: Path, secure: bool) -> None:
+    """What an answer of 401 says beside its head is read, so that its connection serves again."""
+    authority = Authority(tmp_path)
+    tls = authority.server() if secure else None
+    with TokenServer({"alice": "x"}) as tokens, FakeRegistry(auth=tokens, tls=tls) as made:
+        made.add("app", APP, "1")
+        repository(made, credentials=Credentials("alice", "x")).manifest("1")
+        assert len({request.connection for request in made.asked()}) == 1 and len(made.asked()) == 2
