@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pier.archive.refusal import BadArchive
 from pier.archive.workers import WorkerDied
+from pier.errors import Invalid, Unavailable
 from pier.images.context import Context
 from pier.images.feed import open_pipe
 
@@ -56,10 +58,10 @@ class Speed:
 
 
 class Follower:
-    """Makes the layer of a blob of `size_bytes` that is readable through `open_blob`, up to `readable` bytes so far."""
+    """Makes the layer of a blob of `size_bytes` that is readable through `open_blob`, up to `readable` bytes so far. what: for errors."""
 
-    def __init__(self, ctx: Context, size_bytes: int, open_blob: Callable[[], int], readable: Callable[[], int]) -> None:
-        self._ctx, self._size_bytes, self._open_blob, self._readable = ctx, size_bytes, open_blob, readable
+    def __init__(self, ctx: Context, what: str, size_bytes: int, open_blob: Callable[[], int], readable: Callable[[], int]) -> None:
+        self._ctx, self._what, self._size_bytes, self._open_blob, self._readable = ctx, what, size_bytes, open_blob, readable
         self._speed = Speed()
         self._speed.note(readable())
         self._whole, self._worth_it = asyncio.Event(), asyncio.Event()
@@ -80,7 +82,7 @@ class Follower:
             self._growth.tell(there)
 
     async def run(self) -> Taken:
-        """The layer. Raises BadArchive for what the blob is not, Unavailable where the disk refuses, WorkerDied the last time."""
+        """The layer. Raises Invalid for what the blob is not, Unavailable where the disk refuses, WorkerDied the last time."""
         await self._worth_it.wait()
         pauses = iter(_PAUSES_S)
         while True:
@@ -108,7 +110,7 @@ class Follower:
         try:
             self._growth.tell(self._readable())
             await self._watch(job)
-            answer = job.result()
+            answer = self._answer(job)
             taken = Taken(str(answer["diff_id"]), int(answer["size"]), scratch, str(answer["dir"]))
             return taken
         finally:
@@ -120,6 +122,16 @@ class Follower:
                 os.close(fd)
             if taken is None:
                 await asyncio.to_thread(ctx.content.remove_scratch, scratch)
+
+    def _answer(self, job: "asyncio.Future[Mapping[str, Any]]") -> Mapping[str, Any]:
+        try:
+            return job.result()
+        except BadArchive as error:
+            raise Invalid(f"failed to register layer: {self._what}: {error}") from error
+        except WorkerDied:
+            raise
+        except Unavailable as error:
+            raise Unavailable(f"{self._what}: {error}") from error
 
     async def _watch(self, job: "asyncio.Future[Mapping[str, Any]]") -> None:
         """Until the job is done. Raises _TooSlow where it waits for bytes that do not come."""

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from pier.archive.refusal import BadArchive
 from pier.content import Partial
 from pier.errors import Invalid, Unavailable
 from pier.images.context import Context, uninterrupted
@@ -99,7 +98,7 @@ class Transfer:
         return self._follower.read_bytes if self._follower else 0
 
     async def taken(self) -> Taken:
-        """The layer, with its blob verified. Raises what went wrong: the registry's errors, Untrue, BadArchive, Unavailable."""
+        """The layer, with its blob verified. Raises what went wrong: the registry's errors, Untrue, Invalid, Unavailable."""
         return await asyncio.shield(self._task)
 
     async def end(self) -> None:
@@ -126,10 +125,7 @@ class Transfer:
             watcher()
 
     async def _work(self) -> Taken:
-        try:
-            taken = await self._taken()
-        except BadArchive as error:
-            raise Invalid(f"failed to register layer: {self._what()}: {error}") from error
+        taken = await self._taken()
         self.tell(COMPLETE)
         return taken
 
@@ -138,7 +134,7 @@ class Transfer:
         if content.has(digest):
             if content.size(digest) != size:
                 raise Invalid(f"{self._what()}: it has {content.size(digest)} bytes, its manifest says {size}")
-            self._follower = Follower(self._ctx, size, lambda: content.open(digest), lambda: size)
+            self._follower = Follower(self._ctx, self._what(), size, lambda: content.open(digest), lambda: size)
             self.tell(DOWNLOADED)
             return await self._follower.run()
         range_bytes = self._remote.config.range_bytes
@@ -156,7 +152,7 @@ class Transfer:
             return await self._fetched(self.partial)
 
     async def _fetched(self, partial: Partial) -> Taken:
-        follower = self._follower = Follower(self._ctx, self.blob.size, partial.reader, lambda: partial.readable_bytes)
+        follower = self._follower = Follower(self._ctx, self._what(), self.blob.size, partial.reader, lambda: partial.readable_bytes)
         partial.on_growth = self._grew
         download, making = asyncio.ensure_future(self._download(partial)), asyncio.ensure_future(follower.run())
         whole = False

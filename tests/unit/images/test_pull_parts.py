@@ -149,7 +149,7 @@ class Site:
         self.there, self.workers = there, workers
         self.content = ContentStore(root / "content")
         ctx: Any = SimpleNamespace(content=self.content, workers=workers, layers=SimpleNamespace(kind="erofs"))
-        self.follower = Follower(ctx, size, lambda: os.open(root / "blob", os.O_RDONLY), lambda: self.there)
+        self.follower = Follower(ctx, "app: layer x", size, lambda: os.open(root / "blob", os.O_RDONLY), lambda: self.there)
 
     def grow(self, there: int) -> None:
         self.there = there
