@@ -23,7 +23,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from None
     if name.tag or name.digest:
-        raise CommandError(f"{args[0]}: give the repository alone: {name.repository if not name.domain else f'{name.domain}/{name.path}'}")
+        raise CommandError(f"{args[0]}: give the repository alone: {name.repository}")
     if options.number("limit") < 0:
         raise CommandError(f"--limit {options.number('limit')}: it is a number of tags")
     from pier.cli import remote

@@ -56,13 +56,8 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     from pier.cli.registry_auth import header
     from pier.client.session import segment
 
-    repository = name.repository if not name.domain else f"{name.domain}/{name.path}"
-    show(
-        cli,
-        cli.client().documents("POST", f"/images/{segment(repository)}/push", params, body={}, headers=[header(cli, name.server)]),
-        1,
-        quiet,
-    )
+    path = f"/images/{segment(name.repository)}/push"
+    show(cli, cli.client().documents("POST", path, params, body={}, headers=[header(cli, name.server)]), 1, quiet)
     if quiet:
         cli.out(f"{name.familiar}\n")
     return 0
