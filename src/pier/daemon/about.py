@@ -14,6 +14,7 @@ import pier
 from pier.api import versions
 from pier.api.fields import LOG_DRIVERS, NETWORK_DRIVERS, VERSION
 from pier.api.models.system import (
+    AddressPool,
     Commit,
     ComponentVersion,
     Containerd,
@@ -143,6 +144,7 @@ def info(engine: "Engine", version: tuple[int, int]) -> dict[str, Any]:
         runc_commit=Commit(),
         init_commit=Commit(),
         security_options=security_options(mode),
+        default_address_pools=[AddressPool(base=str(pool), size=size) for pool, size in engine.config.default_address_pools] or msgspec.UNSET,
         firewall_backend=FirewallInfo(driver="nftables"),
         cdi_spec_dirs=[],
         containerd=Containerd(namespaces={"Containers": "", "Plugins": ""}),

@@ -22,6 +22,7 @@ from pier.api.fields import (
 from pier.daemon import registries
 from pier.daemon.options import OPTIONS, Flags, Value, merge, parse_file
 from pier.errors import Invalid, NotImplementedByPier
+from pier.networks.model import IPNetwork
 from pier.registry.config import DEFAULT_ATTEMPTS, DEFAULT_DOWNLOADS, DEFAULT_RANGE_BYTES, DEFAULT_UPLOADS, OWN_HOSTS, RegistryOptions
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -46,6 +47,7 @@ class Config:
     bip: str = ""
     bridge: str = ""
     mtu: int = 0
+    default_address_pools: tuple[tuple[IPNetwork, int], ...] = ()  # (pool, prefix length of the networks in it)
     dns: tuple[str, ...] = ()
     dns_opts: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
@@ -197,6 +199,25 @@ def _bridge(value: Value) -> Value:
     return value
 
 
+def _pools(value: Value) -> tuple[tuple[IPNetwork, int], ...]:
+    found: list[tuple[IPNetwork, int]] = []
+    for text in _strings(value):
+        given = {key.strip().lower(): part.strip() for key, _, part in (field.partition("=") for field in text.split(","))}
+        if set(given) != {"base", "size"} or not given["size"].isdecimal():
+            raise Invalid(f"default-address-pool {text}: it is base=NETWORK,size=PREFIX, as in base=10.0.0.0/8,size=24")
+        try:
+            base = ipaddress.ip_network(given["base"])
+        except ValueError as error:
+            raise Invalid(f"default-address-pool {text}: {error}") from None
+        size = int(given["size"])
+        if not base.prefixlen <= size <= base.max_prefixlen - 2:
+            raise Invalid(f"default-address-pool {text}: the networks' prefix length is between {base.prefixlen} and {base.max_prefixlen - 2}")
+        if clash := next((other for other, _ in found if other.version == base.version and other.overlaps(base)), None):
+            raise Invalid(f"default-address-pool {text}: it overlaps with {clash}")
+        found.append((base, size))
+    return tuple(found)
+
+
 def _mtu(value: Value) -> Value:
     if not isinstance(value, int) or (value != 0 and not 68 <= value <= 65535):
         raise Invalid(f"--mtu {value}: it is 0 or between 68 and 65535")
@@ -258,6 +279,7 @@ _CHECKS: dict[str, Any] = {
     "log-level": _choice("log-level", LOG_LEVELS),
     "bip": _bip,
     "bridge": _bridge,
+    "default-address-pools": _pools,
     "mtu": _mtu,
     "dns": _dns,
     "dns-opts": lambda value: tuple(value),

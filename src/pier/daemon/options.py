@@ -19,7 +19,7 @@ Value = bool | int | str | list[str] | dict[str, Any]
 class Option:
     """`flag` without dashes, empty for what stands in the file only; `key` in the file, below `group` where there is one.
 
-    kind: bool, int, str, list, map (k=v), rows (objects by name).
+    kind: bool, int, str, list, map (k=v), rows (objects by name), objects (k=v,k=v several times).
     """
 
     flag: str
@@ -41,6 +41,7 @@ OPTIONS = (
     Option("log-level", "log-level", "str", "debug, info, warn, error or fatal", "l", reloadable=True),
     Option("bip", "bip", "str", "address and prefix of the bridge, as 172.30.0.1/16"),
     Option("bridge", "bridge", "str", "name of the bridge, or none", "b"),
+    Option("default-address-pool", "default-address-pools", "objects", "pool of networks without a --subnet, as base=10.0.0.0/8,size=24"),
     Option("mtu", "mtu", "int", "MTU of container interfaces; 0: the kernel's"),
     Option("dns", "dns", "list", "DNS server for containers"),
     Option("dns-opt", "dns-opts", "list", "DNS option for containers"),
@@ -142,7 +143,7 @@ def _store(values: dict[str, Value], option: Option, word: str, text: str) -> No
         if not text.lstrip("-").isdigit():
             raise Invalid(f"invalid argument {text!r} for {word.partition('=')[0]}: it is a number")
         values[option.key] = int(text)
-    elif option.kind == "list":
+    elif option.kind in ("list", "objects"):
         before = values.setdefault(option.key, [])
         assert isinstance(before, list)
         before.append(text)
@@ -157,7 +158,10 @@ def _store(values: dict[str, Value], option: Option, word: str, text: str) -> No
         values[option.key] = text
 
 
-_KINDS: dict[str, Any] = {"bool": bool, "int": int, "str": str, "list": list[str], "map": dict[str, str], "rows": dict[str, dict[str, Any]]}
+_KINDS: dict[str, Any] = {
+    "bool": bool, "int": int, "str": str, "list": list[str], "map": dict[str, str], "rows": dict[str, dict[str, Any]],
+    "objects": list[dict[str, str | int]],
+}
 
 
 def parse_file(text: bytes, path: str) -> dict[str, Value]:
@@ -177,7 +181,10 @@ def parse_file(text: bytes, path: str) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for (key, _), value in given.items():
         try:
-            values[key] = msgspec.convert(value, _KINDS[_BY_KEY[key].kind])
+            found = msgspec.convert(value, _KINDS[_BY_KEY[key].kind])
+            if _BY_KEY[key].kind == "objects":
+                found = [",".join(f"{name}={part}" for name, part in each.items()) for each in found]  # as its flag says it
+            values[key] = found
         except msgspec.ValidationError as error:
             raise Invalid(f"{start}: {key}: {error}") from None
     return values

@@ -216,7 +216,7 @@ class Firewall:
         return result
 
     def elements(self, family: int, table: str, name: str) -> set[tuple[bytes, bytes]] | None:
-        """(key, end of the range or flag of an end) of a set's elements; None where there is no such set."""
+        """(key, end of its range) of a set's elements; None where there is no such set."""
         request = struct.pack(">BBH", family, 0, 0) + text(1, table) + text(2, name)
         try:
             answers = self._netlink.dump(_SUBSYSTEM | _GETSETELEM, request, f"elements of {table} {name}")
@@ -226,7 +226,7 @@ class Firewall:
             raise
         lists = [attribute_map(body, 4).get(3, b"") for _, body in answers]
         found = [attribute_map(element) for each in lists for _, element in attributes(each)]
-        return {(attribute_map(e[1])[1], attribute_map(e[10])[1] if 10 in e else b"end" if e.get(3, b"\0\0\0\0")[-1] & 1 else b"") for e in found}
+        return {(attribute_map(e[1])[1], attribute_map(e[10])[1] if 10 in e else b"") for e in found}
 
     def chain_names(self, family: int, table: str) -> list[str]:
         """The names of all chains of a table, base chains and others."""

@@ -15,12 +15,11 @@ FIRST, SECOND = 1, 2  # registers of 16 bytes
 ICMP = {FAMILY_IPV4: 1}  # protocol of ICMP; 58 in IPv6
 _NEWSET, _NEWSETELEM, _DELSETELEM = 9, 12, 14
 _INTERVAL, _CONCAT = 0x04, 0x80
-_INTERVAL_END = 1
 _META_IIFNAME, _META_OIFNAME, _META_L4PROTO = 6, 7, 16
 _IFNAME_TYPE, _IPV4_TYPE, _IPV6_TYPE = 41, 7, 8  # of nft(8), for those who list our sets
 _CHUNK = 512
 
-Element = tuple[bytes, bytes]  # key, and the end of its range: b"" for none, b"end" for the end of an interval
+Element = tuple[bytes, bytes]  # key, and the end of its range: b"" for none
 
 
 def ifname(name: str) -> bytes:
@@ -63,6 +62,11 @@ def address_bytes(family: int) -> int:
     return 4 if family == FAMILY_IPV4 else 16
 
 
+def after_address(family: int) -> int:
+    """The register behind an address in the first one: registers of four bytes have numbers of their own, from 8 on."""
+    return 9 if family == FAMILY_IPV4 else SECOND
+
+
 def add_set(family: int, table: str, name: str, number: int, fields: tuple[str, ...], *, ranges: bool = False) -> Message:
     """Make a set. number: its own within the transaction. fields: of its keys, "ifname" or "address"; ranges: elements are ranges."""
     sizes = [IFNAME_BYTES if field == "ifname" else address_bytes(family) for field in fields]
@@ -81,9 +85,7 @@ def add_set(family: int, table: str, name: str, number: int, fields: tuple[str, 
 def _element(element: Element) -> bytes:
     key, end = element
     parts = [nested(1, attribute(1, key))]
-    if end == b"end":
-        parts.append(be32(3, _INTERVAL_END))
-    elif end:
+    if end:
         parts.append(nested(10, attribute(1, end)))
     return nested(1, *parts)
 
@@ -104,10 +106,3 @@ def add_elements(family: int, table: str, name: str, elements: Iterable[Element]
 def delete_elements(family: int, table: str, name: str, elements: Iterable[Element]) -> list[Message]:
     """Take elements out of a set; they must be there."""
     return _change(_DELSETELEM, 0, family, table, name, elements)
-
-
-def interval(first: bytes, last: bytes) -> list[Element]:
-    """A range as elements of a set of one field: its start, and the first key behind it (none behind the last there is)."""
-    behind = int.from_bytes(last, "big") + 1
-    end = [(behind.to_bytes(len(last), "big"), b"end")] if behind < 1 << 8 * len(last) else []
-    return [(first, b""), *end]

@@ -25,13 +25,13 @@ FOREIGN_TABLE, FOREIGN_CHAIN = "filter", "FORWARD"
 # name: (fields, whether its elements are ranges)
 SETS: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "bridges": (("ifname",), False),
-    "subnets": (("address",), True),
+    "subnets": (("address", "address"), True),  # twice the same: ranges of one field lie in a tree that takes no neighbours apart
     "own": (("ifname", "address"), True),
     "within": (("ifname", "ifname"), False),
     "internal": (("ifname",), False),
     "unprotected": (("ifname",), False),
     "routed": (("ifname",), False),
-    "masquerade": (("address",), True),
+    "masquerade": (("address", "address"), True),
 }
 
 
@@ -77,17 +77,17 @@ def elements(wanted: Wanted, family: int) -> dict[str, set[Element]]:
             if subnet.version != version:
                 continue
             first, last = subnet.network_address.packed, subnet.broadcast_address.packed
-            found["subnets"].update(nftsets.interval(first, last))
+            found["subnets"].add((first + first, last + last))
             found["own"].add((name + first, name + last))
             if version in member.masquerade and not member.internal:
-                found["masquerade"].update(nftsets.interval(first, last))
+                found["masquerade"].add((first + first, last + last))
     return found
 
 
 def _rules(family: int) -> list[tuple[str, Sequence[nft.Expression], str]]:
     """(chain, expressions, comment); each comment once, so that what the kernel holds can be compared."""
     accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
-    source = [nftsets.load_saddr(family)]
+    source = [nftsets.load_saddr(family), nftsets.load_saddr(family, nftsets.after_address(family))]
     inside, outside = [nftsets.load_iifname(), nftsets.lookup("bridges")], [nftsets.load_oifname(), nftsets.lookup("bridges")]
     foreign = [nftsets.load_iifname(), nftsets.lookup("bridges", found=False)]
     own_in = [nftsets.load_iifname(FIRST), nftsets.load_saddr(family, SECOND), nftsets.lookup("own", found=False)]

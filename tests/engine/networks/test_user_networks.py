@@ -173,3 +173,13 @@ def test_a_daemon_killed_while_it_removes_a_network(fresh_engine: Engine, point:
     there = "going" in {network["Name"] for network in engine.api.get("/networks")}
     links = run(engine.namespaces.argv("ip", "-o", "link")).out
     assert there == ("br-going" in links) == (point == "networks.remove.row")
+
+
+def test_pools_of_ones_own() -> None:
+    with Engine("--default-address-pool", "base=10.40.0.0/16,size=24", "--default-address-pool", "base=fd00:40::/48,size=64") as engine:
+        create(engine, "first")
+        create(engine, "second", EnableIPv6=True)
+        found = {n["Name"]: [each["Subnet"] for each in n["IPAM"]["Config"] or []] for n in engine.api.get("/networks")}
+        assert (found["bridge"], found["first"]) == (["10.40.0.0/24"], ["10.40.1.0/24"])
+        assert found["second"] == ["10.40.2.0/24", "fd00:40::/64"]
+        assert engine.api.get("/info")["DefaultAddressPools"][0] == {"Base": "10.40.0.0/16", "Size": 24}

@@ -178,7 +178,7 @@ def test_a_reload_changes_what_can_and_names_the_rest() -> None:
 
 def test_every_option_has_a_place_in_the_configuration_and_in_the_help() -> None:
     for option in OPTIONS:
-        value: object = {"bool": True, "int": 1400, "str": "/x", "list": [], "map": {}, "rows": {}}[option.kind]
+        value: object = {"bool": True, "int": 1400, "str": "/x", "list": [], "map": {}, "rows": {}, "objects": []}[option.kind]
         good = {
             "group": "g", "log-level": "info", "bip": "172.30.0.1/16", "bridge": "br0", "storage-driver": "erofs", "log-driver": "none",
             "default-shm-size": "1M", "http-proxy": "http://p", "https-proxy": "http://p", "range-download-bytes": 0,
@@ -186,3 +186,18 @@ def test_every_option_has_a_place_in_the_configuration_and_in_the_help() -> None
         }  # fmt: skip
         build({option.key: good.get(option.key, value)})  # type: ignore[dict-item]
         assert (f"--{option.flag} " if option.flag else f"  {option.key} ") in usage()
+
+
+def test_address_pools_as_flags_and_in_the_file() -> None:
+    file = parse_file(b'{"default-address-pools": [{"base": "10.9.0.0/16", "size": 24}, {"base": "fd00:9::/48", "size": 64}]}', "f")
+    flags = parse_flags(["--default-address-pool", "base=10.9.0.0/16,size=24", "--default-address-pool", "base=fd00:9::/48,size=64"])
+    assert build(file) == build(flags.values)
+    assert [(str(pool), size) for pool, size in build(file).default_address_pools] == [("10.9.0.0/16", 24), ("fd00:9::/48", 64)]
+
+
+@pytest.mark.parametrize(
+    "text", ["base=10.0.0.0/8", "base=10.0.0.1/8,size=24", "base=10.0.0.0/8,size=4", "base=10.0.0.0/8,size=32", "base=x,size=24"]
+)
+def test_bad_address_pools(text: str) -> None:
+    with pytest.raises(PierError, match="default-address-pool"):
+        build({"default-address-pools": [text]})

@@ -85,6 +85,13 @@ class Containerd(Model, kw_only=True):
     namespaces: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class AddressPool(Model, kw_only=True):
+    """A pool that networks without a subnet of their own get one from."""
+
+    base: str
+    size: int
+
+
 class SystemInfo(Model, kw_only=True):
     """Answer of GET /info."""
 
@@ -145,6 +152,7 @@ class SystemInfo(Model, kw_only=True):
     runc_commit: Commit
     init_commit: Commit
     security_options: list[str]
+    default_address_pools: list[AddressPool] | msgspec.UnsetType = msgspec.UNSET
     firewall_backend: FirewallInfo | msgspec.UnsetType = msgspec.UNSET  # from API 1.49
     cdi_spec_dirs: list[str] = msgspec.field(name="CDISpecDirs")
     containerd: Containerd | msgspec.UnsetType = msgspec.UNSET
