@@ -6,22 +6,23 @@ import os
 import stat
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 from pier import trace
-from pier.archive import erofs, skeleton
-from pier.archive.chunks import write_all
+from pier.archive import erofs
 from pier.archive.layer import FILES, INDEX, SIZES, SKELETON, TAR
-from pier.archive.refusal import BadArchive
 from pier.content.trash import Trash, spread
 from pier.errors import Internal, NotFound, Unavailable
 from pier.linux import mounts
 from pier.snapshots.mounting import mount_layer
 from pier.snapshots.places import Holder, Places
+from pier.snapshots.tars import stream_tar
 
 _HEX = frozenset("0123456789abcdef")
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KEY = "layer:"  # and the hex of the diff ID: what the keeper calls a mount
 _IDLE_MOUNTS = 128  # layers that no container uses but that stay mounted: the next start is quicker
 
 
@@ -154,7 +155,7 @@ class _Layers:
         try:
             return os.open(folder / TAR, _FILE_FLAGS)
         except FileNotFoundError:
-            return _stream_tar(folder)
+            return stream_tar(folder)
 
     def open_parts(self, diff_id: str) -> tuple[str, int, int]:
         folder, opened = self._existing(diff_id), []
@@ -163,7 +164,7 @@ class _Layers:
                 opened += [os.open(folder / name, _FILE_FLAGS) for name in (TAR, INDEX)]
                 return "erofs", opened[0], opened[1]
             opened.append(mounts.view(str(folder / FILES)))
-            return "unpacked", _stream_tar(folder), opened[0]
+            return "unpacked", stream_tar(folder), opened[0]
         except BaseException:
             for fd in opened:
                 os.close(fd)
@@ -222,16 +223,22 @@ class ErofsLayers(_Layers):
 
     kind = "erofs"
 
-    def __init__(self, root: Path, holder: Holder | None = None, *, loops: bool = False, places: Places | None = None) -> None:
-        """loops: index and tar are mounted as block devices. places: where mounts are attached, None where overlay takes them as they are."""
+    def __init__(
+        self, root: Path, holder: Holder | None = None, *, loops: bool = False, places: Places | None = None, held: Iterable[str] = ()
+    ) -> None:
+        """loops: index and tar are mounted as block devices. places: where mounts are attached, None where overlay takes them as they are.
+
+        held: the keys under which the holder has something from an earlier daemon.
+        """
         super().__init__(root)
         self._holder, self._loops, self._places = holder, loops, places
+        self._held_before = {"sha256:" + key.removeprefix(_KEY) for key in held if key.startswith(_KEY)}
         self._mounted: OrderedDict[str, int] = OrderedDict()  # diff ID -> detached mount; least recently used first
         self._users: dict[str, set[str]] = {}
         self._under_way: dict[str, asyncio.Future[int]] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: dict[str, asyncio.Task[None]] = {}
 
     @property
     def space(self) -> int:
@@ -267,6 +274,13 @@ class ErofsLayers(_Layers):
         for diff_id in idle[: max(0, len(idle) - _IDLE_MOUNTS)]:
             self._unmount(diff_id)
 
+    async def forget_removed(self) -> None:
+        """At start: let the keeper let go of layers that were removed when the last daemon ended."""
+        self._loop = asyncio.get_running_loop()
+        for diff_id in [diff_id for diff_id in self._held_before if not self.has(diff_id)]:
+            self._held_before.discard(diff_id)
+            await self._let_go_of(diff_id)
+
     async def hold_again(self) -> None:
         """Another keeper has taken the place of the one that held the mounts: give it those that are open here."""
         if self._places:
@@ -285,6 +299,8 @@ class ErofsLayers(_Layers):
 
     async def _mount(self, diff_id: str) -> int:
         folder = self._existing(diff_id)
+        if leaving := self._leaving.get(diff_id):
+            await asyncio.wait({leaving})  # it was removed a moment ago, and is here again
         fd = -1
         if self._holder:
             try:
@@ -311,15 +327,16 @@ class ErofsLayers(_Layers):
     def _unmount(self, diff_id: str) -> None:
         with self._lock:
             fd = self._mounted.pop(diff_id, -1)
+            held = fd >= 0 or diff_id in self._held_before
+            self._held_before.discard(diff_id)
         if fd >= 0:
             os.close(fd)
-            if self._holder and self._loop and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._release, diff_id)
+        if held and self._holder and self._loop and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._release, diff_id)
 
     def _release(self, diff_id: str) -> None:
-        task = asyncio.ensure_future(self._let_go_of(diff_id))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._leaving[diff_id] = asyncio.ensure_future(self._let_go_of(diff_id))
+        task.add_done_callback(lambda done: self._leaving.pop(diff_id) if self._leaving.get(diff_id) is done else None)
 
     async def _let_go_of(self, diff_id: str) -> None:
         assert self._holder
@@ -360,24 +377,4 @@ class UnpackedLayers(_Layers):
 
 
 def _key(diff_id: str) -> str:
-    return "layer:" + diff_id.removeprefix("sha256:")
-
-
-def _stream_tar(folder: Path) -> int:
-    """The reading end of a pipe that a thread writes the tar to; a reader that stops early ends the thread."""
-    skeleton_fd = os.open(folder / SKELETON, _FILE_FLAGS)
-    files_fd = os.open(folder / FILES, _FILE_FLAGS | os.O_DIRECTORY)
-    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-
-    def write() -> None:
-        try:
-            for data in skeleton.read_tar(skeleton_fd, files_fd):
-                write_all(write_fd, data)
-        except (OSError, BadArchive):
-            pass  # the reader has gone, or sees a tar that is cut short: its digest tells
-        finally:
-            for fd in (write_fd, skeleton_fd, files_fd):
-                os.close(fd)
-
-    threading.Thread(target=write, name="tar", daemon=True).start()
-    return read_fd
+    return _KEY + diff_id.removeprefix("sha256:")

@@ -5,6 +5,7 @@ The keeper holds its descriptor, and with it the namespace, over the daemon's de
 
 import asyncio
 import os
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pier.errors import Unavailable
@@ -19,6 +20,7 @@ class Holder(Protocol):
     async def hold(self, key: str, name: str, fd: int, /) -> None: ...
     async def fetch(self, key: str, name: str, /) -> int: ...
     async def release(self, key: str, name: str | None = None, /) -> None: ...
+    def held(self) -> Mapping[str, Sequence[str]]: ...
     async def worker(self, name: str = "worker", /) -> AsyncChannel: ...
 
 
@@ -43,9 +45,14 @@ class Places:
         await self._errand("attach", [self._fd, mount_fd], name)
 
     async def detach(self, name: str) -> None:
-        """Take a mount away from there; containers that have it keep it. Raises Unavailable."""
-        if self._fd >= 0:
-            await self._errand("detach", [self._fd], name)
+        """Take a mount away from there, if it is there; containers that have it keep it. Raises Unavailable."""
+        async with self._opening:
+            if self._fd < 0:
+                try:
+                    self._fd = await self._holder.fetch(_KEY, _NAME)
+                except KeyError:
+                    return
+        await self._errand("detach", [self._fd], name)
 
     async def hold_again(self) -> None:
         """Another keeper has taken the place of the one that held the namespace."""

@@ -76,7 +76,9 @@ class Snapshots:
         layers: LayerStore
         if choice.kind == "erofs":
             places = Places(holder) if choice.attached and holder else None
-            layers = ErofsLayers(data_root / "layers", holder, loops=choice.loops, places=places)
+            held = holder.held() if holder else ()
+            layers = ErofsLayers(data_root / "layers", holder, loops=choice.loops, places=places, held=held)
+            await layers.forget_removed()
         else:
             layers = UnpackedLayers(data_root / "layers")
         return cls(data_root, layers, choice.why)
