@@ -38,6 +38,7 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -t tmpfs run /run; mount -t tmpfs tmp /tmp; mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup; mount -t securityfs securityfs /sys/kernel/security
 echo 3 > /proc/sys/kernel/printk; ip link set lo up; hostname vm
+modprobe loop  # what udev does by the static node /dev/loop-control
 site=$(python3 -c 'import sys; print("/usr/local/lib/python%d.%d/dist-packages" % sys.version_info[:2])')
 mkdir -p "$site"; printf '/pier/src\\n/opt/pier\\n' > "$site/pier.pth"
 python3 /pier/tests/vm/guest.py > /dev/ttyS0 2>&1 < /dev/null
