@@ -115,3 +115,11 @@ def test_what_is_saved_of_a_platform_is_that_image(docker: Target, both_here: st
     docker("rmi", both_here).ok()
     docker("load", "--platform", "linux/s390x", "-i", str(tmp_path / "saved.tar")).ok()
     assert docker("images", "-q", "--no-trunc", both_here).ok().out.split() == [foreign.image_id]
+
+
+def test_what_is_saved_of_all_platforms_comes_back_with_all(docker: Target, both_here: str, tmp_path: Path) -> None:
+    docker("save", "-o", str(tmp_path / "saved.tar"), both_here).ok()
+    docker("rmi", both_here).ok()
+    assert docker("load", "-i", str(tmp_path / "saved.tar")).ok().out.count("Loaded image: ") == 1
+    assert sorted(docker("images", "-q", "--no-trunc", both_here).ok().out.split()) == sorted([own.image_id, foreign.image_id])
+    assert docker("run", "--rm", both_here, "cat", "/mark").ok().out == "own\n"

@@ -6,24 +6,20 @@ Two formats, often both in one archive: `manifest.json` (docker save; it decides
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from pier.archive.descriptors import Json, are_strings, digest_of, is_attestation, key_of_tag, kind, platform_of, tag_of
 from pier.archive.image_archive import Blob, Contents
 from pier.archive.limits import DEFAULT, Limits
 from pier.archive.refusal import BadArchive
-from pier.oci.platform import Platform, normalise
+from pier.oci.platform import Platform
 
-_DIGEST_PREFIX, _HEX = "sha256:", frozenset("0123456789abcdef")
-_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
-_MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 _LAYER_MEDIA = {
     "none": "application/vnd.oci.image.layer.v1.tar",
     "gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
     "zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
 }
-_ATTESTATION = "vnd.docker.reference.type"
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -39,19 +35,36 @@ class ImageLayer:
 
 @dataclass(frozen=True)
 class FoundImage:
-    """One image of the archive; `manifest` is the OCI manifest's own text, None where the archive has none."""
+    """One image of the archive; `manifest` is the OCI manifest's own text, None where the archive has none.
+
+    index: the text of the index by which the tags mean it, for one platform among others; None where they mean it alone. The same image may
+    be found several times, for several indexes.
+    """
 
     config_digest: str
     config: str
     manifest: str | None
     tags: tuple[str, ...]
     layers: tuple[ImageLayer, ...]
+    index: str | None = None
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What an index says of a name: the manifests to take, the configurations of all that are in the archive, the index' own text."""
+
+    manifests: list[str]
+    configs: frozenset[str]
+    index: str
 
 
 class Documents:
-    """Reads the documents of one archive; `text_of` gives the bytes of a blob that was kept."""
+    """Reads the documents of one archive.
 
-    def __init__(self, contents: Contents, text_of: Callable[[Blob], bytes], platform: Platform, limits: Limits = DEFAULT) -> None:
+    text_of: the bytes of a blob that was kept. platform: of an index, take the image for it; None: all that are whole in the archive.
+    """
+
+    def __init__(self, contents: Contents, text_of: Callable[[Blob], bytes], platform: Platform | None, limits: Limits = DEFAULT) -> None:
         self._contents, self._text_of, self._platform, self._limits = contents, text_of, platform, limits
 
     def images(self) -> list[FoundImage]:
@@ -74,8 +87,36 @@ class Documents:
         listed = self._read("manifest.json", self._contents.find("manifest.json"))
         if not isinstance(listed, list) or len(listed) > self._limits.images:
             raise BadArchive("manifest.json", f"it is not a list of at most {self._limits.images} images")
-        manifests = self._manifests_by_config()
-        return [self._docker_image(item, manifests) for item in listed]
+        manifests, named = self._manifests_by_config(), self._named_indexes()
+        return [found for item in listed for found in self._with_platforms(self._docker_image(item, manifests), named)]
+
+    def _with_platforms(self, image: FoundImage, named: dict[str, _Named]) -> list[FoundImage]:
+        """An image of manifest.json, and beside it those for other platforms that index.json has under its tags.
+
+        An index counts only if it names the image itself: the two documents must not mean different things.
+        """
+        found, left = [], []
+        for tag in image.tags:
+            by_index = named.get(key_of_tag(tag))
+            if by_index and image.config_digest in by_index.configs:
+                found += [self._oci_image(self._contents.by_digest[digest], [tag], by_index.index) for digest in by_index.manifests]
+            else:
+                left.append(tag)
+        return [*([replace(image, tags=tuple(left))] if left or not found else []), *found]
+
+    def _named_indexes(self) -> dict[str, _Named]:
+        """The names that index.json gives to an index with something for the platform."""
+        if not self._contents.find("index.json"):
+            return {}
+        found = {}
+        for tag, group in self._by_tag().items():
+            index = self._index_of(group) if tag else None
+            if index:
+                candidates = self._candidates(group[0], 0)
+                chosen = self._fitting(candidates)
+                if chosen:
+                    found[key_of_tag(tag)] = _Named(chosen, frozenset(map(self._config_of, (digest for digest, _ in candidates))), index)
+        return found
 
     def _docker_image(self, item: object, manifests: dict[str, tuple[str, list[Json]]]) -> FoundImage:
         here = "manifest.json"
@@ -86,7 +127,7 @@ class Documents:
             raise BadArchive(here, "an image in it names no Config")
         if names is None:
             names = []
-        if not _strings(names) or not _strings(tags):
+        if not are_strings(names) or not are_strings(tags):
             raise BadArchive(here, "Layers and RepoTags must be lists of names")
         config = self._named(here, config_name)
         blobs = [self._named(here, name) for name in names]
@@ -120,66 +161,94 @@ class Documents:
     # OCI layout
 
     def _oci_images(self) -> list[FoundImage]:
-        index = self._read("index.json", self._contents.find("index.json"))
-        groups: dict[str, list[Json]] = {}
-        for descriptor in self._descriptors("index.json", index):
-            groups.setdefault(_tag(descriptor) or "", []).append(descriptor)
-        by_manifest: dict[str, list[str]] = {}
-        for tag, group in groups.items():
+        by_manifest: dict[tuple[str, str | None], list[str]] = {}
+        for tag, group in self._by_tag().items():
             candidates = [c for d in group for c in self._candidates(d, 0)]
+            index = self._index_of(group) if tag else None
             for digest in self._chosen(tag, candidates):
-                by_manifest.setdefault(digest, []).extend([tag] if tag else [])
+                by_manifest.setdefault((digest, index), []).extend([tag] if tag else [])
         if len(by_manifest) > self._limits.images:
             raise BadArchive("index.json", f"more than {self._limits.images} images: the limit")
-        return [self._oci_image(self._contents.by_digest[digest], tags) for digest, tags in by_manifest.items()]
+        return [self._oci_image(self._contents.by_digest[digest], tags, index) for (digest, index), tags in by_manifest.items()]
+
+    def _by_tag(self) -> dict[str, list[Json]]:
+        """The entries of index.json by their names, "" for those without."""
+        groups: dict[str, list[Json]] = {}
+        for descriptor in self._descriptors("index.json", self._read("index.json", self._contents.find("index.json"))):
+            groups.setdefault(tag_of(descriptor) or "", []).append(descriptor)
+        return groups
+
+    def _index_of(self, group: list[Json]) -> str | None:
+        """The text of the index that a name stands for, if it stands for one."""
+        blob = self._contents.by_digest.get(digest_of("index.json", group[0])) if len(group) == 1 else None
+        if blob is None:
+            return None
+        text, document = self._document(blob)
+        return text if kind(blob.entry, group[0], document) == "index" else None
 
     def _candidates(self, descriptor: Json, depth: int) -> list[tuple[str, Platform | None]]:
         """(manifest digest, platform) of every image manifest of the archive below a descriptor; attestations are passed over."""
-        if _is_attestation(descriptor):
+        if is_attestation(descriptor):
             return []
-        blob = self._contents.by_digest.get(_digest("index.json", descriptor))
+        blob = self._contents.by_digest.get(digest_of("index.json", descriptor))
         if blob is None:
             return []  # an index may name platforms that were not saved
         self._check_size(descriptor, blob)
         text, document = self._document(blob)
         del text
-        if _kind(blob.entry, descriptor, document) == "index":
+        if kind(blob.entry, descriptor, document) == "index":
             if depth >= self._limits.index_depth:
                 raise BadArchive(blob.entry, f"indexes more than {self._limits.index_depth} deep: the limit")
             return [c for d in self._descriptors(blob.entry, document) for c in self._candidates(d, depth + 1)]
-        return [(blob.digest, _platform(descriptor) or self._config_platform(document))]
+        return [(blob.digest, platform_of(descriptor) or self._config_platform(document))]
 
     def _chosen(self, tag: str, candidates: list[tuple[str, Platform | None]]) -> list[str]:
         digests = list(dict.fromkeys(digest for digest, _ in candidates))
         if len(digests) <= 1:
             return digests
-        fitting = [digest for digest, platform in candidates if platform and self._platform.runs(platform)]
-        if fitting:
-            exact = [digest for digest, platform in candidates if platform == self._platform]
+        if fitting := self._fitting(candidates):
             platforms = {platform for _, platform in candidates}
-            if not tag and len(platforms) == 1:
-                return digests  # several images without a name, all for one platform
-            return [(exact or fitting)[0]]
+            return digests if not tag and len(platforms) == 1 else fitting  # several images without a name, all for one platform
         offered = ", ".join(sorted({str(platform) for _, platform in candidates if platform}))
         raise BadArchive("index.json", f"no image {tag!r} for {self._platform}; there is: {offered or 'no platform named'}")
+
+    def _fitting(self, candidates: list[tuple[str, Platform | None]]) -> list[str]:
+        """Of manifests the one for the platform; without a platform all that are whole, at least the first."""
+        digests = list(dict.fromkeys(digest for digest, _ in candidates))
+        wanted = self._platform
+        if wanted is None:
+            return [digest for digest in digests if self._whole(digest)] or digests[:1]
+        exact = [digest for digest, platform in candidates if platform == wanted]
+        return (exact or [digest for digest, platform in candidates if platform and wanted.runs(platform)])[:1]
+
+    def _whole(self, manifest_digest: str) -> bool:
+        """Whether the archive has the configuration and all layers of a manifest."""
+        _, manifest = self._document(self._contents.by_digest[manifest_digest])
+        layers = manifest.get("layers")
+        named = [manifest.get("config"), *(layers if isinstance(layers, list) else [None])]
+        return all(isinstance(one, dict) and one.get("digest") in self._contents.by_digest for one in named)
+
+    def _config_of(self, manifest_digest: str) -> str:
+        config = self._document(self._contents.by_digest[manifest_digest])[1].get("config")
+        return str(config.get("digest")) if isinstance(config, dict) else ""
 
     def _config_platform(self, manifest: Json) -> Platform | None:
         config = manifest.get("config")
         blob = self._contents.by_digest.get(str(config.get("digest"))) if isinstance(config, dict) else None
         if blob is None or not blob.stored:
             return None
-        return _platform({"platform": self._document(blob)[1]})
+        return platform_of({"platform": self._document(blob)[1]})
 
-    def _oci_image(self, blob: Blob, tags: list[str]) -> FoundImage:
+    def _oci_image(self, blob: Blob, tags: list[str], index: str | None) -> FoundImage:
         text, manifest = self._manifest(blob)
         config, layers = manifest.get("config"), manifest.get("layers")
         if not isinstance(config, dict) or not isinstance(layers, list) or not all(isinstance(d, dict) for d in layers):
             raise BadArchive(blob.entry, "a manifest has a config and a list of layers")
         pairs = [(self._described(blob.entry, d), str(d.get("mediaType") or "")) for d in layers]
-        return self._image(self._described(blob.entry, config), text, tags, pairs)
+        return replace(self._image(self._described(blob.entry, config), text, tags, pairs), index=index)
 
     def _described(self, where: str, descriptor: Json) -> Blob:
-        digest = _digest(where, descriptor)
+        digest = digest_of(where, descriptor)
         blob = self._contents.by_digest.get(digest)
         if blob is None:
             raise BadArchive(where, f"it names {digest}, which is not in the archive")
@@ -198,7 +267,7 @@ class Documents:
         rootfs = document.get("rootfs")
         diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
         diff_ids = [] if diff_ids is None and isinstance(rootfs, dict) else diff_ids
-        if not _strings(diff_ids):
+        if not are_strings(diff_ids):
             raise BadArchive(config.entry, "it is not an image configuration: it has no rootfs.diff_ids")
         assert isinstance(diff_ids, list)
         if len(diff_ids) != len(layers):
@@ -218,7 +287,7 @@ class Documents:
 
     def _manifest(self, blob: Blob) -> tuple[str, Json]:
         text, document = self._document(blob)
-        if _kind(blob.entry, {}, document) != "manifest":
+        if kind(blob.entry, {}, document) != "manifest":
             raise BadArchive(blob.entry, "it is not an image manifest")
         return text, document
 
@@ -240,10 +309,10 @@ class Documents:
         found = []
         for descriptor in self._descriptors(where, index):
             blob = self._contents.by_digest.get(str(descriptor.get("digest")))
-            if _is_attestation(descriptor) or blob is None or not blob.stored:
+            if is_attestation(descriptor) or blob is None or not blob.stored:
                 continue
             _, document = self._document(blob)
-            if _kind(blob.entry, descriptor, document) != "index":
+            if kind(blob.entry, descriptor, document) != "index":
                 found.append(descriptor)
             elif depth < self._limits.index_depth:
                 found += self._flat(blob.entry, document, depth + 1)
@@ -262,51 +331,3 @@ def _parse(entry: str, data: bytes) -> tuple[str, Any]:
         return text, json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadArchive(entry, f"it is not JSON: {error}") from None
-
-
-def _kind(entry: str, descriptor: Json, document: Json) -> str:
-    """"manifest" or "index"; a document that could be both, or is not what its media type says, is refused (CVE-2021-41190)."""
-    as_index, as_manifest = "manifests" in document, "config" in document or "layers" in document
-    if as_index == as_manifest or "fsLayers" in document:
-        raise BadArchive(entry, "it is neither an image manifest nor an index" if not as_index else "it is a manifest and an index at once")
-    for media in (descriptor.get("mediaType"), document.get("mediaType")):
-        if (media in _INDEXES and as_manifest) or (media in _MANIFESTS and as_index):
-            raise BadArchive(entry, f"its media type {media} is not what it is")
-    return "index" if as_index else "manifest"
-
-
-def _digest(where: str, descriptor: Json) -> str:
-    digest = descriptor.get("digest")
-    if not isinstance(digest, str) or len(digest) != 71 or not digest.startswith(_DIGEST_PREFIX) or not _HEX.issuperset(digest[7:]):
-        raise BadArchive(where, f"a descriptor's digest is {digest!r}: sha256 and 64 hexadecimal digits are supported")
-    return digest
-
-
-def _tag(descriptor: Json) -> str | None:
-    """The full name of an image in an index: containerd's annotation, or the OCI one where it is more than a bare tag."""
-    annotations = descriptor.get("annotations")
-    if not isinstance(annotations, dict):
-        return None
-    full, short = annotations.get("io.containerd.image.name"), annotations.get("org.opencontainers.image.ref.name")
-    if isinstance(full, str) and full:
-        return full
-    return short if isinstance(short, str) and (":" in short or "/" in short) else None
-
-
-def _is_attestation(descriptor: Json) -> bool:
-    annotations, platform = descriptor.get("annotations"), descriptor.get("platform")
-    if isinstance(annotations, dict) and annotations.get(_ATTESTATION):
-        return True
-    return isinstance(platform, dict) and platform.get("os") == "unknown" and platform.get("architecture") == "unknown"
-
-
-def _platform(descriptor: Json) -> Platform | None:
-    given = descriptor.get("platform")
-    if not isinstance(given, dict) or not isinstance(given.get("os"), str) or not isinstance(given.get("architecture"), str):
-        return None
-    variant = given.get("variant")
-    return normalise(given["os"], given["architecture"], variant if isinstance(variant, str) else "")
-
-
-def _strings(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)

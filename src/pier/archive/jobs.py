@@ -83,7 +83,7 @@ def _load(fields: Fields, fds: list[int], say: Say) -> Fields:
     pull, ingest_fd, kind, limits, beat = _reading(fields, fds, say)
     intake = ImageIntake(ingest_fd, kind, limits, bool(fields.get("keep_compressed", True)), beat.name)
     contents = intake.read(pull)
-    wanted = platform.parse(fields["platform"]) if fields.get("platform") else platform.host()
+    wanted = platform.parse(fields["platform"]) if fields.get("platform") else None
     images = Documents(contents, intake.document, wanted, limits).images()
     trace.point("worker.load.read")
     beat.state("syncing")
@@ -105,7 +105,8 @@ def _image(image: FoundImage, sizes: Mapping[int, Layer]) -> Fields:
         }
         for layer in image.layers
     ]
-    return {"config_digest": image.config_digest, "config": image.config, "manifest": image.manifest, "tags": list(image.tags), "layers": layers}
+    return {"config_digest": image.config_digest, "config": image.config, "manifest": image.manifest, "index": image.index, "tags": list(image.tags),
+            "layers": layers}  # fmt: skip
 
 
 def _import(fields: Fields, fds: list[int], say: Say) -> Fields:

@@ -53,11 +53,11 @@ async def _load(
         return
     if report:
         report.done(images, known)
-    for image in images:
-        for name in image.references:
-            if old := moved.get(key_of(name)):
-                lines.put_nowait(progress.stream(f"The image {name} already exists, renaming the old one with ID {old} to empty string"))
-            lines.put_nowait(progress.stream(f"Loaded image: {name}"))
+    # A name of several platforms is told once.
+    for name in dict.fromkeys(name for image in images for name in image.references):
+        if old := moved.get(key_of(name)):
+            lines.put_nowait(progress.stream(f"The image {name} already exists, renaming the old one with ID {old} to empty string"))
+        lines.put_nowait(progress.stream(f"Loaded image: {name}"))
     if not images[-1].references:
         # As Docker: one that ends without a name has all of them told by ID.
         lines.put_nowait({"stream": "".join(f"Loaded image ID: {image.id}\n" for image in images)})
@@ -66,8 +66,8 @@ async def _load(
 async def _keep(ctx: Context, scratch: Path, images: Sequence[NewImage]) -> dict[str, str]:
     """Commit, and tell of it even where the client went away meanwhile."""
     moved = await commit(ctx, scratch, images)
-    for image in images:
-        ctx.publish("load", ctx.catalog.resolve(image.id))
+    for identity in dict.fromkeys(image.id for image in images):
+        ctx.publish("load", ctx.catalog.resolve(identity))
     return moved
 
 
@@ -124,13 +124,15 @@ def _image(item: Mapping[str, Any]) -> NewImage:
     )
     if tuple(layer.diff_id for layer in layers) != config.diff_ids:
         raise Invalid(f"image {identity}: the layers in the archive are not those of its configuration")
-    text = item.get("manifest")
+    text, index = (str(item[name]).encode() if item.get(name) else None for name in ("manifest", "index"))
     if text:
-        document = manifest.parse(str(text).encode())
+        document = manifest.parse(text)
         if not isinstance(document, manifest.Manifest) or document.config.digest != identity:
             raise Invalid(f"image {identity}: its manifest is that of another image")
+    if index and not isinstance(manifest.parse(index), manifest.Index):
+        raise Invalid(f"image {identity}: its index is none")
     names = tuple(from_archive(str(tag)) for tag in item.get("tags") or ())
-    return NewImage(identity, config, data, layers, str(text).encode() if text else None, names)
+    return NewImage(identity, config, data, layers, text, names, index_bytes=index)
 
 
 def for_platform(images: Sequence[NewImage], platform: Platform | None) -> Sequence[NewImage]:

@@ -96,6 +96,22 @@ def test_a_load_moves_a_name_and_tells_of_the_first_that_lost_it(run: Callable[[
     run(story)
 
 
+def test_a_load_of_several_platforms_is_one_of_their_index(run: Callable[[Story], None]) -> None:
+    def item(image: dict[str, Any], index: str | None, *tags: str) -> dict[str, Any]:
+        return {**image, "manifest": manifest_of(image["config_digest"]).decode(), "index": index, "tags": list(tags)}
+
+    async def story(w: World) -> None:
+        lines = await w.load(item(here, INDEX.decode(), "app:1"), item(there, INDEX.decode(), "app:1"), item(here, None, "alone:1"))
+        assert [line["stream"] for line in lines] == ["Loaded image: app:1\n", "Loaded image: alone:1\n"]
+        meaning = w.ctx.catalog.meaning(parse("app:1"))
+        assert meaning and (meaning.index, sorted(meaning.images)) == (digests.of(INDEX), sorted([HERE, THERE]))
+        assert w.images.resolve(HERE).tags == ("alone:1", "app:1") and w.events() == [("load", HERE), ("load", THERE)]
+        (line,) = await w.load(item(third, manifest_of(ELSEWHERE).decode(), "bad:1"))
+        assert line["error"] == f"image {ELSEWHERE}: its index is none"
+
+    run(story)
+
+
 def test_a_tag_of_a_name_is_one_for_all_its_platforms(run: Callable[[Story], None]) -> None:
     async def story(w: World) -> None:
         await w.pull(["app"], INDEX, here, there)
