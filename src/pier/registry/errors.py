@@ -99,6 +99,11 @@ class Unreachable(Unavailable):
         way_out = next((f" ({hint.format(host=host)})" for words, hint in WAYS_OUT.items() if words in cause), "")
         super().__init__(f"{_request(method, url)}: {self.cause}{way_out}")
 
+    @property
+    def refused(self) -> bool:
+        """Whether nobody listens there."""
+        return self.cause.endswith("connection refused")
+
 
 class Untrue(Unavailable):
     """The registry sent something else than was asked for: other bytes than the digest, a length that lies, a document that is none."""

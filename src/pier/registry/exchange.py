@@ -75,7 +75,7 @@ class Exchange:
                 return response
             raise refusal(response)
 
-        return self._retried(once, ask.repeat, ask.tries or endpoint.tries)
+        return self._retried(once, ask.repeat, ask.tries or endpoint.tries, endpoint)
 
     def token(self, endpoint: Endpoint, request: TokenRequest, tries: int | None = None) -> bytes:
         """The answer of a token server, for an endpoint that named it. Its redirects are not followed, since credentials are in the request."""
@@ -92,7 +92,7 @@ class Exchange:
             with response:
                 return response.read_bounded(MAX_ANSWER_BYTES)
 
-        return self._retried(once, True, tries or endpoint.tries)
+        return self._retried(once, True, tries or endpoint.tries, endpoint)
 
     def pause(self, failures: int, failure: PierError, after_s: float | None = None, tries: int | None = None) -> bool:
         """Wait before a repetition, and say so; False where it was tried often enough. Raises Cancelled."""
@@ -111,8 +111,8 @@ class Exchange:
         route = Route(host.tls if own else Tls(host.tls.verify, host.tls.ca), proxy, host.dial_s if own else None)
         return self._transport.send(method, url, sent, body, route, self.cancel)
 
-    def _retried(self, once: Callable[[], T], repeat: bool, tries: int | None) -> T:
-        """What `once` gives, called again after failures that may pass."""
+    def _retried(self, once: Callable[[], T], repeat: bool, tries: int | None, endpoint: Endpoint) -> T:
+        """What `once` gives, called again after failures that may pass. A host that never answered and refuses connections is not waited for."""
         failures, fresh = 0, False
         while True:
             after_s: float | None = None
@@ -123,7 +123,7 @@ class Exchange:
                     fresh = True
                     continue
                 failure: PierError = error
-                again = error.passing and repeat
+                again = error.passing and repeat and (bool(self._learnt.base(endpoint.host)) or not error.refused)
             except Answered as error:
                 failure, after_s = error, error.answer.retry_after_s
                 again = error.answer.status in (retry.STATUSES if repeat else retry.UNTOUCHED)

@@ -12,6 +12,7 @@ from pier.registry.exchange import Ask, Exchange
 from pier.registry.transport import Response
 
 MAX_PAGES = 10_000
+MAX_LIST_BYTES = 64 << 20  # of all pages together: a list is kept in memory
 MAX_LINK_CHARS = 8192
 _LINK = re.compile(r'<([^<>]*+)>((?:\s*+;\s*+[^\s=;,"<>]++\s*+(?:=\s*+(?:"[^"]*+"|[^\s;,"<>]*+))?+)*+)')
 _PARAMETER = re.compile(r';\s*+([^\s=;,"<>]++)\s*+(?:=\s*+(?:"([^"]*+)"|([^\s;,"<>]*+)))?+')
@@ -39,12 +40,15 @@ def pages(
     exchange: Exchange, endpoint: Endpoint, path: str, wanted: tuple[str, ...], headers: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Response, bytes]]:  # fmt: skip
     """Each page with its (closed) answer. Raises what `Exchange.ask` does; Untrue for a page that is too large, and for pages without an end."""
-    at = path
+    at, left = path, MAX_LIST_BYTES
     for _ in range(MAX_PAGES):
         with exchange.ask(endpoint, Ask("GET", at, wanted, headers or {})) as response:
             data = response.read_bounded(MAX_DOCUMENT_BYTES)
         if len(data) > MAX_DOCUMENT_BYTES:
             raise Untrue(f"{shown_url(response.url)}: more than {MAX_DOCUMENT_BYTES} bytes on one page")
+        left -= len(data)
+        if left < 0:
+            raise Untrue(f"{shown_url(response.url)}: more than {MAX_LIST_BYTES} bytes on all pages")
         yield response, data
         after = next_page(response.url, response.all("link"))
         if after is None:
