@@ -83,7 +83,8 @@ def test_signatures_beside_what_was_pushed_are_found(own: Engine, there: DockerR
     keys.mkdir()
     cosign = ["env", "COSIGN_PASSWORD=", "sh", "-c", f'cd {keys} && exec cosign "$@"', "cosign"]
     peers(*cosign, "generate-key-pair").ok()
-    offline = ("--allow-insecure-registry", "--allow-http-registry")
-    peers(*cosign, "sign", "--key", "cosign.key", "--tlog-upload=false", "--use-signing-config=false", "--new-bundle-format=false", "--yes", *offline, by_digest).ok()
-    verified = peers(*cosign, "verify", "--key", "cosign.pub", "--insecure-ignore-tlog", "--new-bundle-format=false", *offline, by_digest).ok()
+    offline = ("--allow-insecure-registry", "--allow-http-registry", "--new-bundle-format=false")
+    silent = ("--tlog-upload=false", "--use-signing-config=false", "--yes")
+    peers(*cosign, "sign", "--key", "cosign.key", *silent, *offline, by_digest).ok()
+    verified = peers(*cosign, "verify", "--key", "cosign.pub", "--insecure-ignore-tlog", *offline, by_digest).ok()
     assert digest in verified.out
