@@ -18,6 +18,7 @@ from pier.oci import image_config, manifest
 from pier.oci.platform import Platform
 from pier.oci.reference import key_of
 
+_MOST_QUEUED = 1000  # lines that a client does not take; further ones of progress are dropped
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -86,7 +87,7 @@ class Report:
         name = found[0][:12] if found else ""
         if name != self._name:
             self._name, self._start_bytes = name, read_bytes
-        elif name:
+        elif name and self._lines.qsize() < _MOST_QUEUED:
             # How long the blob is is not known before its end: the total comes with `done`.
             self._lines.put_nowait(progress.step("Loading layer", name, read_bytes - self._start_bytes, 0))
 

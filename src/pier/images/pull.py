@@ -14,7 +14,7 @@ What was fetched and not committed stays for the next pull, unless the image is 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pier.archive.layer import sync_filesystem
@@ -26,6 +26,7 @@ from pier.images.context import Context, uninterrupted
 from pier.images.garbage import keeping
 from pier.images.image import Image, Layer
 from pier.images.names import Meaning
+from pier.images.proof import is_proven
 from pier.images.pull_blob import Source
 from pier.images.pull_follow import Taken
 from pier.images.pull_layers import Transfer, Transfers
@@ -184,7 +185,9 @@ class _Pull:
                     for step in steps:
                         if step.blob.digest in taken:
                             pull_plan.check_layer(step, taken[step.blob.digest].diff_id)
-                image = self._image(reference, found, data, config, [self._new_layer(step, here, missing, taken) for step in steps], steps)
+                proven = [step for step in steps if step.blob.digest in taken or is_proven(ctx, step.diff_id, step.blob.digest)]
+                layers = [self._new_layer(step, here, missing, taken, step in proven) for step in steps]
+                image = self._image(reference, found, data, config, layers, proven)
                 await uninterrupted(self._commit(image, missing))
             except (PierError, OSError) as error:
                 for transfer in missing.values():
@@ -208,10 +211,12 @@ class _Pull:
                     await asyncio.wait(waiting.values())
             return {digest: one.result() for digest, one in waiting.items()}
 
-    def _new_layer(self, step: Step, here: Mapping[str, Layer], missing: Mapping[str, Transfer], taken: Mapping[str, Taken]) -> NewLayer:
+    def _new_layer(
+        self, step: Step, here: Mapping[str, Layer], missing: Mapping[str, Transfer], taken: Mapping[str, Taken], proven: bool
+    ) -> NewLayer:
         digest = step.blob.digest
         if step.diff_id in here:
-            kept = digest if digest != step.diff_id and self._ctx.content.has(digest) else None
+            kept = digest if proven and digest != step.diff_id and self._ctx.content.has(digest) else None
             return NewLayer(step.diff_id, "", here[step.diff_id].size_bytes, kept, step.blob.media_type)
         layer = taken[digest]
         # An uncompressed blob is the layer's own tar: it is kept once.
@@ -221,7 +226,7 @@ class _Pull:
         )
 
     def _image(
-        self, reference: Reference, found: Found, data: bytes, config: ImageConfig, layers: list[NewLayer], steps: tuple[Step, ...]
+        self, reference: Reference, found: Found, data: bytes, config: ImageConfig, layers: list[NewLayer], proven: Sequence[Step]
     ) -> NewImage:
         by_digest = replace(reference.bare(), digest=found.digest)
         return NewImage(
@@ -232,7 +237,7 @@ class _Pull:
             found.data,
             (by_digest,) if reference.digest else (reference, by_digest),
             index_bytes=found.index,
-            sources=pull_plan.sources(steps, reference),
+            sources=pull_plan.sources(proven, reference),
         )
 
     async def _commit(self, image: NewImage, missing: Mapping[str, Transfer]) -> None:

@@ -19,11 +19,12 @@ from pier.errors import Conflict, Internal, PierError
 from pier.images import progress, push_plan
 from pier.images.context import Context, uninterrupted
 from pier.images.garbage import keeping
+from pier.images.proof import is_proven
 from pier.images.push_image import Sender, Sent
 from pier.images.push_layers import Destination, Uploads, all_of
 from pier.images.push_plan import Asked, Target
 from pier.images.push_record import Pushed, record
-from pier.images.push_report import FOREIGN, Report
+from pier.images.push_report import FOREIGN, PUSHED, Report
 from pier.images.sources import LayerSource
 from pier.oci import digest as digests
 from pier.oci import manifest as documents
@@ -114,7 +115,7 @@ class _Push:
             whole = Sent(target.parts[0], index, push_plan.announced(document), False, ()) if index and document and target.index else None
             await self._manifests(name, sent, whole)
             point("push.manifest")
-            await uninterrupted(record(ctx, _pushed(name, sent, whole)))
+            await uninterrupted(record(ctx, _pushed(ctx, name, sent, whole)))
         last = whole or sent[0]
         self._report.done(name.tag or "", last.digest, len(last.data))
 
@@ -140,14 +141,14 @@ class _Push:
         await self._ctx.remote.call(work)
 
 
-def _pushed(name: Reference, sent: Sequence[Sent], whole: Sent | None) -> Pushed:
+def _pushed(ctx: Context, name: Reference, sent: Sequence[Sent], whole: Sent | None) -> Pushed:
     """What there is to remember."""
     repository = name.repository
     sources = tuple(
         LayerSource(layer.diff_id, layer.digest, layer.size, layer.media_type, repository)
         for one in sent
         for layer in one.placed
-        if layer.how != FOREIGN
+        if layer.how == PUSHED or (layer.how != FOREIGN and is_proven(ctx, layer.diff_id, layer.digest))
     )
     digest = (whole or sent[0]).digest
     made = tuple(one.data for one in sent if one.made)

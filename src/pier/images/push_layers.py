@@ -170,7 +170,7 @@ class _Turn:
 
     def forms(self, ctx: Context, task: LayerTask, to: Reference) -> tuple[Form, ...]:
         """What is known of the layer by now."""
-        found = forms(ctx.catalog.layer(task.diff_id) or task.layer, task.wanted, known(ctx.store, task.diff_id), to)
+        found = forms(ctx.catalog.layer(task.diff_id) or task.layer, task.wanted, known(ctx.store, task.diff_id), to, task.origins)
         if self.placed and not task.wanted:
             just = Form(self.placed.digest, self.placed.media_type, self.placed.size)
             return (just, *(form for form in found if form.digest != just.digest))

@@ -63,10 +63,14 @@ class Form:
 
 @dataclass(frozen=True)
 class LayerTask:
-    """One layer to be at the registry. wanted: as which blob its manifest has it; None: as whatever form is there, or is made."""
+    """One layer to be at the registry. wanted: as which blob its manifest has it; None: as whatever form is there, or is made.
+
+    origins: repositories that have the manifest, and so the wanted blob.
+    """
 
     layer: Layer
     wanted: Descriptor | None
+    origins: tuple[Reference, ...] = ()
 
     @property
     def diff_id(self) -> str:
@@ -171,19 +175,21 @@ def known_elsewhere(catalog: Catalog, part: Part) -> bool:
 def tasks(image: Image, manifest: Manifest | None) -> list[LayerTask]:
     """The layers, the bottom one first."""
     wanted: Sequence[Descriptor | None] = manifest.layers if manifest else [None] * len(image.layers)
-    return [LayerTask(layer, blob) for layer, blob in zip(image.layers, wanted, strict=True)]
+    named = {name.bare(): None for name in image.references if manifest and name.digest}
+    return [LayerTask(layer, blob, tuple(named)) for layer, blob in zip(image.layers, wanted, strict=True)]
 
 
-def forms(layer: Layer, wanted: Descriptor | None, seen: Sequence[LayerSource], to: Reference) -> tuple[Form, ...]:
+def forms(layer: Layer, wanted: Descriptor | None, seen: Sequence[LayerSource], to: Reference, origins: Sequence[Reference] = ()) -> tuple[Form, ...]:
     """What is known of a layer, the likeliest to be there first: seen where it goes to, then kept, then seen elsewhere on that registry."""
     found: dict[str, Form] = {}
     if wanted:
-        found[wanted.digest] = Form(wanted.digest, wanted.media_type, wanted.size)
+        own = tuple(name for name in origins if name.domain == to.domain)
+        found[wanted.digest] = Form(wanted.digest, wanted.media_type, wanted.size, repositories=own)
     for source in seen:
         name = references.from_key(f"{source.repository}:x").bare()
         if name.domain == to.domain and _fits(source.digest, source.media_type, wanted):
             form = found.setdefault(source.digest, Form(source.digest, source.media_type, source.size_bytes))
-            found[source.digest] = replace(form, repositories=(*form.repositories, name))
+            found[source.digest] = replace(form, repositories=tuple(dict.fromkeys((*form.repositories, name))))
     for blob in layer.blobs:
         if _fits(blob.digest, blob.media_type, wanted):
             found[blob.digest] = replace(found.get(blob.digest) or Form(blob.digest, blob.media_type), kept=True)

@@ -140,6 +140,24 @@ def test_what_was_pulled_is_pushed_with_the_same_digest(own: Engine, own_registr
     assert own_registry.blobs == {registry.digest_of(blob): blob for blob in made.blobs}
 
 
+def test_what_an_image_says_of_a_layer_that_is_here_is_not_believed_for_others(own: Engine, own_registry: FakeRegistry, tmp_path: Path) -> None:
+    """It claims that its blob, here an other image's layer, is the layer that we have: nothing of ours may be pushed, or mounted, as that blob."""
+    secret = registry.image([images.layer({"secret": os.urandom(1000)})])
+    pull(own, own_registry.add("secret", secret, "1"))
+    name = named(own, tmp_path, own_registry)
+    right = registry.image([images.busybox_layer(), MARK], {"Labels": {"another": "image"}})
+    layers = right.json["layers"]
+    claims = right.changed(layers=[layers[0], secret.json["layers"][0]])
+    evil = registry.Document(claims.data, claims.media_type, (*right.blobs, *secret.blobs), image_id=right.image_id)
+    pull(own, own_registry.add("evil", evil, "1"))
+    own.api("POST", f"/images/{own_registry.name}/evil:1/tag", repo=f"{own_registry.name}/mirrored", tag="x").ok()
+    assert push(own, f"{own_registry.name}/mirrored:x").digest == evil.digest  # the same bytes, as with every image that was pulled
+    told = push(own, name).ok()
+    assert told.ends() == {"Pushed"}
+    there = [own_registry.blobs[layer["digest"]] for layer in manifest(own_registry)["layers"]]
+    assert [registry.digest_of(gzip.decompress(data)) for data in there] == diff_ids(own, name)
+
+
 def test_unpacked_layers_are_pushed_too(tmp_path: Path) -> None:
     """Compressed, and as the tar that they came as."""
     plain = registry.image([images.layer({"a": b"1"}), MARK], compression="none")

@@ -1,11 +1,14 @@
 """The header Link."""
 
+import json
+from typing import Any, cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pier.registry.errors import Untrue
-from pier.registry.pages import next_page
+from pier.registry.pages import MAX_LIST_BYTES, names, next_page
 
 HERE = "https://reg.example.com/v2/app/tags/list?n=2"
 
@@ -55,3 +58,36 @@ def test_a_long_header_takes_no_long_time() -> None:
     assert next_page(HERE, ['<a>;"' * 1_000_000]) is None
     assert next_page(HERE, ["<x>" + ";rel" * 1_000_000]) is None
     assert next_page(HERE, ["<x>" + " " * 1_000_000 + ";" * 1_000_000]) is None
+
+
+def test_a_list_without_an_end_is_given_up() -> None:
+    """Each page is within its limit, and has a next one: all of them together would fill the memory."""
+
+    class Endless:
+        asked = 0
+
+        def ask(self, endpoint: object, ask: object) -> Any:
+            self.asked += 1
+            data = json.dumps({"tags": [f"{self.asked}-{n}-" + "x" * 900 for n in range(4000)]}).encode()
+            return Page(data, self.asked)
+
+    class Page:
+        def __init__(self, data: bytes, number: int) -> None:
+            self.url, self._data, self._number = HERE, data, number
+
+        def __enter__(self) -> "Page":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def read_bounded(self, limit: int) -> bytes:
+            return self._data[: limit + 1]
+
+        def all(self, name: str) -> list[str]:
+            return [f'<{HERE}?after={self._number}>; rel="next"']
+
+    endless: Any = Endless()
+    with pytest.raises(Untrue, match="bytes on all pages"):
+        names(endless, cast(Any, None), "/x/tags/list", "tags", (), None)
+    assert endless.asked * 3_500_000 < MAX_LIST_BYTES * 1.5
