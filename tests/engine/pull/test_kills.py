@@ -77,7 +77,7 @@ def used(engine: Engine, name: str, made: Document) -> None:
     assert engine.api.get(f"/images/{name}/json")["Id"] == made.image_id
     container = engine.api("POST", "/containers/create", {"Image": name, "Cmd": ["x"]}).ok(201).json["Id"]
     engine.api("DELETE", f"/containers/{container}").ok(204)
-    assert len(engine.api("GET", f"/images/{name}/get").ok().body) > 5_000_000  # each layer's digest is checked as it is read
+    assert len(engine.api("GET", f"/images/{name}/get").ok().body) > 2_000_000  # each layer's digest is checked as it is read
 
 
 def fetched_bytes(registry: FakeRegistry, digest: str) -> int:
