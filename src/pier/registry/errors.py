@@ -100,9 +100,9 @@ class Unreachable(Unavailable):
         super().__init__(f"{_request(method, url)}: {self.cause}{way_out}")
 
     @property
-    def refused(self) -> bool:
-        """Whether nobody listens there."""
-        return self.cause.endswith("connection refused")
+    def absent(self) -> bool:
+        """Whether there is nobody: the name leads nowhere now, or nobody listens."""
+        return self.cause.endswith("connection refused") or "dial tcp: lookup " in self.cause
 
 
 class Untrue(Unavailable):

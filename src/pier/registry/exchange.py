@@ -112,7 +112,7 @@ class Exchange:
         return self._transport.send(method, url, sent, body, route, self.cancel)
 
     def _retried(self, once: Callable[[], T], repeat: bool, tries: int | None, endpoint: Endpoint) -> T:
-        """What `once` gives, called again after failures that may pass. A host that never answered and refuses connections is not waited for."""
+        """What `once` gives, called again after failures that may pass. A host that never answered, and is not there, is not waited for."""
         failures, fresh = 0, False
         while True:
             after_s: float | None = None
@@ -123,7 +123,7 @@ class Exchange:
                     fresh = True
                     continue
                 failure: PierError = error
-                again = error.passing and repeat and (bool(self._learnt.base(endpoint.host)) or not error.refused)
+                again = error.passing and repeat and (bool(self._learnt.base(endpoint.host)) or not error.absent)
             except Answered as error:
                 failure, after_s = error, error.answer.retry_after_s
                 again = error.answer.status in (retry.STATUSES if repeat else retry.UNTOUCHED)
