@@ -23,7 +23,7 @@ from pier.ipc import Channel
 from pier.ipc.channel import Message
 from pier.ipc.loop import Loop
 from pier.ipc.polled import PolledChannel
-from pier.netd import message
+from pier.netd import message as wire
 from pier.netd.cache import Cache
 from pier.netd.message import Malformed, Question
 from pier.netd.upstream import Exchange
@@ -85,43 +85,43 @@ class Netd(Loop):
 
     # --- messages
 
-    def hear_keeper(self, message_: Message, fds: list[int]) -> None:
-        if message_["op"] != "resume":
+    def hear_keeper(self, message: Message, fds: list[int]) -> None:
+        if message["op"] != "resume":
             return
-        key, note = str(message_["key"]), message_["note"]
+        key, note = str(message["key"]), message["note"]
         if key.startswith(_NETWORK):
             self.zones.set_network(key.removeprefix(_NETWORK), note)
         elif len(fds) == 2:
-            named = dict(zip(message_["names"], fds, strict=True))
+            named = dict(zip(message["names"], fds, strict=True))
             self._open(key.removeprefix(_SESSION), note, named["datagram"], named["listener"])
 
-    def answer(self, channel: PolledChannel, message_: Message, fds: list[int]) -> None:
+    def answer(self, channel: PolledChannel, message: Message, fds: list[int]) -> None:
         """Carry out a request; takes the descriptors out of `fds` when it owns them."""
-        op, key = message_["op"], str(message_.get("key"))
+        op, key = message["op"], str(message.get("key"))
         trace.point(f"netd.{op}")
         if op == "network":
-            self.zones.set_network(key, message_["fields"])
-            self.keeper.send({"op": "hold", "key": _NETWORK + key, "names": [], "note": message_["fields"]})
+            self.zones.set_network(key, message["fields"])
+            self.keeper.send({"op": "hold", "key": _NETWORK + key, "names": [], "note": message["fields"]})
         elif op == "network-gone":
             self.zones.networks.pop(key, None)
             self.keeper.send({"op": "release", "key": _NETWORK + key, "names": []})
         elif op == "open":
-            self.keeper.send({"op": "hold", "key": _SESSION + key, "names": ["datagram", "listener"], "note": message_["view"]}, fds)
-            self._open(key, message_["view"], *fds)
+            self.keeper.send({"op": "hold", "key": _SESSION + key, "names": ["datagram", "listener"], "note": message["view"]}, fds)
+            self._open(key, message["view"], *fds)
             fds.clear()
         elif op == "view":
-            self.zones.set_view(key, message_["view"])
-            self.keeper.send({"op": "hold", "key": _SESSION + key, "names": [], "note": message_["view"]})
+            self.zones.set_view(key, message["view"])
+            self.keeper.send({"op": "hold", "key": _SESSION + key, "names": [], "note": message["view"]})
         elif op == "close":
             self._close(key)
         elif op == "ping":
             pass
         elif op == "stats":
-            channel.answer(message_, counts={**self.counts, "kept": len(self.cache), "sessions": len(self.sessions)})
+            channel.answer(message, counts={**self.counts, "kept": len(self.cache), "sessions": len(self.sessions)})
             return
         else:
             raise ValueError(f"netd: unknown request {op}")
-        channel.answer(message_)
+        channel.answer(message)
 
     def _open(self, key: str, view: dict[str, Any], datagram: int, listener: int) -> None:
         if key in self.sessions:
@@ -163,9 +163,9 @@ class Netd(Loop):
     def _asked(self, session: Session, data: bytes, reply: Callable[[bytes, Question | None], None], *, tcp: bool) -> None:
         self.counts["asked"] += 1
         try:
-            question = message.parse(data)
+            question = wire.parse(data)
         except Malformed:
-            if answer := message.malformed(data):
+            if answer := wire.malformed(data):
                 reply(answer, None)
             return
         self.turn += 1
@@ -180,7 +180,7 @@ class Netd(Loop):
             return
         if len(self.under_way) >= MOST_UNDER_WAY:
             self.counts["refused"] += 1
-            reply(message.refusal(question, message.SERVFAIL), question)
+            reply(wire.refusal(question, wire.SERVFAIL), question)
             return
         self.counts["outside"] += 1
 
@@ -188,7 +188,7 @@ class Netd(Loop):
             self.under_way.discard(exchange)
             if answer:
                 self.cache.put(question, decided.servers, answer, time.monotonic())
-            reply(answer or message.refusal(question, message.SERVFAIL), question)
+            reply(answer or wire.refusal(question, wire.SERVFAIL), question)
 
         exchange = Exchange(question, decided.servers, tcp, self.watch, done, now_s)
         if exchange.open:
@@ -260,7 +260,7 @@ class Netd(Loop):
 
 def _send(sock: socket.socket, client: Any, answer: bytes, question: Question | None) -> None:
     try:
-        sock.sendto(message.fitted(answer, question) if question else answer, client)
+        sock.sendto(wire.fitted(answer, question) if question else answer, client)
     except OSError:
         pass  # the container has ended, or its queue is full: its resolver asks again
 
