@@ -18,7 +18,7 @@ from tests.harness.api import Api
 from tests.harness.engine import Engine
 
 _INSECURE = ("--tls-verify=false",)  # Podman asks for it on loopback, too
-_COLD_ROUNDS = 3
+_COLD_ROUNDS = int(os.environ.get("BENCH_COLD_ROUNDS", "3"))
 
 
 @dataclass(frozen=True)
