@@ -158,12 +158,12 @@ def archives(c: Contenders, rounds: int) -> list[Row]:
                 took["save"][position].append(timed(*_some(command("save", "-o", target, "debian:latest"))))
                 took["rmi"][position].append(timed(*_some(command("rmi", "debian:latest"))))
             _must(command("load", "-q", "-i", source))
-            _must(command("run", "--name", "c", "debian:latest", "sh", "-c", "head -c 100000000 /dev/urandom > /hundred"))
+            _must(command("run", "--name", "changed", "debian:latest", "sh", "-c", "head -c 100000000 /dev/urandom > /hundred"))
             for _ in range(4):
                 quiet = ("-q",) if _is_podman(command, made) else ()
-                took["commit"][position].append(timed(*_some(command("commit", *quiet, "c", "committed:latest"))))
+                took["commit"][position].append(timed(*_some(command("commit", *quiet, "changed", "committed:latest"))))
                 _must(command("rmi", "committed:latest"))
-            _must(command("rm", "c"))
+            _must(command("rm", "changed"))
     return [
         _row("save of a Debian image", took["save"], least=2),
         _row("load of a Debian image", took["load"], least=4),
