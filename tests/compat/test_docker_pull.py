@@ -35,9 +35,10 @@ def app(registry: DockerRegistry, docker: Target) -> Iterator[str]:
 
 
 def forget(docker: Target, host: str) -> None:
-    rows = [line.split() for line in docker("images", "--digests", "--format", "{{.Repository}} {{.ID}}").ok().out.splitlines()]
-    if left := {image_id for name, image_id in rows if name.startswith(host)}:
-        docker("rmi", "-f", *left)
+    """Remove the names of this registry; by name, since an image of it may be the one that all tests run."""
+    rows = [line.split() for line in docker("images", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}").ok().out.splitlines()]
+    if left := {f"{name}@{digest}" if tag == "<none>" else f"{name}:{tag}" for name, tag, digest in rows if name.startswith(host)}:
+        docker("rmi", "-f", *sorted(left)).ok()
 
 
 def test_a_tag(docker: Target, app: str) -> None:
