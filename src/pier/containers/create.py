@@ -13,7 +13,7 @@ from msgspec import UNSET
 from pier import trace
 from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
 from pier.api.models.networks import EndpointSettings
-from pier.containers import joining, merge, mounts, names, security, sources, unsupported, validate, volumes
+from pier.containers import joining, merge, mounts, names, preparing, security, sources, unsupported, validate, volumes
 from pier.containers.degrade import degrade
 from pier.containers.record import Container, Record, State, encode
 from pier.containers.shapes import is_pooled
@@ -70,10 +70,10 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     with ctx.images.hold(image.id):
         async with ctx.volumes.drafts() as drafts:
             points = await volumes.take(drafts, wishes) if wishes else []
-            container, child = await _make(ctx, msgspec.structs.replace(draft, mounts=points), name, drafts)
+            container = await _make(ctx, msgspec.structs.replace(draft, mounts=points), name, drafts)
     trace.point("create.done")
-    if child is not None:
-        _keep_for_a_while(ctx, container, child)
+    if container.child is not None:
+        _keep_for_a_while(ctx, container, container.child)
     ctx.publish(container, "create")
     return CreateResponse(id=container.id, warnings=warnings)
 
@@ -103,8 +103,8 @@ async def _reserve(ctx: Containers) -> Child | None:
         return None  # the launcher is being started again: the start makes a child
 
 
-async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts) -> tuple[Container, Child | None]:
-    """Give a draft its ID and name, and make what belongs to it; the child that waits for its start, where the pool had one."""
+async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts) -> Container:
+    """Give a draft its ID and name, and make what belongs to it; with a child that waits for its start, where the pool had one."""
     host, config = draft.host, draft.config
     async with AsyncExitStack() as undo:
         child = await _reserve(ctx) if is_pooled(host, ctx.facts) else None
@@ -117,7 +117,7 @@ async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts
         if not config.hostname and host.uts_mode != "host" and not host.network_mode.startswith("container:"):
             config.hostname = container_id[:12] if host.network_mode != "host" else os.uname().nodename
         record = msgspec.structs.replace(draft, id=container_id, name=chosen)
-        container = Container(record, State())
+        container = Container(record, State(), child=child)
         if child is not None and host.network_mode == "bridge" and len(record.endpoints) == 1:
             ctx.networks.prepare(container_id, child.netns_fd)
             undo.callback(ctx.networks.forget, container_id)
@@ -131,21 +131,28 @@ async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts
         with open(os.open(folder / "config.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
             file.write(encode(record))  # with the environment and its secrets
         trace.point("create.record")
+        undo.push_async_callback(preparing.drop, ctx, container)
+        preparing.begin(ctx, container)  # goes on while the disk takes the row
         await ctx.insert(container, drafts.write)
         drafts.done()
         undo.pop_all()
     ctx.table[container_id] = container
-    return container, child
+    return container
 
 
 def _keep_for_a_while(ctx: Containers, container: Container, child: Child) -> None:
-    """A start that follows at once takes the blank child; later it costs memory for nothing."""
-    container.child = child
+    """A start that follows at once takes the blank child, and what it has prepared; later it costs memory for nothing."""
+
+    async def let_go() -> None:
+        async with container.lock:
+            await preparing.drop_locked(ctx, container)
+            ctx.networks.forget(container.id)
+            if container.child is child:
+                container.let_go(child)
 
     def expire() -> None:
         if container.child is child and container.state.status == "created" and not container.lock.locked():
-            ctx.networks.forget(container.id)
-            container.let_go(child)
+            ctx.spawn(let_go(), f"let go of the child of {container.record.short_id}")
 
     asyncio.get_running_loop().call_later(KEEP_CHILD_S, expire)
 

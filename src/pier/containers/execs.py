@@ -1,48 +1,28 @@
 """Execs: further processes in a running container."""
 
 import asyncio
-import contextlib
 import os
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
 from pier import trace
 from pier.api.models.execs import ExecCreateRequest, ExecInspect, ExecStartRequest, ProcessConfig
 from pier.api.stream import frame
-from pier.containers import detach, execspec, streams
+from pier.containers import detach, execprocess, streams
+from pier.containers.execprocess import Exec
 from pier.containers.record import Container
 from pier.containers.table import Containers
 from pier.errors import Conflict, Internal, Invalid, NotFound, PierError
 from pier.http.message import Hijacked
 from pier.linux import paths, pidfd
-from pier.logs import fifos
 from pier.runtime import users
 from pier.runtime.child_state import READ_LIMIT_BYTES
-from pier.runtime.supervisor import Child, Exit, StartFailed
+from pier.runtime.supervisor import Exit, StartFailed
 
 KEEP_S = 300
-START_PATIENCE_S = 30
 _PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
-
-
-@dataclass(eq=False)
-class Exec:
-    """One exec; lives in `Containers.execs` until five minutes after its end. `exit_code` is None until then."""
-
-    id: str
-    container: Container
-    request: ExecCreateRequest
-    command: list[str]
-    running: bool = False
-    started: bool = False
-    exit_code: int | None = None
-    pid: int = 0
-    child: Child | None = None
-    starting: asyncio.Lock = field(default_factory=asyncio.Lock)  # its end is looked at only when its start is through
 
 
 def _find(ctx: Containers, exec_id: str) -> Exec:
@@ -68,8 +48,9 @@ async def create(ctx: Containers, name: str, request: ExecCreateRequest) -> str:
         raise Invalid(f"the working directory '{request.working_dir}' is invalid, it needs to be an absolute path")
     await _check_user(container, request.user)
     exec_id = secrets.token_hex(32)
-    ctx.execs[exec_id] = Exec(exec_id, container, request, command)
+    found = ctx.execs[exec_id] = Exec(exec_id, container, request, command)
     container.execs.add(exec_id)
+    execprocess.begin(ctx, found)
     ctx.publish(container, f"exec_create: {' '.join(command)}", execID=exec_id)
     return exec_id
 
@@ -139,26 +120,15 @@ async def start(ctx: Containers, exec_id: str, request: ExecStartRequest, hijack
 
 async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connection: Hijacked | None) -> None:
     container, wanted = found.container, found.request
-    assert container.child is not None
     terminal = wanted.tty
-    async with AsyncExitStack() as undo:
-        trace.point("exec.child")
-        child = await ctx.supervisor.spawn_exec(found.id, container.child.pidfd, container.id)
-        undo.callback(child.discard)
-        io = fifos.make(ctx.exec_root, found.id, stdin=wanted.attach_stdin, terminal=terminal)
-        undo.callback(io.remove)
-        ends = undo.enter_context(contextlib.closing(io.open()))  # who opens a FIFO waits for the other end
-        size = request.console_size or wanted.console_size or [0, 0]
-        inside = undo.enter_context(contextlib.closing(io.open_inside()))
-        handed = [fd for fd in inside if fd >= 0]
-        places = [handed.index(fd) if fd >= 0 else None for fd in inside]
-        steps = execspec.build(ctx, container, wanted, found.command, places, size)
+    process = await execprocess.take(ctx, found, request.console_size or wanted.console_size or [0, 0])
+    found.child = child = process.child
+    with process.undo as undo, process.streams:
         trace.point("exec.run")
-        found.child = child
         try:
-            await asyncio.wait_for(child.run(steps.encode(), handed), START_PATIENCE_S)
+            await asyncio.wait_for(child.run(process.plan, process.fds), execprocess.PATIENCE_S)
         except TimeoutError:
-            raise Internal(f"the exec did not start within {START_PATIENCE_S} s") from None
+            raise Internal(f"the exec did not start within {execprocess.PATIENCE_S} s") from None
         if connection is not None:
             handle = await ctx.pump.attach(
                 found.id,
@@ -171,13 +141,12 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
                 initial=connection.initial,
             )
             handle.done.add_done_callback(lambda done: _detached(ctx, found, done))
+        ends = process.ends
         if terminal:
             await streams.open_console(ctx, found.id, child.console_fd, None, True)
         else:
             await ctx.pump.open(found.id, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, log=None, stdin_once=True)
         undo.pop_all()
-        ends.close()
-        inside.close()
     found.pid = child.pid
     ctx.publish(container, f"exec_start: {' '.join(found.command)}", execID=found.id)
 
@@ -186,8 +155,18 @@ async def ended(ctx: Containers, exit: Exit) -> None:
     """Record the end of an exec; its client sees the end of its streams after that, so that inspect has the code."""
     found = ctx.execs.get(exit.key)
     if isinstance(found, Exec):
+        if exit.pid in found.discarded:
+            await ctx.supervisor.acknowledge(exit.key, exit.pid)
+            found.discarded.pop(exit.pid).set()
+            return
+        found.ended_early.add(exit.pid)
         async with found.starting:
-            pass
+            if found.ahead is not None and found.ahead.child.pid == exit.pid:
+                execprocess.drop(ctx, found)  # somebody killed it before its start
+            found.ended_early.discard(exit.pid)
+        if found.child is None or found.child.pid != exit.pid:
+            await ctx.supervisor.acknowledge(exit.key, exit.pid)
+            return
         was_running = found.running and found.pid
         if found.exit_code is None:
             found.exit_code = exit.code
@@ -200,7 +179,7 @@ async def ended(ctx: Containers, exit: Exit) -> None:
             found.child.close()
             found.child = None
         _expire(ctx, found)
-    await ctx.supervisor.acknowledge(exit.key)
+    await ctx.supervisor.acknowledge(exit.key, exit.pid)
 
 
 def _expire(ctx: Containers, found: Exec) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import time
 
 from pier import trace
-from pier.containers import execs, names_service, policy, start, streams, volumes, wait
+from pier.containers import execs, names_service, policy, preparing, start, streams, volumes, wait
 from pier.containers.naming import serves
 from pier.containers.record import Container
 from pier.containers.remove import erase
@@ -40,6 +40,8 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         return
     container.ended_early.add(exit.pid)
     async with container.lock:
+        if container.prepared is not None and container.prepared.child.pid == exit.pid:
+            await preparing.drop_locked(ctx, container)  # somebody killed it before its start
         container.ended_early.discard(exit.pid)
         state = container.state
         if not state.running or (exit.pid and state.pid != exit.pid):

@@ -1,5 +1,6 @@
 """The files that Pier writes for a container and binds into its /etc: hosts, hostname, resolv.conf."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +43,22 @@ def write(ctx: Containers, container: Container) -> Bound:
         "resolv.conf": _resolv_conf(ctx, container),
     }
     for name, text in texts.items():
-        path = folder / name
-        path.write_text(text)
-        path.chmod(0o644)
+        _write(folder / name, text)
     return Bound(folder / "hosts", folder / "hostname", folder / "resolv.conf")
+
+
+def refresh(ctx: Containers, container: Container, bound: Bound) -> None:
+    """Bring what the host may have changed since `write` up to date, in place: the container's mounts show it. Raises OSError."""
+    text = _resolv_conf(ctx, container)
+    if bound.resolv_conf.read_text() != text:
+        _write(bound.resolv_conf, text)
+
+
+def _write(path: Path, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    with open(fd, "w") as file:
+        os.fchmod(fd, 0o644)  # whatever the daemon's umask
+        file.write(text)
 
 
 def _resolv_conf(ctx: Containers, container: Container) -> str:

@@ -1,5 +1,6 @@
 """How a container joins its networks: what it asks of each, checked at create and carried out at start and at connect."""
 
+import asyncio
 import ipaddress
 
 import msgspec
@@ -20,18 +21,33 @@ def in_order(record: Record) -> list[tuple[str, EndpointSettings]]:
 
 
 async def attach(ctx: Containers, container: Container, name: str, given: EndpointSettings, netns_fd: int, number: int) -> Endpoint:
-    """Give a container its place in one network; number: of its interface. Raises NotFound with Docker's text, Invalid, Conflict, Unavailable."""
+    """Give a running container its place in one network; number: of its interface.
+
+    Raises NotFound with Docker's text, Invalid, Conflict, Unavailable.
+    """
+    key, wish = _wish(ctx, name, given, number)
+    return await ctx.networks.attach(container.id, key, netns_fd, wish=wish)
+
+
+def begin(
+    ctx: Containers, container: Container, name: str, given: EndpointSettings, netns_fd: int, number: int
+) -> "tuple[Endpoint, asyncio.Future[None]]":
+    """The same for one that is to be started: its place, and what is to be awaited before it has it. Raises the same."""
+    key, wish = _wish(ctx, name, given, number)
+    return ctx.networks.begin_attach(container.id, key, netns_fd, wish=wish)
+
+
+def _wish(ctx: Containers, name: str, given: EndpointSettings, number: int) -> tuple[str, Wish]:
     key = name if name in PREDEFINED else given.network_id or name
     try:
         network = ctx.networks.find(key).network
     except NotFound:
         raise NotFound(f"failed to set up container networking: network {key} not found") from None
     config = given.ipam_config
-    wish = Wish(
+    return key, Wish(
         interface=f"{network.prefix}{number}", mac=given.mac_address, address=config.ipv4_address if config else "",
         address6=config.ipv6_address if config else "", priority=given.gw_priority,
     )  # fmt: skip
-    return await ctx.networks.attach(container.id, key, netns_fd, wish=wish)
 
 
 def checked(network: Network | None, name: str, settings: EndpointSettings) -> EndpointSettings:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,6 +12,9 @@ from pier.api.models.networks import EndpointSettings
 from pier.linux import pidfd
 from pier.networks import Endpoint
 from pier.runtime.supervisor import Child
+
+if TYPE_CHECKING:
+    from pier.containers.preparing import Prepared
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 STATUSES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
@@ -80,6 +84,7 @@ class Container:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)  # of its files, for a commit: one at a time, whatever else goes on
     child: Child | None = None
+    prepared: "Prepared | None" = None  # for a start that nobody has asked for yet
     places: tuple[Endpoint, ...] = ()  # in networks, while it runs
     netns_path: str = ""
     execs: set[str] = field(default_factory=set)

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 
 from pier import trace
-from pier.containers import stop, streams, wait
+from pier.containers import preparing, stop, streams, wait
 from pier.containers.record import Container
 from pier.containers.table import Containers, log
 from pier.containers.volumes import anonymous
@@ -86,6 +86,7 @@ async def _clear(ctx: Containers, container: Container) -> None:
 
     async def files() -> None:
         trace.point("remove.files")
+        await preparing.drop(ctx, container)
         ctx.networks.forget(container.id)
         if container.child is not None:
             container.let_go(container.child)

@@ -69,6 +69,7 @@ class Containers:
     table: dict[str, Container] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     execs: "dict[str, object]" = field(default_factory=dict)
+    ahead: set[str] = field(default_factory=set)  # whose start is prepared, though nobody has asked for it yet
     tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
     named: set[str] = field(default_factory=set)  # containers whose DNS sockets netd has, as the keeper's keys
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # everything is restored: policies may start containers from now on

@@ -44,7 +44,7 @@ class AsyncChannel:
         self._last_id = 0
         self.closed = False
         self._fd = sock.fileno()
-        self._loop.add_reader(self._fd, self._readable)
+        self._loop.add_reader(self._fd, self.hear)
 
     async def call(self, op: str, fds: Sequence[int] = (), **fields: Any) -> tuple[Message, list[int]]:
         """Send a request and wait for its answer and descriptors (owned by the caller). Raises PeerGone, RemoteError.
@@ -106,6 +106,7 @@ class AsyncChannel:
                 self._loop.add_writer(self._fd, self._flush)
                 return
             except OSError:
+                self.hear()  # what the peer said before it went
                 self.close()
                 return
             for fd in fds:
@@ -113,7 +114,10 @@ class AsyncChannel:
             self._queue.popleft()
         self._loop.remove_writer(self._fd)
 
-    def _readable(self) -> None:
+    def hear(self) -> None:
+        """Take in what has arrived, without waiting for the loop's next turn."""
+        if self.closed:
+            return
         for _ in range(64):
             try:
                 got = self._channel.recv()

@@ -63,18 +63,28 @@ class Fifos(NamedTuple):
 
     def remove(self) -> None:
         """Remove the folder; harmless when it is gone."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            for path in self[1:]:
+                if path:
+                    os.unlink(path)
+            os.rmdir(self.folder)
+        except OSError:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def make(exec_root: str | os.PathLike[str], key: str, *, stdin: bool, terminal: bool, uid: int = 0, gid: int = 0) -> Fifos:
     """Make the FIFOs of a start, in the place of those of an earlier one. Raises OSError."""
     found = _paths(exec_root, key, stdin and not terminal, not terminal)
-    found.remove()
-    os.makedirs(found.folder, mode=0o711)
+    try:
+        os.mkdir(found.folder, 0o711)
+    except OSError:
+        shutil.rmtree(found.folder, ignore_errors=True)
+        os.makedirs(found.folder, mode=0o711)
     for path in (found.stdin, found.stdout, found.stderr):
         if path:
             os.mkfifo(path, 0o600)
-            os.chown(path, uid, gid)
+            if uid or gid:
+                os.chown(path, uid, gid)
     return found
 
 

@@ -1,8 +1,10 @@
 """The networks of a daemon: start, attach, detach, repair. Runs on the loop; the kernel is asked in a thread of its own."""
 
 import asyncio
+import contextlib
 import errno
 import logging
+import os
 import secrets
 import sqlite3
 import time
@@ -21,7 +23,7 @@ from pier.networks.firewall import Guard
 from pier.networks.live import Live
 from pier.networks.model import Network
 from pier.networks.plumbing import Bridge, Plumbing, Port
-from pier.networks.prepared import Ahead, Prepared
+from pier.networks.prepared import Making, Prepared
 from pier.networks.records import Records
 from pier.networks.rules import Member
 from pier.networks.setup import BridgeSetup, NetworkConfig
@@ -57,6 +59,8 @@ class Networks:
         self.setup = BridgeSetup(config, own_bridge, self.mtu, self.records, self.plumbing, self.ask)
         self.live: dict[str, Live] = {}  # by ID, in the order of their making
         self.endpoints: dict[str, dict[str, Endpoint]] = {}  # by container, by network
+        self._unannounced: dict[tuple[str, str], asyncio.Future[None]] = {}  # places of containers not started yet: the writing of their leases
+        self._plugging: dict[str, asyncio.Task[None]] = {}  # by host interface
         self.leaving: dict[str, Endpoint] = {}  # by host interface: the veth may still be there, so its address is not free
         self.guard = Guard(self.plumbing, self.ask, self.spawn, table, self._members)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,59 +131,69 @@ class Networks:
     async def attach(
         self, container_id: str, network: str, netns_fd: int, *, hostname: str = "", mac: str | None = None, wish: Wish | None = None
     ) -> Endpoint:  # fmt: skip
-        """Give a container its place in a network; under a millisecond on an idle machine.
+        """`begin_attach`, wait until it is through, and `announce`."""
+        endpoint, plugged = self.begin_attach(container_id, network, netns_fd, mac=mac, wish=wish)
+        try:
+            await asyncio.shield(plugged)
+            await self.announce(container_id)
+        except asyncio.CancelledError:
+            await self.detach(container_id, endpoint.network_id)  # once the kernel is through with it
+            raise
+        return endpoint
 
-        network: a name or ID. netns_fd: of the container's network namespace; not looked at for host and none, not kept.
+    def begin_attach(
+        self, container_id: str, network: str, netns_fd: int, *, mac: str | None = None, wish: Wish | None = None
+    ) -> "tuple[Endpoint, asyncio.Future[None]]":  # fmt: skip
+        """Give a container its place in a network: what it will have, and the kernel's part, which is to be awaited (shielded).
+
+        network: a name or ID. netns_fd: of the container's network namespace; not looked at for host and none, duplicated.
         wish: what the user asks for; mac: the same for its MAC alone, None or "" for a random one.
-        The child then calls `configure_inside`, and after its execve comes `settle`. A second attach to a network ends the first.
+        The child then calls `configure_inside`; before its execve comes `announce`, until which nobody hears of it, and after it `settle`.
+        A second attach to a network ends the first; whoever gives up calls `detach`.
         Raises NotFound for another network, Invalid for a bad MAC or address, Conflict for an address that is taken,
-        Unavailable where addresses or ports are used up.
+        Unavailable where addresses are used up; the future Unavailable where ports are.
         """
         live = self.find(network)
         if live.doomed:
             raise NotFound(f"network {network} not found")
-        if live.network.id in self.endpoints.get(container_id, {}):
-            await self.detach(container_id, live.network.id)
+        self._leave(container_id, live.network.id)
         if live.bridge is None:
             if live.network.config_only:
                 raise Conflict(f"network {live.network.name} is a configuration: no container can be in it")
             endpoint = Endpoint(live.network.name, live.network.id, secrets.token_hex(32))
-            await self.records.add(container_id, endpoint)
             self._connected(container_id, endpoint)
-            return endpoint
+            return endpoint, asyncio.ensure_future(asyncio.sleep(0))
         wish = wish or Wish(mac=mac or "")
         if wish.mac:
             wish = _with_mac(wish, checked_mac(wish.mac))
-        ahead = await self.prepared.take(container_id, netns_fd) if live is self._default and wish.interface == "eth0" else None
-        task = asyncio.ensure_future(self._plug_in(container_id, live, netns_fd, wish, ahead))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            # Who started the container has given up, but the kernel is at work already: let it finish, then take it back.
-            task.add_done_callback(partial(self._take_back, container_id))
-            raise
-
-    def _take_back(self, container_id: str, task: "asyncio.Future[Endpoint]") -> None:
-        if not task.cancelled() and task.exception() is None:
-            made = task.result()
-            if self.endpoints.get(container_id, {}).get(made.network_id) is made:
-                self.spawn(self.detach(container_id, made.network_id))
-
-    async def _plug_in(self, container_id: str, live: Live, netns_fd: int, wish: Wish, ahead: Ahead | None) -> Endpoint:
-        endpoint_id = ahead.endpoint_id if ahead else secrets.token_hex(32)
-        mac = wish.mac or (ahead.mac if ahead else random_mac())
+        making = self.prepared.take(container_id, netns_fd) if live is self._default and wish.interface == "eth0" else None
+        endpoint_id = making.ahead.endpoint_id if making else secrets.token_hex(32)
+        mac = wish.mac or (making.ahead.mac if making else random_mac())
         endpoint = live.endpoint(endpoint_id, wish, live.lease(wish), mac, host_interface(endpoint_id))
-        port = self.port(live, endpoint, netns_fd)
-        saved, plugged = await asyncio.gather(
-            self.records.add(container_id, endpoint), self._plug(live, port, made=ahead is not None), return_exceptions=True
-        )
-        failure = plugged if isinstance(plugged, BaseException) else saved if isinstance(saved, BaseException) else None
-        if failure is not None:
-            self.leaving[endpoint.host_interface] = endpoint
-            self.spawn(self._release(container_id, endpoint))
-            raise failure
         self._connected(container_id, endpoint)
-        return endpoint
+        plugged = asyncio.get_running_loop().create_task(self._plug_in(live, self.port(live, endpoint, os.dup(netns_fd)), making))
+        self._plugging[endpoint.host_interface] = plugged
+        plugged.add_done_callback(lambda done: self._plugged(container_id, endpoint, done))
+        return endpoint, plugged
+
+    async def _plug_in(self, live: Live, port: Port, making: Making | None) -> None:
+        assert live.bridge is not None
+        try:
+            if making is not None:
+                with contextlib.suppress(OSError):  # made below then, which says what is wrong
+                    await making.task
+                    if self.plumbing.stands(live.bridge, port.host_interface):
+                        return
+            await self._plug(live, port, made=making is not None)
+        finally:
+            os.close(port.netns_fd)
+
+    def _plugged(self, container_id: str, endpoint: Endpoint, done: "asyncio.Future[None]") -> None:
+        """One that failed is no endpoint; the failure is who waits for it's to tell."""
+        self._plugging.pop(endpoint.host_interface, None)
+        failed = done.cancelled() or done.exception() is not None
+        if failed and self.endpoints.get(container_id, {}).get(endpoint.network_id) is endpoint:
+            self._leave(container_id, endpoint.network_id)
 
     def port(self, live: Live, endpoint: Endpoint, netns_fd: int = -1) -> Port:
         """The veth of an endpoint."""
@@ -199,7 +213,14 @@ class Networks:
 
     def _connected(self, container_id: str, endpoint: Endpoint) -> None:
         self.endpoints.setdefault(container_id, {})[endpoint.network_id] = endpoint
-        self._publish("connect", container_id, endpoint)
+        self._unannounced[container_id, endpoint.network_id] = asyncio.ensure_future(self.records.add(container_id, endpoint))
+
+    async def announce(self, container_id: str) -> None:
+        """The container runs, or is started next: its leases are written when this returns, and its networks tell of it."""
+        for key in [key for key in self._unannounced if key[0] == container_id]:
+            await asyncio.shield(self._unannounced[key])
+            if self._unannounced.pop(key, None) is not None:
+                self._publish("connect", container_id, self.endpoints[container_id][key[1]])
 
     def _publish(self, action: str, container_id: str, endpoint: Endpoint) -> None:
         live = self.live.get(endpoint.network_id)
@@ -208,36 +229,51 @@ class Networks:
 
     async def settle(self, container_id: str) -> None:
         """After the container's execve: without it the first packets of one container in twenty are lost for a second. Never fails."""
-        links = [e.host_interface for e in self.endpoints_of(container_id) if e.host_interface]
-        links += [live.bridge.name for e in self.endpoints_of(container_id) if (live := self.live.get(e.network_id)) and live.bridge]
+        places = [(live, e) for e in self.endpoints_of(container_id) if e.host_interface and (live := self.live.get(e.network_id))]
+        ports = [(live.bridge, self.port(live, endpoint)) for live, endpoint in places if live.bridge]
         try:
-            await self.ask(self.plumbing.settle, links)
+            await self.ask(self.plumbing.settle, ports)
         except OSError as error:
-            _log.debug("links %s could not be asked for: %s", links, error)
+            _log.debug("links of container %s could not be settled: %s", container_id[:12], error)
 
     async def detach(self, container_id: str, network_id: str = "", *, cut: bool = False) -> None:
         """End a container's place in a network, or in all: when it has exited. Does not wait for the kernel, nor for the disk.
 
         Its address is given to nobody else until its veth is gone. cut: the container runs on: the veth is deleted. No endpoint: nothing to do.
         """
-        places = self.endpoints.get(container_id, {})
-        for endpoint in [places[network_id]] if network_id in places else [] if network_id else list(places.values()):
-            del places[endpoint.network_id]
-            self._publish("disconnect", container_id, endpoint)
-            if endpoint.host_interface:
-                self.leaving[endpoint.host_interface] = endpoint
-            releasing = self._release(container_id, endpoint, cut=cut)
+        for releasing in self._left(container_id, network_id, cut=cut):
             if cut:
                 await releasing
             else:
                 self.spawn(releasing)
+
+    def _leave(self, container_id: str, network_id: str) -> None:
+        for releasing in self._left(container_id, network_id):
+            self.spawn(releasing)
+
+    def _left(self, container_id: str, network_id: str, *, cut: bool = False) -> list[Coroutine[object, object, None]]:
+        """End places for everybody but the kernel and the disk: that is what is returned."""
+        places, releasing = self.endpoints.get(container_id, {}), []
+        for endpoint in [places[network_id]] if network_id in places else [] if network_id else list(places.values()):
+            del places[endpoint.network_id]
+            written = self._unannounced.pop((container_id, endpoint.network_id), None)
+            if written is None:
+                self._publish("disconnect", container_id, endpoint)
+            else:
+                written.add_done_callback(lambda done: done.cancelled() or done.exception())
+            if endpoint.host_interface:
+                self.leaving[endpoint.host_interface] = endpoint
+            releasing.append(self._release(container_id, endpoint, cut=cut))
         if not places:
             self.endpoints.pop(container_id, None)
+        return releasing
 
     async def _release(self, container_id: str, endpoint: Endpoint, *, cut: bool = False) -> None:
         await self.records.remove(container_id, endpoint.endpoint_id)
         if not endpoint.host_interface:
             return
+        if (plugging := self._plugging.get(endpoint.host_interface)) is not None:
+            await asyncio.wait([plugging])  # the kernel is at work on it: what comes of that is taken back
         live = self.live.get(endpoint.network_id)
         bridge: Bridge | None = live.bridge if live else None
         gone = await self.ask(self.plumbing.unplug, bridge, endpoint.addresses, endpoint.host_interface, cut=cut)
@@ -308,7 +344,8 @@ class Networks:
 
     def inside(self, network_id: str) -> dict[str, Endpoint]:
         """The endpoints of a network, by container."""
-        return {container: places[network_id] for container, places in self.endpoints.items() if network_id in places}
+        here = {container: places[network_id] for container, places in self.endpoints.items() if network_id in places}
+        return {container: endpoint for container, endpoint in here.items() if (container, network_id) not in self._unannounced}
 
     def inspect(self, name: str, scope: str = "", container_name: Callable[[str], str] = str) -> NetworkInspect:
         """GET /networks/{name}. container_name: gives a container's name for its ID. Raises NotFound."""

@@ -50,6 +50,14 @@ def bridge_mac(name: str) -> str:
     return octets.hex(":")
 
 
+def _index(name: str) -> int:
+    """The number of a link, 0 where it is gone."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
 class Plumbing:
     """Links, neighbours and rules of the bridge networks. Everything blocks; one thread at a time."""
 
@@ -142,14 +150,16 @@ class Plumbing:
         for address in port.addresses:
             self._routing.add_neighbour(bridge.index, address, port.mac)
 
+    def stands(self, bridge: Bridge, host_interface: str) -> bool:
+        """Whether bridge and veth are there; two ioctls without the RTNL lock, for any thread."""
+        return _index(bridge.name) == bridge.index and _index(host_interface) > 0
+
     def claim(self, bridge: Bridge, port: Port) -> None:
-        """`plug` for a veth that was made ahead: remembers its neighbour. Raises as `plug`."""
-        try:
-            socket.if_nametoindex(port.host_interface)  # an ioctl, without the RTNL lock
-        except OSError:
-            self.plug(bridge, port)
-        else:
+        """`plug` for a veth that was made ahead, and may be gone since: remembers its neighbour. Raises as `plug`."""
+        if _index(port.host_interface):
             self._remember(bridge, port)
+        else:
+            self.plug(bridge, port)
 
     def reclaim(self, bridge: Bridge, port: Port) -> None:
         """`claim` after the bridge was made anew: the veth may be in none. Raises as `plug`."""
@@ -161,10 +171,15 @@ class Plumbing:
             self._routing.enslave(link.index, bridge.index)
         self._remember(bridge, port)
 
-    def settle(self, links: Iterable[str]) -> None:
-        """Make the kernel take note that both ends are up: without it the first packets of one in twenty are lost for a second."""
-        for name in links:
-            self._routing.link(name)
+    def settle(self, ports: Iterable[tuple[Bridge, Port]]) -> None:
+        """Remember the neighbours, and make the kernel take note that both ends are up.
+
+        Without the latter the first packets of one in twenty are lost for a second.
+        """
+        for bridge, port in ports:
+            self._remember(bridge, port)
+            self._routing.link(port.host_interface)
+            self._routing.link(bridge.name)
 
     def unplug(self, bridge: Bridge | None, addresses: Iterable[str], host_interface: str, *, cut: bool = False) -> bool:
         """Forget the neighbour. Whether the veth is gone; it dies with the container's namespace. cut: delete it now."""

@@ -24,7 +24,9 @@ class Ahead:
 
 
 @dataclass(frozen=True, slots=True)
-class _Making:
+class Making:
+    """A veth on its way; who awaits `task` learns whether it came to be."""
+
     ahead: Ahead
     task: "asyncio.Task[None]"
 
@@ -35,7 +37,7 @@ class Prepared:
     def __init__(self, make: Callable[[Port], Awaitable[None]]) -> None:
         """make: puts a veth into the bridge, without an address."""
         self._make = make
-        self._making: dict[str, _Making] = {}
+        self._making: dict[str, Making] = {}
 
     def begin(self, container_id: str, netns_fd: int, mtu: int) -> None:
         """Start making a veth into a namespace; the descriptor is only looked at now. Does nothing where it is made or too many wait."""
@@ -44,7 +46,7 @@ class Prepared:
         endpoint_id = secrets.token_hex(32)
         ahead = Ahead(endpoint_id, host_interface(endpoint_id), random_mac(), os.fstat(netns_fd).st_ino)
         port = Port(ahead.host_interface, os.dup(netns_fd), (), ahead.mac, mtu)
-        self._making[container_id] = _Making(ahead, asyncio.get_running_loop().create_task(self._run(port)))
+        self._making[container_id] = Making(ahead, asyncio.get_running_loop().create_task(self._run(port)))
 
     async def _run(self, port: Port) -> None:
         try:
@@ -52,16 +54,10 @@ class Prepared:
         finally:
             os.close(port.netns_fd)
 
-    async def take(self, container_id: str, netns_fd: int) -> Ahead | None:
-        """The veth that was made for this container and namespace; None where there is none, or it could not be made."""
+    def take(self, container_id: str, netns_fd: int) -> Making | None:
+        """The veth that is made for this container and namespace; None where there is none."""
         making = self._making.pop(container_id, None)
-        if making is None:
-            return None
-        try:
-            await making.task
-        except OSError:
-            return None  # the attach makes one itself, and says what is wrong
-        return making.ahead if os.fstat(netns_fd).st_ino == making.ahead.namespace else None
+        return making if making is not None and os.fstat(netns_fd).st_ino == making.ahead.namespace else None
 
     def forget(self, container_id: str) -> None:
         """Its container will not start."""

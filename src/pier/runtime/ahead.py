@@ -4,7 +4,6 @@ Half of the time between a plan and its execve went into them. A plan that wants
 plan makes its own, and what was made ahead vanishes with its descriptor at the execve.
 """
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ def make(state: State, steps: Sequence[Sequence[Any]]) -> None:
     The plan does the latter again, in no time: the code's pages are this process's by then. What fails is left to the plan, which says why.
     """
     try:
-        os.umask(0)
         steps_root.leave_host_propagation(state)
         steps_root.private_proc(state)
         steps_root.network(state, loopback=True, interfaces=[])

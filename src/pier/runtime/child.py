@@ -1,8 +1,9 @@
 """The blank child: waits for a plan on its socket, executes its steps in order, becomes the container's program.
 
 It is a clone of the launcher with one thread; gc is off, nothing is imported after the clone, and it leaves only by execve
-or os._exit. Protocol, on the SEQPACKET socket: in comes {"op": "plan", "plan": {...}} with descriptors; out go
-{"op": "warning"}, {"op": "console"} with the pty's master, {"op": "failed", ...}. The socket closes at execve: success.
+or os._exit. Protocol, on the SEQPACKET socket: in comes {"op": "plan", "plan": {...}} with descriptors, whole or in parts, each
+carried out as it comes; out go {"op": "warning"}, {"op": "console"} with the pty's master, {"op": "failed", ...}. The socket
+closes at execve: success.
 """
 
 import gc
@@ -32,15 +33,17 @@ def main(sock_fd: int, steps_ahead: Sequence[Sequence[Any]] = ()) -> NoReturn:
         fds.close_all_but((sock_fd,))
         trace.reopen()
         _reset_signals()
+        os.umask(0)  # modes of what the steps make are exact; the container's own is set by `become`
         channel = Channel(socket.socket(fileno=sock_fd))
         state = State([], channel)
         if steps_ahead:
             ahead.make(state, steps_ahead)
-        got = channel.recv()
-        if got is None:
-            os._exit(0)
-        message, state.fds = got
-        code = _run(message["plan"], state)
+        while got := channel.recv():
+            message, handed = got
+            state.fds += handed
+            if failed := _run(message["plan"], state):
+                os._exit(failed)
+        os._exit(0)
     finally:
         os._exit(code)
 
@@ -60,7 +63,6 @@ def _run(plan: dict[str, Any], state: State) -> int:
     channel = state.channel
     name = "plan"
     try:
-        os.umask(0)  # modes of what the steps make are exact; the container's own is set by `become`
         for name, arguments in plan["steps"]:
             trace.point(f"child.{name}")
             STEPS[name](state, **arguments)
@@ -71,7 +73,7 @@ def _run(plan: dict[str, Any], state: State) -> int:
         return _fail(channel, name, error.errno or 0, str(error.filename or ""), f"{name.replace('_', ' ')}{where}: {error.strerror}", 128)
     except BaseException as error:
         return _fail(channel, name, 0, "", f"{name.replace('_', ' ')}: {type(error).__name__}: {error}", 128)
-    return 125
+    return 0
 
 
 def _fail(channel: Channel, step: str, number: int, path: str, message: str, exit_code: int) -> int:

@@ -48,8 +48,21 @@ class Child:
         self._channel = None
         return self
 
+    def begin(self, plan: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        """Send the first part of a plan, all but the program, and duplicates of `fds`; `run` sends the rest. Raises PeerGone."""
+        if self._channel is None:
+            raise PeerGone("the process runs a plan already")
+        self._channel.post("plan", fds, plan=plan)
+
+    @property
+    def gone(self) -> bool:
+        """Whether a child that got no plan, or a part of one, is no more."""
+        if self._channel is not None:
+            self._channel.hear()
+        return self._channel is None or self._channel.closed
+
     async def run(self, plan: dict[str, Any], fds: Sequence[int] = ()) -> None:
-        """Send the plan and duplicates of `fds`; return when the child has executed the user's program.
+        """Send the plan, or the rest of it, and duplicates of `fds`; return when the child has executed the user's program.
 
         `on_console(fd)`, where set, is called the moment the terminal is there, before the program runs.
         Raises StartFailed where a step failed, PeerGone where the child was gone before it got the plan.
@@ -57,6 +70,8 @@ class Child:
         if self._channel is None:
             raise PeerGone("the process runs a plan already")
         self._channel.post("plan", fds, plan=plan)
+        if self._channel.closed and self._failure is None:
+            raise PeerGone("the process was killed before it got its plan")
         await asyncio.shield(self._over)
         if self._failure is not None:
             raise self._failure

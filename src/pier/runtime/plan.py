@@ -137,6 +137,11 @@ class Plan:
         """What the child gets, as JSON-able values."""
         return {"steps": [[step.name, step.arguments] for step in self.steps]}
 
+    def split(self) -> "tuple[Plan, Plan, Plan]":
+        """What needs no network, what makes the rest of the container, and the step that begins its program: a child may be told one by one."""
+        at = next((number for number, step in enumerate(self.steps) if step.name == "network"), len(self.steps) - 1)
+        return Plan(self.steps[:at]), Plan(self.steps[at:-1]), Plan(self.steps[-1:])
+
     def __str__(self) -> str:
         return "\n".join(map(str, self.steps))
 
@@ -155,12 +160,6 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
         steps.append(Step("oom_score_adj", {"value": process.oom_score_adj}))
     if spec.hostname:
         steps.append(Step("hostname", {"name": spec.hostname, "domain": spec.domainname}))
-    if extras.network is not None:
-        steps.append(Step("network", asdict(extras.network)))
-    if extras.names:
-        steps.append(Step("names", {}))
-    if linux.sysctl:
-        steps.append(Step("sysctls", {"values": dict(linux.sysctl)}))
     sources = bind_sources(spec, extras.sources, extras.borrowed, extras.init)
     if sources:
         steps.append(Step("open_sources", {"sources": sources}))
@@ -175,6 +174,13 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
         steps.append(Step("mask", {"hidden": list(linux.masked_paths)}))
     if linux.readonly_paths:
         steps.append(Step("protect", {"kept": list(linux.readonly_paths)}))
+    # Last of what needs the host in sight, since its other end may still be on its way.
+    if extras.network is not None:
+        steps.append(Step("network", asdict(extras.network)))
+    if extras.names:
+        steps.append(Step("names", {}))
+    if linux.sysctl:
+        steps.append(Step("sysctls", {"values": dict(linux.sysctl)}))
     steps.append(Step("pivot", {"propagation": _propagation(linux.rootfs_propagation)}))
     if extras.create_workdir and process.cwd != "/":
         steps.append(Step("make_workdir", {"path": process.cwd}))

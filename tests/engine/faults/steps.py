@@ -21,9 +21,10 @@ def attempt(engine: Engine, method: str, route: str, body: Any = None, **query: 
         return None
 
 
-def create(engine: Engine, *command: str, name: str | None = None, **host: Any) -> str:
-    """A container of busybox; its ID."""
-    made = engine.api("POST", "/containers/create", {"Image": "busybox:latest", "Cmd": list(command), "HostConfig": host}, name=name)
+def create(engine: Engine, *command: str, name: str | None = None, ahead: bool = True, **host: Any) -> str:
+    """A container of busybox; its ID. `ahead`: a plain one, whose start is prepared as soon as it is created."""
+    body = {"Image": "busybox:latest", "Cmd": list(command), "HostConfig": host, "OpenStdin": not ahead}
+    made = engine.api("POST", "/containers/create", body, name=name)
     return str(made.ok(201).json["Id"])
 
 

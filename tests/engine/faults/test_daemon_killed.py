@@ -51,12 +51,27 @@ def test_a_create_that_was_written_is_whole(broken: Engine) -> None:
 )  # fmt: skip
 def test_a_start_that_was_not_acknowledged_can_be_made_again(broken: Engine, point: str, earlier: bool) -> None:
     """earlier: another daemon made the container, so that its child is no longer there and the start makes one."""
-    container = steps.create(broken, "echo", "hello") if earlier else ""
+    container = steps.create(broken, "echo", "hello", ahead=False) if earlier else ""
     armed(broken, point)
-    container = container or steps.create(broken, "echo", "hello")
+    container = container or steps.create(broken, "echo", "hello", ahead=False)
     assert steps.attempt(broken, "POST", f"/containers/{container}/start") is None
     again(broken)
     assert steps.listed(broken, container) == "created"
+    broken.api("POST", f"/containers/{container}/start").ok(204)
+    assert steps.exit_code(broken, container) == 0
+    assert steps.logs(broken, container).count(b"hello") == 1
+
+
+@pytest.mark.parametrize("point", ["start.child", "start.network", "start.streams", "start.root", "start.limits", "start.run"])
+def test_a_start_that_is_prepared_ahead_leaves_a_container_or_none(broken: Engine, point: str) -> None:
+    armed(broken, point)
+    made = steps.attempt(broken, "POST", "/containers/create", {"Image": "busybox", "Cmd": ["echo", "hello"]}, name="early")
+    if made is not None and made.status == 201:
+        assert steps.attempt(broken, "POST", "/containers/early/start") is None
+    again(broken)
+    found = [c for c in broken.api.get("/containers/json", all=True) if "/early" in c["Names"]]
+    assert [c["State"] for c in found] in ([], ["created"]) and (found or made is None or made.status != 201)
+    container = found[0]["Id"] if found else steps.create(broken, "echo", "hello", name="early")
     broken.api("POST", f"/containers/{container}/start").ok(204)
     assert steps.exit_code(broken, container) == 0
     assert steps.logs(broken, container).count(b"hello") == 1

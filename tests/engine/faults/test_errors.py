@@ -27,7 +27,7 @@ def test_create_start_rename_and_remove_fail_at_each_point_and_then_work(broken:
         assert answer.status == 500, (point, answer)
         assert point in steps.error_of(answer) or point == "snapshots.create", answer
         assert set(broken.containers()) == kept
-    container = steps.create(broken, *steps.SLEEP, name="tried", **host)
+    container = steps.create(broken, *steps.SLEEP, name="tried", ahead=False, **host)
     for point in START:
         text = steps.error_of(broken.api("POST", f"/containers/{container}/start"))
         assert point in text, text
@@ -41,6 +41,14 @@ def test_create_start_rename_and_remove_fail_at_each_point_and_then_work(broken:
     assert steps.listed(broken, container) == "exited"
     broken.api("DELETE", f"/containers/{container}").ok(204)
     steps.create(broken, "true", name="other")
+
+
+@pytest.mark.parametrize("point", START[:5])
+def test_what_fails_while_it_is_prepared_ahead_is_tried_again_by_the_start(broken: Engine, point: str) -> None:
+    armed(broken, point)
+    container = steps.start(broken, "echo", "hello")
+    assert steps.exit_code(broken, container) == 0
+    assert steps.logs(broken, container).count(b"hello") == 1
 
 
 def test_an_exit_that_cannot_be_written_at_once_is_written(broken: Engine) -> None:
@@ -66,12 +74,21 @@ def test_an_exit_that_cannot_be_written_for_long_is_with_the_keeper(broken: Engi
 def test_an_exec_fails_at_each_point_and_then_works(broken: Engine) -> None:
     armed(broken, "exec.child", "exec.run")
     container = steps.start(broken, *steps.SLEEP)
-    for point in ("exec.child", "exec.run", ""):
-        made = broken.api("POST", f"/containers/{container}/exec", {"Cmd": ["echo", "done"], "AttachStdout": True}).ok(201).json["Id"]
-        answer = broken.api("POST", f"/exec/{made}/start", {"Detach": False, "Tty": False})
+    for point in ("exec.child", "exec.run", ""):  # with a terminal nothing is made ahead
+        made = broken.api("POST", f"/containers/{container}/exec", {"Cmd": ["echo", "done"], "AttachStdout": True, "Tty": True}).ok(201).json["Id"]
+        answer = broken.api("POST", f"/exec/{made}/start", {"Detach": False, "Tty": True})
         assert (point or "done").encode() in answer.body
         eventually(lambda made=made: broken.api.get(f"/exec/{made}/json")["Running"] is False)  # type: ignore[misc]
         assert broken.api.get(f"/exec/{made}/json")["ExitCode"] == (126 if point else 0)
+
+
+def test_an_exec_that_cannot_be_made_ahead_is_made_by_its_start(broken: Engine) -> None:
+    container = steps.start(broken, *steps.SLEEP)
+    armed(broken, "exec.child")
+    made = broken.api("POST", f"/containers/{container}/exec", {"Cmd": ["echo", "done"], "AttachStdout": True}).ok(201).json["Id"]
+    assert b"done" in broken.api("POST", f"/exec/{made}/start", {"Detach": False, "Tty": False}).body
+    eventually(lambda: broken.api.get(f"/exec/{made}/json")["Running"] is False)
+    assert broken.api.get(f"/exec/{made}/json")["ExitCode"] == 0
 
 
 @pytest.mark.parametrize("action", ["error", "kill"])

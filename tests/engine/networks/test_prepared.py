@@ -98,6 +98,51 @@ def test_a_bridge_deleted_in_between_is_repaired() -> None:
 
 
 @isolated
+def test_nobody_hears_of_a_place_before_it_is_announced() -> None:
+    async def main() -> None:
+        async with daemon() as d:
+            subscription = d.journal.subscribe({"type": ["network"]})
+            c = Container(1)
+            d.networks.prepare(c.id, c.namespace.fd)
+            endpoint, attaching = d.networks.begin_attach(c.id, "bridge", c.namespace.fd)
+            assert endpoint.address and not d.networks.inspect("bridge").containers
+            await attaching
+            await d.networks.announce(c.id)
+            await d.networks.announce(c.id)
+            assert list(d.networks.inspect("bridge").containers or {}) == [c.id]
+            await d.networks.detach(c.id)
+            d.networks.begin_attach(c.id, "none", -1)
+            await d.networks.detach(c.id)
+            d.networks.begin_attach(c.id, "host", -1)
+            await d.networks.announce(c.id)
+            await d.networks.detach(c.id)
+            events = [await anext(subscription) for _ in range(4)]
+            told = [(e.action, e.actor.attributes["name"]) for e in events]
+            assert told == [("connect", "bridge"), ("disconnect", "bridge"), ("connect", "host"), ("disconnect", "host")]
+            c.namespace.end()
+
+    run(main())
+
+
+@isolated
+def test_a_place_that_is_given_up_while_the_kernel_is_at_work_is_taken_back() -> None:
+    async def main() -> None:
+        async with daemon() as d:
+            c = Container(1)
+            for ahead in (False, True):
+                if ahead:
+                    d.networks.prepare(c.id, c.namespace.fd)
+                d.networks.begin_attach(c.id, "bridge", c.namespace.fd)
+                await d.networks.detach(c.id)
+                while veths():
+                    await asyncio.sleep(0.01)
+            await d.idle()
+            c.namespace.end()
+
+    run(main())
+
+
+@isolated
 def test_what_nobody_takes_dies_with_its_namespace() -> None:
     async def main() -> None:
         async with daemon() as d:

@@ -38,8 +38,8 @@ def test_the_order_of_a_default_container_is_the_security_argument() -> None:
     spec = msgspec.structs.replace(defaults.default_spec(FACTS, ("sh",), "pier-pier/id"), hostname="box")
     order = names(spec, network=NetworkSetup(interfaces=(InterfaceSetup("eth0", ("172.17.0.2/16",), gateways=("172.17.0.1",)),)))
     assert " ".join(order) == (
-        "open_streams leave_host_propagation keyring private_proc oom_score_adj hostname network sysctls overlay attach_root "
-        "filesystem dev filesystem filesystem filesystem filesystem filesystem mask protect pivot "
+        "open_streams leave_host_propagation keyring private_proc oom_score_adj hostname overlay attach_root "
+        "filesystem dev filesystem filesystem filesystem filesystem filesystem mask protect network sysctls pivot "
         "find_user streams bounding become enter_workdir find_program restrict execute"
     )
 

@@ -1,0 +1,146 @@
+"""The process of an exec: made when the exec is started, or between that and its create, while the client is on its way.
+
+A child is born in the container, carries out its plan up to the program, and waits there for a moment; whoever looks into the container
+in that moment sees a process of it. Nothing of it is kept for longer, since files and users of a container that runs may change.
+"""
+
+import asyncio
+import contextlib
+import signal
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from pier import trace
+from pier.api.models.execs import ExecCreateRequest
+from pier.containers import execspec
+from pier.containers.record import Container
+from pier.containers.table import Containers, log
+from pier.errors import Conflict, Internal
+from pier.linux import pidfd
+from pier.logs import fifos
+from pier.runtime.supervisor import Child
+
+PATIENCE_S = 30
+MOST_AHEAD = 8
+KEEP_S = 0.5
+
+
+@dataclass(eq=False)
+class Process:
+    """A child and Pier's ends of its streams: `undo` takes them away again, `streams` is to be closed whatever becomes of it.
+
+    `plan` and `fds` are what the child has not got yet.
+    """
+
+    child: Child
+    ends: fifos.Ends
+    undo: ExitStack
+    streams: ExitStack
+    plan: dict[str, Any]
+    fds: list[int]
+
+    def drop(self) -> None:
+        """Take everything away again."""
+        with self.undo, self.streams:
+            pass
+
+
+@dataclass(eq=False)
+class Exec:
+    """One exec; lives in `Containers.execs` until five minutes after its end. `exit_code` is None until then."""
+
+    id: str
+    container: Container
+    request: ExecCreateRequest
+    command: list[str]
+    running: bool = False
+    started: bool = False
+    exit_code: int | None = None
+    pid: int = 0
+    child: Child | None = None
+    starting: asyncio.Lock = field(default_factory=asyncio.Lock)  # its end is looked at only when its start is through
+    ahead: Process | None = None
+    discarded: dict[int, asyncio.Event] = field(default_factory=dict)  # children let go of, until their end is acknowledged
+    ended_early: set[int] = field(default_factory=set)  # children whose end waits to be looked at, until a start is through
+
+    def let_go(self, child: Child) -> None:
+        """Give up a child that runs no program yet; another one can have the exec's key once its end is acknowledged."""
+        if child.pid not in self.ended_early:
+            self.discarded[child.pid] = asyncio.Event()
+        try:
+            pidfd.send_signal(child.pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        child.abandon()
+
+
+def begin(ctx: Containers, found: Exec) -> None:
+    """Make the process of an exec that was just created, in the background, where nothing of the client is in it. What fails is left to the start."""
+    if found.request.tty or len(ctx.ahead) >= MOST_AHEAD:
+        return
+    ctx.ahead.add(found.id)
+
+    async def work() -> None:
+        async with found.starting:
+            if not found.started and not ctx.stopping:
+                try:
+                    found.ahead = await make(ctx, found, [0, 0], ahead=True)
+                except Exception as problem:
+                    log.debug("exec %s: its process could not be made ahead: %s", found.id[:12], problem)
+        if found.ahead is not None:
+            asyncio.get_running_loop().call_later(KEEP_S, drop, ctx, found)
+        else:
+            ctx.ahead.discard(found.id)
+
+    ctx.spawn(work(), f"prepare exec {found.id[:12]}")
+
+
+async def take(ctx: Containers, found: Exec, size: list[int]) -> Process:
+    """The process that waits, where there is one and it is well, else one made now; `found.starting` is held. Raises what `make` raises."""
+    process, found.ahead = found.ahead, None
+    ctx.ahead.discard(found.id)
+    if process is not None:
+        if not process.child.gone:
+            return process
+        process.drop()
+    for gone in list(found.discarded.values()):
+        try:
+            await asyncio.wait_for(gone.wait(), PATIENCE_S)
+        except TimeoutError:
+            raise Internal("the process that was made for it does not end: it is stuck in the kernel") from None
+    return await make(ctx, found, size)
+
+
+def drop(ctx: Containers, found: Exec) -> None:
+    """Give up what nobody has asked for."""
+    process, found.ahead = found.ahead, None
+    ctx.ahead.discard(found.id)
+    if process is not None:
+        process.drop()
+
+
+async def make(ctx: Containers, found: Exec, size: list[int], ahead: bool = False) -> Process:
+    """A child in the container, and its streams; `ahead`: it begins with its plan at once, up to the program.
+
+    Raises Conflict, Unavailable, OSError.
+    """
+    container, wanted = found.container, found.request
+    if container.child is None:
+        raise Conflict(f"container {container.id} is not running")
+    with ExitStack() as undo, ExitStack() as streams:
+        trace.point("exec.child")
+        child = await ctx.supervisor.spawn_exec(found.id, container.child.pidfd, container.id)
+        undo.callback(found.let_go, child)
+        io = fifos.make(ctx.exec_root, found.id, stdin=wanted.attach_stdin, terminal=wanted.tty)
+        undo.callback(io.remove)
+        ends = streams.enter_context(contextlib.closing(io.open()))  # who opens a FIFO waits for the other end
+        inside = streams.enter_context(contextlib.closing(io.open_inside()))
+        handed = [fd for fd in inside if fd >= 0]
+        places = [handed.index(fd) if fd >= 0 else None for fd in inside]
+        steps = execspec.build(ctx, container, wanted, found.command, places, size)
+        if ahead:
+            first, _, steps = steps.split()
+            child.begin(first.encode(), handed)
+            handed = []
+        return Process(child, ends, undo.pop_all(), streams.pop_all(), steps.encode(), handed)
