@@ -51,6 +51,7 @@ async def attach(ctx: Containers, name: str, options: AttachOptions, hijack: Cal
         if not options.stream or container.removed:
             return
         ctx.publish(container, "attach")
+        container.streams = True
         handle = await ctx.pump.attach(
             container.id,
             connection.sock.fileno(),

@@ -48,8 +48,8 @@ async def ended(ctx: Containers, exit: Exit) -> None:
             if not state.running:
                 await ctx.supervisor.acknowledge(exit.key, exit.pid)
             return
-        await streams.drain(ctx, container.id)
-        forgetting = asyncio.ensure_future(streams.forget(ctx, container.id))  # beside the commit, which nobody hears of before
+        await streams.finish(ctx, container.id)
+        container.streams = False
         oom = exit.oom or ctx.facts.cgroups.oom_kills(container.id) > 0
         record = container.record
         again = not ctx.stopping and not container.keep and policy.wants_restart(record.host.restart_policy, state, exit.code)
@@ -82,10 +82,11 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         wait.tell_exit(container)
         if remove:
             recorded = await _erase(ctx, container)
-        await forgetting
+        await asyncio.sleep(0)  # who was told goes first
+        streams.remove_fifos(ctx, container.id)
         if recorded:
-            await ctx.supervisor.acknowledge(exit.key, exit.pid)
-            ctx.forget_running(container.id)
+            await ctx.supervisor.acknowledge(exit.key, exit.pid, wait=not container.removed)
+            ctx.running.forget(container.id)
         else:
             ctx.spawn(_record_late(ctx, container, exit), f"record the exit of {record.short_id}")
         if child is not None:
@@ -135,7 +136,7 @@ async def _record_late(ctx: Containers, container: Container, exit: Exit) -> Non
             else:
                 recorded = await _record(ctx, container)
             if recorded:
-                ctx.forget_running(container.id)
+                ctx.running.forget(container.id)
                 break
     if not ctx.stopping:
         await ctx.supervisor.acknowledge(exit.key, exit.pid)

@@ -37,6 +37,12 @@ def begin(
     return ctx.networks.begin_attach(container.id, key, netns_fd, wish=wish)
 
 
+async def vacated(ctx: Containers, name: str, given: EndpointSettings) -> None:
+    """Wait until an address that is asked for is no longer that of a container that has just ended. Raises as `begin`."""
+    if given.ipam_config:
+        await ctx.networks.vacated(*_wish(ctx, name, given, 0))
+
+
 def _wish(ctx: Containers, name: str, given: EndpointSettings, number: int) -> tuple[str, Wish]:
     key = name if name in PREDEFINED else given.network_id or name
     try:

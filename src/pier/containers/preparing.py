@@ -17,7 +17,7 @@ from pier.containers.record import Container, Record
 from pier.containers.shapes import shape
 from pier.containers.spec import build
 from pier.containers.table import Containers, log
-from pier.errors import Internal
+from pier.errors import Internal, PierError
 from pier.logs import fifos
 from pier.runtime.limits import apply, limits
 from pier.runtime.plan import RootMount, plan
@@ -65,13 +65,19 @@ def begin(ctx: Containers, container: Container) -> None:
     if container.child is None or not can_be_ahead(container.record) or len(ctx.ahead) >= MOST_AHEAD:
         return
     child = container.child
+    try:
+        attaching = _attach(ctx, container, child)  # before the row, so that its lease is in the same transaction
+    except PierError:
+        return
     ctx.ahead.add(container.id)
 
     async def work() -> None:
         async with container.lock:
             try:
                 if container.child is child and not container.removed and not ctx.stopping:
-                    container.prepared = await prepare(ctx, container, ahead=True)
+                    container.prepared = await prepare(ctx, container, attaching)
+                else:
+                    await _detach(ctx, container, attaching)
             except Exception as problem:
                 log.debug("container %s: its start could not be prepared: %s", container.record.short_id, problem)
             finally:
@@ -111,13 +117,16 @@ def _taken(ctx: Containers, container: Container) -> Prepared | None:
     return prepared
 
 
-async def prepare(ctx: Containers, container: Container, ahead: bool = False) -> Prepared:
-    """Make what a start needs; the container's lock is held. `ahead`: the child begins with its plan at once, up to the program.
+async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Future[None] | None" = None) -> Prepared:
+    """Make what a start needs; the container's lock is held.
 
+    attaching: of `_attach`, where the start is prepared ahead: the child begins with its plan at once, up to the program.
     Raises NotFound, Invalid, Internal, OSError: nothing is left then.
     """
-    record, host = container.record, container.record.host
+    record, host, ahead = container.record, container.record.host, attaching is not None
     async with AsyncExitStack() as undo, AsyncExitStack() as filling:
+        if attaching is not None:
+            undo.push_async_callback(_detach, ctx, container, attaching)
         trace.point("start.child")
         child = await _take_child(ctx, container)
         undo.callback(container.let_go, child)
@@ -127,8 +136,9 @@ async def prepare(ctx: Containers, container: Container, ahead: bool = False) ->
         if host.network_mode.startswith("container:"):
             donor = ctx.find(host.network_mode.partition(":")[2]).record.config
             record.config.hostname, record.config.domainname = donor.hostname, donor.domainname
-        attaching = _attach(ctx, container, child)  # the kernel's part of it goes on beside the next steps
-        undo.push_async_callback(_detach, ctx, container, attaching)
+        if attaching is None:
+            attaching = _attach(ctx, container, child)  # the kernel's part of it goes on beside the next steps
+            undo.push_async_callback(_detach, ctx, container, attaching)
         trace.point("start.streams")
         io = fifos.make(ctx.exec_root, container.id, stdin=record.config.open_stdin, terminal=record.terminal)
         undo.callback(io.remove)
@@ -177,6 +187,7 @@ async def _take_child(ctx: Containers, container: Container) -> Child:
 
 async def _open_streams(ctx: Containers, container: Container, io: fifos.Fifos) -> None:
     """Let the pump serve the output; a terminal's comes with the child."""
+    container.streams = True
     if not container.record.terminal:
         await streams.open_fifos(ctx, container.id, io, streams.log_config(ctx, container), container.record.config.stdin_once)
 
@@ -194,7 +205,7 @@ def _attach(ctx: Containers, container: Container, child: Child) -> "asyncio.Fut
     Nobody hears of it before the start. Raises NotFound, Invalid, Unavailable.
     """
     record = container.record
-    if record.host.network_mode in ("bridge", "none") and len(record.endpoints) == 1:
+    if list(record.endpoints) in (["bridge"], ["none"]):
         endpoint, attaching = joining.begin(ctx, container, *joining.in_order(record)[0], child.netns_fd, 0)
         container.places = (endpoint,)
         return attaching
@@ -205,6 +216,7 @@ async def _attach_all(ctx: Containers, container: Container, child: Child) -> No
     if container.record.host.network_mode.startswith("container:"):
         return
     for number, (name, given) in enumerate(joining.in_order(container.record)):
+        await joining.vacated(ctx, name, given)
         endpoint, attaching = joining.begin(ctx, container, name, given, child.netns_fd, number)
         container.places = (*container.places, endpoint)
         await attaching

@@ -86,6 +86,7 @@ class Container:
     child: Child | None = None
     prepared: "Prepared | None" = None  # for a start that nobody has asked for yet
     places: tuple[Endpoint, ...] = ()  # in networks, while it runs
+    streams: bool = False  # the pump may have something of it
     netns_path: str = ""
     execs: set[str] = field(default_factory=set)
     waiters: list[tuple[str, "asyncio.Future[tuple[int, str]]"]] = field(default_factory=list)

@@ -11,7 +11,7 @@ from pier.containers.volumes import anonymous
 from pier.errors import Conflict, Internal, PierError
 from pier.volumes.records import delete_all
 
-_TRIES, _PAUSE_S = 2, 0.2
+_TRIES, _PAUSE_S, _UNHURRIED_S = 2, 0.2, 0.05
 
 
 async def remove(ctx: Containers, name: str, force: bool = False, volumes: bool = False, link: bool = False) -> None:
@@ -82,7 +82,11 @@ async def erase(ctx: Containers, container: Container, volumes: bool = True) -> 
 
 
 async def _clear(ctx: Containers, container: Container) -> None:
-    """What a container leaves; a step that fails is tried again, and does not keep the others from being done."""
+    """What a container leaves; a step that fails is tried again, and does not keep the others from being done.
+
+    Not at once: who removed it, and who is about to start another, comes first.
+    """
+    await asyncio.sleep(_UNHURRIED_S)
 
     async def files() -> None:
         trace.point("remove.files")
@@ -90,7 +94,8 @@ async def _clear(ctx: Containers, container: Container) -> None:
         ctx.networks.forget(container.id)
         if container.child is not None:
             container.let_go(container.child)
-        await streams.close(ctx, container.id)
+        if container.streams:
+            await streams.close(ctx, container.id)
 
     async def snapshot() -> None:
         trace.point("remove.snapshot")

@@ -70,7 +70,7 @@ async def restore(ctx: Containers) -> None:
     kept = {child.key: child for child in ctx.supervisor.kept()}
     decisions: list[tuple[Container, Kept | None, Note | None, Decision]] = []
     for row in ctx.store.read("SELECT id, record, state FROM containers ORDER BY created_ns"):
-        container = Container(decode_record(row["record"]), decode_state(row["state"]))
+        container = Container(decode_record(row["record"]), decode_state(row["state"]), streams=True)
         ctx.table[container.id] = container
         ctx.names[container.name] = container.id
         child, note = kept.get(container.id), _note(ctx, container, kept.get(container.id), running)
@@ -174,7 +174,7 @@ async def _adopt(ctx: Containers, container: Container, pid: int, start_time: in
     ctx.supervisor.watch(Record(container.id, pid, start_time), container.child.pidfd)
     container.places = ctx.networks.endpoints_of(container.id)
     await _reopen_quietly(ctx, container)
-    ctx.remember_running(container.id, pid, start_time, begun)
+    ctx.running.remember(container.id, pid, start_time, begun)
 
 
 def _has_plan(pid: int) -> bool:

@@ -104,7 +104,7 @@ async def _run(ctx: Containers, container: Container) -> None:
         started_ns=begun_ns,
         ever_started=True,
     )
-    ctx.remember_running(container.id, child.pid, child.start_time, begun_ns)
+    ctx.running.remember(container.id, child.pid, child.start_time, begun_ns)
     if host.restart_policy.name != "no":
         await ctx.save_state(container)
     elif not host.auto_remove:

@@ -49,23 +49,19 @@ async def reopen(ctx: Containers, container: Container) -> None:
 
 
 async def close(ctx: Containers, key: str) -> None:
-    """`drain`, then `forget`."""
-    await drain(ctx, key)
-    await forget(ctx, key)
+    """`finish`, and the FIFOs go."""
+    await finish(ctx, key)
+    remove_fifos(ctx, key)
 
 
-async def drain(ctx: Containers, key: str) -> None:
-    """Everything that was written is in the log and with the clients."""
+async def finish(ctx: Containers, key: str) -> None:
+    """Everything that was written is in the log and with the clients, and the pump forgets the key."""
     try:
-        await ctx.pump.drain(key)
+        await ctx.pump.drain(key, close=True)
     except ConnectionError:
-        _log.warning("%s: the pump died while it drained the output; what it had not written is lost", key[:12])
+        _log.warning("%s: the pump died while it drained the output, and did not come back; its next one forgets these streams", key[:12])
 
 
-async def forget(ctx: Containers, key: str) -> None:
-    """The pump forgets the key, and the FIFOs go."""
-    try:
-        await ctx.pump.close(key)
-    except ConnectionError:
-        _log.warning("%s: the pump died and did not come back: its next one forgets these streams", key[:12])
+def remove_fifos(ctx: Containers, key: str) -> None:
+    """The FIFOs go; harmless when they have."""
     fifos.find(ctx.exec_root, key).remove()

@@ -11,6 +11,7 @@ import msgspec
 
 from pier.archive.workers import Workers
 from pier.containers.record import Container, Record, State, encode
+from pier.containers.running import RunningNotes
 from pier.containers.security import Profiles, parse
 from pier.containers.validate import Machine
 from pier.errors import Conflict, Invalid, NotFound
@@ -72,8 +73,12 @@ class Containers:
     ahead: set[str] = field(default_factory=set)  # whose start is prepared, though nobody has asked for it yet
     tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
     named: set[str] = field(default_factory=set)  # containers whose DNS sockets netd has, as the keeper's keys
+    running: RunningNotes = field(init=False)
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # everything is restored: policies may start containers from now on
     stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self.running = RunningNotes(self.volatile, self.boot_id, self.spawn)
 
     def find(self, name: str) -> Container:
         """The container of an ID, a name (with or without its slash) or a unique prefix of an ID.
@@ -173,23 +178,6 @@ class Containers:
         """Replace a container's state with a changed copy and return it."""
         container.state = msgspec.structs.replace(container.state, **changes)
         return container.state
-
-    def remember_running(self, key: str, pid: int, start_time: int, started_ns: int) -> None:
-        """Note in volatile.db, without waiting, what a next daemon or keeper needs to find the process again."""
-        row = (key, self.boot_id, pid, start_time, started_ns)
-
-        def write(db: sqlite3.Connection) -> None:
-            db.execute("INSERT OR REPLACE INTO running VALUES (?,?,?,?,?)", row)
-
-        self.spawn(self._quietly(self.volatile.write(write, durable=False)), f"remember {key[:12]}")
-
-    def forget_running(self, key: str) -> None:
-        """Take back what `remember_running` noted."""
-
-        def write(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM running WHERE key=?", (key,))
-
-        self.spawn(self._quietly(self.volatile.write(write, durable=False)), f"forget {key[:12]}")
 
     def forget_strangers(self) -> None:
         """Delete what volatile.db has of other boots and of containers that are gone."""

@@ -59,6 +59,7 @@ from pier.volumes import schema as volumes_schema
 
 _log = logging.getLogger("pier.daemon")
 _FORCED_EXITS = 3
+_SWITCH_S = 0.001  # what the threads of database and network do at a time is far less: they need not wait for five
 # Steps that a released daemon has taken: only ever appended to.
 SCHEMAS = (
     images_schema.SCHEMA,
@@ -121,6 +122,7 @@ def main() -> int:
 async def serve(config: Config, flags: Flags) -> None:
     """Be the daemon until a signal ends it. Raises PierError where it cannot start; what was begun is undone."""
     loop = asyncio.get_running_loop()
+    sys.setswitchinterval(_SWITCH_S)
     asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
         loop.add_signal_handler(number, asked.put_nowait, number)
@@ -297,6 +299,7 @@ async def shut_down(engine: Engine, *, everything: bool) -> None:
     await asyncio.gather(*closing)
     if ctx.tasks:
         await asyncio.wait(list(ctx.tasks), timeout=10)
+    await ctx.running.flush()
     ctx.stopping = True
     if everything:
         await engine.supervisor.stop_helpers()

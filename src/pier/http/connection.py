@@ -318,8 +318,9 @@ class Connection:
         try:
             async for chunk in chunks:
                 if chunk and not self._is_head:
-                    await self._loop.sock_sendall(self._sock, wire.chunk(chunk) if self._chunked else chunk)
-            if self._chunked and not self._is_head:
+                    framed = wire.chunk(chunk) if self._chunked else chunk
+                    await self._loop.sock_sendall(self._sock, framed + wire.LAST_CHUNK if answer.single and self._chunked else framed)
+            if self._chunked and not self._is_head and not answer.single:
                 await self._loop.sock_sendall(self._sock, wire.LAST_CHUNK)
         except (ClientGone, OSError, asyncio.CancelledError):
             raise

@@ -43,13 +43,14 @@ class Response:
 class Stream:
     """An answer whose body comes piece by piece. The headers are sent at once, before the first piece.
 
-    When the client goes, `chunks` is closed: what it holds is released in its `finally`.
+    When the client goes, `chunks` is closed: what it holds is released in its `finally`. `single`: there is one piece, sent with the end.
     """
 
     chunks: AsyncIterator[bytes]
     content_type: str
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
+    single: bool = False
 
 
 @dataclass(frozen=True)

@@ -84,12 +84,12 @@ class Pump:
             raise
         return handle
 
-    async def drain(self, key: str) -> Lost | None:
-        """After the exit, before the keeper is told to forget: all that was written is in the log, and with the clients.
+    async def drain(self, key: str, close: bool = False) -> Lost | None:
+        """After the exit, before the keeper is told to forget: all that was written is in the log, and with the clients; then `close`, if asked for.
 
         A client that does not read for 2 s gets the rest later. A pump that dies meanwhile is waited for. Raises PeerGone.
         """
-        message = await self._patiently("drain", key)
+        message = await self._patiently("drain", key, close=close)
         return Lost(*message["lost"]) if message.get("lost") else None
 
     async def resize(self, key: str, rows: int, cols: int) -> None:
@@ -127,12 +127,12 @@ class Pump:
             raise Invalid(str(error)) from error
         return message
 
-    async def _patiently(self, op: str, key: str) -> dict[str, Any]:
+    async def _patiently(self, op: str, key: str, **fields: Any) -> dict[str, Any]:
         """A request that may be made again of the next pump."""
         while True:
             replaced = self._replaced
             try:
-                return await self._call(op, key)
+                return await self._call(op, key, **fields)
             except PeerGone:
                 try:
                     await asyncio.wait_for(replaced.wait(), _RECONNECT_S)

@@ -4,7 +4,7 @@ One thread, one epoll loop: the control connections first, then clients, then on
 holds up nothing else. Requests of the daemon:
   open {key, names, log, stdin_once} + fds named by names ("console" or "stdin", "stdout", "stderr")
   attach {key, number, stdin, stdout, stderr, multiplexed, detach_keys, initial} + socket; the end is the event `attach-done`
-  resize {key, rows, cols}; drain {key} -> {lost: [bytes, cause] | null}; close {key}; stdin-close {key}; ping
+  resize {key, rows, cols}; drain {key, close} -> {lost: [bytes, cause] | null}; close {key}; stdin-close {key}; ping
 The keeper gets a duplicate of every descriptor of a session and a note of how it is logged, and hands them to the next pump
 (`resume`), so that nothing that a container has written is lost when this process is killed, but what it had just read.
 """
@@ -89,6 +89,8 @@ class Pump(Loop):
                 session.drains.append((channel, message))
                 self._begin_drain(session)
             else:
+                if message.get("close"):
+                    self._close(key)
                 channel.answer(message, lost=None)
             return
         elif op == "close":
@@ -352,10 +354,12 @@ class Pump(Loop):
             self._end_client(session, client, "eof")
         if session.clients and now < session.drain_deadline + _DRAIN_CLIENTS_S:
             return
-        for channel, message in session.drains:
+        drains, session.drains = session.drains, []
+        for channel, message in drains:
             channel.answer(message, lost=_lost(session.writer))
-        session.drains = []
         session.drain_deadline = 0.0
+        if any(message.get("close") for _, message in drains):
+            self._close(session.key)
 
     def _tick(self, session: Session) -> None:
         parked = [source for source in session.sources if source.parked]

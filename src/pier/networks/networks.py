@@ -33,8 +33,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _log = logging.getLogger("pier.networks")
 _DEFAULT_MTU = 1500
+_UNHURRIED_S = 0.05
 _SWEEP_S = (0.06, 0.15, 0.4, 0.9)  # how often to look whether a veth is gone, before it is deleted
 _PREDEFINED = (("bridge", "bridge"), ("host", "host"), ("none", "null"))
+
+
+class Releasing:
+    """A place that was left and is being released; `wanted`: at once."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint, self.wanted, self.over = endpoint, asyncio.Event(), asyncio.Event()
 
 
 def names(instance: str) -> tuple[str, str]:
@@ -61,6 +69,7 @@ class Networks:
         self.endpoints: dict[str, dict[str, Endpoint]] = {}  # by container, by network
         self._unannounced: dict[tuple[str, str], asyncio.Future[None]] = {}  # places of containers not started yet: the writing of their leases
         self._plugging: dict[str, asyncio.Task[None]] = {}  # by host interface
+        self._releasing: dict[str, Releasing] = {}  # by endpoint
         self.leaving: dict[str, Endpoint] = {}  # by host interface: the veth may still be there, so its address is not free
         self.guard = Guard(self.plumbing, self.ask, self.spawn, table, self._members)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,6 +141,8 @@ class Networks:
         self, container_id: str, network: str, netns_fd: int, *, hostname: str = "", mac: str | None = None, wish: Wish | None = None
     ) -> Endpoint:  # fmt: skip
         """`begin_attach`, wait until it is through, and `announce`."""
+        if wish is not None:
+            await self.vacated(network, wish)
         endpoint, plugged = self.begin_attach(container_id, network, netns_fd, mac=mac, wish=wish)
         try:
             await asyncio.shield(plugged)
@@ -241,20 +252,21 @@ class Networks:
 
         Its address is given to nobody else until its veth is gone. cut: the container runs on: the veth is deleted. No endpoint: nothing to do.
         """
-        for releasing in self._left(container_id, network_id, cut=cut):
+        for endpoint in self._left(container_id, network_id):
             if cut:
-                await releasing
+                await self._release(container_id, endpoint, cut=True)
             else:
-                self.spawn(releasing)
+                self.spawn(self._release_soon(container_id, endpoint))
 
     def _leave(self, container_id: str, network_id: str) -> None:
-        for releasing in self._left(container_id, network_id):
-            self.spawn(releasing)
+        for endpoint in self._left(container_id, network_id):
+            self.spawn(self._release_soon(container_id, endpoint))
 
-    def _left(self, container_id: str, network_id: str, *, cut: bool = False) -> list[Coroutine[object, object, None]]:
-        """End places for everybody but the kernel and the disk: that is what is returned."""
-        places, releasing = self.endpoints.get(container_id, {}), []
-        for endpoint in [places[network_id]] if network_id in places else [] if network_id else list(places.values()):
+    def _left(self, container_id: str, network_id: str) -> list[Endpoint]:
+        """End places for everybody but the kernel and the disk: they are to be released."""
+        places = self.endpoints.get(container_id, {})
+        left = [places[network_id]] if network_id in places else [] if network_id else list(places.values())
+        for endpoint in left:
             del places[endpoint.network_id]
             written = self._unannounced.pop((container_id, endpoint.network_id), None)
             if written is None:
@@ -263,10 +275,29 @@ class Networks:
                 written.add_done_callback(lambda done: done.cancelled() or done.exception())
             if endpoint.host_interface:
                 self.leaving[endpoint.host_interface] = endpoint
-            releasing.append(self._release(container_id, endpoint, cut=cut))
         if not places:
             self.endpoints.pop(container_id, None)
-        return releasing
+        return left
+
+    async def _release_soon(self, container_id: str, endpoint: Endpoint) -> None:
+        """The namespace takes the veth with it meanwhile, and who waits for the exit comes first."""
+        releasing = self._releasing[endpoint.endpoint_id] = Releasing(endpoint)
+        asyncio.get_running_loop().call_later(_UNHURRIED_S, releasing.wanted.set)
+        try:
+            await releasing.wanted.wait()
+            await self._release(container_id, endpoint)
+        finally:
+            del self._releasing[endpoint.endpoint_id]
+            releasing.over.set()
+
+    async def vacated(self, network: str, wish: Wish) -> None:
+        """Until the addresses that are wished for are no longer those of a container that has just ended. Raises as `find`."""
+        network_id = self.find(network).network.id
+        wanted = {address for address in (wish.address, wish.address6) if address}
+        for releasing in list(self._releasing.values()):
+            if releasing.endpoint.network_id == network_id and wanted & set(releasing.endpoint.addresses):
+                releasing.wanted.set()
+                await releasing.over.wait()
 
     async def _release(self, container_id: str, endpoint: Endpoint, *, cut: bool = False) -> None:
         await self.records.remove(container_id, endpoint.endpoint_id)

@@ -101,16 +101,19 @@ class Supervisor:
         if self._keeper is not None and not self._keeper.closed:
             self._keeper.post("started", key=key)
 
-    async def acknowledge(self, key: str, pid: int = 0) -> None:
+    async def acknowledge(self, key: str, pid: int = 0, wait: bool = True) -> None:
         """The exit is in the database: the keeper forgets the child, the launcher's janitor closes and removes what is left.
 
-        With `pid` nothing happens where the key has another child by now.
+        With `pid` nothing happens where the key has another child by now. `wait` until it has: for who may give the key to another child.
         """
         live = self._live.get(key)
         if not pid or live is None or live.record.pid == pid:
             self._forget_live(key)
             self._kept.pop(key, None)
-        await self._ask("acknowledge", key=key, pid=pid)
+        if wait:
+            await self._ask("acknowledge", key=key, pid=pid)
+        elif self._keeper is not None and not self._keeper.closed:
+            self._keeper.post("acknowledge", key=key, pid=pid)
 
     def kept(self) -> list[Kept]:
         """What the keeper held when this daemon connected, less what was acknowledged since."""

@@ -104,11 +104,15 @@ class Writer:
                 self._connection.execute(f"PRAGMA synchronous={level}")
                 self._level = level
             self._connection.execute("BEGIN IMMEDIATE")
-            for job in batch:
-                self._apply(job)
-            point("store.commit")
-            self._connection.execute("COMMIT")
-            point("store.committed")
+            if len(batch) > 1:
+                for job in batch:
+                    self._apply(job)
+            else:
+                self._apply_alone(batch[0])
+            if self._connection.in_transaction:
+                point("store.commit")
+                self._connection.execute("COMMIT")
+                point("store.committed")
         except Exception as error:
             self._rollback()
             known = explain(error, self._path) if isinstance(error, sqlite3.Error) else None
@@ -121,6 +125,16 @@ class Writer:
         for loop, jobs in by_loop.items():
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
                 loop.call_soon_threadsafe(_settle, jobs)
+
+    def _apply_alone(self, job: Job) -> None:
+        """Run the only job of a transaction; its failure undoes that, two statements less than a savepoint."""
+        try:
+            job.result = job.work(self._connection)
+        except Exception as error:
+            if not self._connection.in_transaction:
+                raise
+            self._connection.execute("ROLLBACK")
+            job.error = (explain(error, self._path) if isinstance(error, sqlite3.Error) else None) or error
 
     def _apply(self, job: Job) -> None:
         """Run one job so that its failure undoes its own statements only. A failure of the disk ends the whole batch."""

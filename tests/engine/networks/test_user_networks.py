@@ -93,6 +93,15 @@ def test_a_container_in_two_networks(engine: Engine) -> None:
     assert "default via 10.82.0.1 dev eth1" in run_in(engine, "both", "ip", "route")[1]
 
 
+def test_an_address_is_free_for_the_next_as_soon_as_its_container_is_removed(engine: Engine) -> None:
+    create(engine, "again", "10.87.0.0/24")
+    for number in range(3):
+        start(engine, f"fixed{number}", "again", settings={"again": {"IPAMConfig": {"IPv4Address": "10.87.0.50"}}})
+        assert places(engine, f"fixed{number}")["again"]["IPAddress"] == "10.87.0.50"
+        engine.api("POST", f"/containers/fixed{number}/restart", t=0).ok(204)
+        engine.api("DELETE", f"/containers/fixed{number}", force=True).ok(204)
+
+
 def test_an_internal_network_leads_nowhere_and_icc_false_keeps_its_containers_apart(engine: Engine) -> None:
     create(engine, "inner", "10.83.0.0/24", Internal=True)
     create(engine, "apart", "10.84.0.0/24", Options={"com.docker.network.bridge.enable_icc": "false"})

@@ -24,7 +24,7 @@ async def wait(request: Request, engine: "Engine") -> Answer:
     condition = request.query.get("condition") if request.version >= (1, 30) else ""
     await request.body()  # read to its end, so that a client that hangs up is noticed
     result = await _wait.begin(engine.containers, request.params["name"], condition)
-    return Stream(_result(result), "application/json")
+    return Stream(_result(result), "application/json", single=True)
 
 
 async def _result(result: "Awaitable[WaitResponse]") -> AsyncIterator[bytes]:
