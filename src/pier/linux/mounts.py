@@ -5,9 +5,9 @@ names, filled or changed there, and put in its place by `attach`. A detached mou
 nothing is left when a process dies half-way. All descriptors returned are close-on-exec and owned by the caller.
 """
 
-import ctypes
 import errno
 import os
+import struct
 from collections.abc import Iterable, Mapping
 
 from pier.linux.syscalls import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, call, path_bytes
@@ -31,13 +31,7 @@ FSCONFIG_STRING_MAX = 255  # kernel: longer strings are EINVAL
 MOUNT_OPTIONS_MAX = 4095  # mount(2) cuts longer option texts, and may then mount a wrong layer (measured, all kernels)
 
 
-class _MountAttr(ctypes.Structure):
-    _fields_ = (
-        ("attr_set", ctypes.c_uint64),
-        ("attr_clr", ctypes.c_uint64),
-        ("propagation", ctypes.c_uint64),
-        ("userns_fd", ctypes.c_uint64),
-    )
+_MOUNT_ATTR = struct.Struct("=QQQQ")  # attributes to set, to clear, propagation, user namespace
 
 
 def fsopen(kind: str) -> int:
@@ -126,9 +120,9 @@ def clone_tree(path: str, dir_fd: int = AT_FDCWD, recursive: bool = False) -> in
 
 def set_attributes(mount_fd: int, add: int = 0, clear: int = 0, propagation: int = 0, recursive: bool = False, userns_fd: int = -1) -> None:
     """Change MOUNT_ATTR_* and the propagation (MS_PRIVATE...) of a mount, or of its whole tree. Raises OSError (ENOSYS before 5.12)."""
-    attr = _MountAttr(add, clear, propagation, userns_fd if userns_fd >= 0 else 0)
+    attr = _MOUNT_ATTR.pack(add, clear, propagation, userns_fd if userns_fd >= 0 else 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    call("mount_setattr", mount_fd, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr))
+    call("mount_setattr", mount_fd, b"", flags, attr, _MOUNT_ATTR.size)
 
 
 def view(path: str) -> int:

@@ -87,11 +87,14 @@ def string(payload: bytes) -> str:
 class Netlink:
     """A socket of one protocol in the network namespace of the thread that made it. One request at a time, one thread at a time."""
 
-    def __init__(self, protocol: int, groups: Iterable[int] = ()) -> None:
-        """protocol: NETLINK_ROUTE or NETLINK_NETFILTER. groups: multicast groups to listen to (then only `listen` makes sense)."""
+    def __init__(self, protocol: int, groups: Iterable[int] = (), receive_bytes: int = _RECEIVE_BYTES) -> None:
+        """protocol: NETLINK_ROUTE or NETLINK_NETFILTER. groups: multicast groups to listen to (then only `listen` makes sense).
+
+        receive_bytes: what an answer may have at most; dumps need the whole of it.
+        """
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._sequence = 0
-        self._buffer = bytearray(_RECEIVE_BYTES)  # one for all answers: a new one each time costs its page faults
+        self._buffer = bytearray(receive_bytes)  # one for all answers: a new one each time costs its page faults
         try:
             self._socket.bind((0, 0))
             self.port = self._socket.getsockname()[0]
@@ -121,15 +124,18 @@ class Netlink:
         self.close()
 
     def run(self, messages: Sequence[Message], what: str = "netlink request") -> None:
-        """Send requests in one packet; each is acknowledged. The kernel carries them out in order and does not stop at a failing one.
+        """Send requests in one packet; the kernel carries them out in order and does not stop at a failing one.
+
+        It tells of each that fails, and of the last.
 
         what: named in the error. Raises NetlinkError for the first that failed.
         """
         first = self._sequence + 1
         packet = b""
-        for kind, flags, body in messages:
+        for number, (kind, flags, body) in enumerate(messages, 1):
             self._sequence += 1
-            packet += _HEADER.pack(len(body) + 16, kind, flags | NLM_F_REQUEST | NLM_F_ACK, self._sequence, 0) + body
+            flags |= NLM_F_REQUEST | (NLM_F_ACK if number == len(messages) else 0)
+            packet += _HEADER.pack(len(body) + 16, kind, flags, self._sequence, 0) + body
         self._socket.sendto(packet, (0, 0))
         failure: NetlinkError | None = None
         last = self._sequence
@@ -318,7 +324,7 @@ def configure_inside(*, loopback: bool = True, interfaces: Sequence[dict[str, An
         late += [_default_route(index, gateway) for gateway in one["gateways"]]
         late += [(NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, neighbour_body(index, address, mac)) for address, mac in one["neighbours"]]
     what = "network inside the container (" + (", ".join(one["name"] for one in interfaces) or "lo") + ")"
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink(NETLINK_ROUTE, receive_bytes=_RECEIVE_BYTES if withdrawn else 4096) as netlink:
         for version in withdrawn:
             _withdraw(netlink, socket.AF_INET if version == "4" else socket.AF_INET6)
         if messages or late:

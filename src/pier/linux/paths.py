@@ -4,10 +4,10 @@ Every path of an image, a tar, a build context or a running container goes throu
 (RESOLVE_IN_ROOT), magic links (/proc/N/fd/...) are refused. Never as a string.
 """
 
-import ctypes
 import errno
 import os
 import stat
+import struct
 
 from pier.linux.syscalls import call, path_bytes
 
@@ -16,8 +16,7 @@ _MAX_LINKS = 40  # as the kernel
 _ATTEMPTS = 64  # EAGAIN: a rename ran beside the lookup (openat2(2)); a container that renames in a loop must not stop us
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+_OPEN_HOW = struct.Struct("=QQQ")  # flags, mode, resolve
 
 
 def openat2(dir_fd: int, path: str, flags: int, mode: int = 0, resolve: int = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS) -> int:
@@ -25,11 +24,11 @@ def openat2(dir_fd: int, path: str, flags: int, mode: int = 0, resolve: int = RE
 
     ELOOP: a magic link, or a link where NO_SYMLINKS forbids it; EXDEV: out of the root where BENEATH forbids it.
     """
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, resolve)
     raw = path_bytes(path)
     for _ in range(_ATTEMPTS):
         try:
-            return call("openat2", dir_fd, raw, ctypes.byref(how), ctypes.sizeof(how), path=path)
+            return call("openat2", dir_fd, raw, how, _OPEN_HOW.size, path=path)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EINTR):
                 raise
@@ -53,7 +52,10 @@ def make_folders(root_fd: int, path: str, mode: int = 0o755) -> int:
     Links on the way are followed inside the root; where one dangles, its target is made, inside the root too.
     Raises OSError (ENOTDIR: something on the way is no folder; ELOOP: too many links).
     """
-    return _make_folders(root_fd, path, mode, _MAX_LINKS)
+    try:
+        return openat2(root_fd, path, os.O_PATH | os.O_DIRECTORY)  # nearly always it is there
+    except FileNotFoundError:
+        return _make_folders(root_fd, path, mode, _MAX_LINKS)
 
 
 def _make_folders(root_fd: int, path: str, mode: int, links_left: int) -> int:

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from pier.runtime.plan import Plan
 
 
+_LIKELY = ("oom_score_adj", "filesystem", "dev", "cgroup_v1", "mask", "sysctls")
+
+
 def likely(plan: "Plan") -> list[list[Any]]:
     """The steps of a default plan that can be made before the container is known, for the launcher's children."""
-    return [[step.name, step.arguments] for step in plan.steps if step.name in ("filesystem", "dev", "cgroup_v1", "mask", "sysctls")]
+    return [[step.name, step.arguments] for step in plan.steps if step.name in _LIKELY]
 
 
 def make(state: State, steps: Sequence[Sequence[Any]]) -> None:
@@ -39,6 +42,8 @@ def make(state: State, steps: Sequence[Sequence[Any]]) -> None:
                 _keep(state, "tmpfs", steps_mounts.CGROUP_TMPFS, arguments["attributes"] & ~mounts.MOUNT_ATTR_RDONLY)
             elif name == "sysctls":
                 steps_root.sysctls(state, **arguments)
+            elif name == "oom_score_adj":
+                steps_root.oom_score_adj(state, **arguments)
             elif name == "mask":
                 _keep(state, "tmpfs", steps_mounts.NOTHING, mounts.MOUNT_ATTR_RDONLY)
     except (OSError, StepFailed):

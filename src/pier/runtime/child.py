@@ -8,16 +8,20 @@ closes at execve: success.
 
 import gc
 import os
-import signal
 import socket
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pier import trace
 from pier.ipc import Channel
 from pier.linux import fds, processes
 from pier.runtime import ahead, steps_mounts, steps_names, steps_process, steps_root
 from pier.runtime.child_state import State, StepFailed
+
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
 
 STEPS = {**steps_root.STEPS, **steps_mounts.STEPS, **steps_names.STEPS, **steps_process.STEPS}
 
@@ -50,13 +54,13 @@ def main(sock_fd: int, steps_ahead: Sequence[Sequence[Any]] = ()) -> NoReturn:
 
 def _reset_signals() -> None:
     """Python ignores SIGPIPE and SIGXFSZ, and so would the user's program; handlers of the launcher are nobody's here."""
-    for number in range(1, signal.NSIG):
-        if number not in (signal.SIGKILL, signal.SIGSTOP) and signal.getsignal(number) is not signal.SIG_DFL:
+    for number in range(1, _signal.NSIG):  # the C half of `signal`: the other makes an enumeration of each answer
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP) and _signal.getsignal(number) != _signal.SIG_DFL:
             try:
-                signal.signal(number, signal.SIG_DFL)
+                _signal.signal(number, _signal.SIG_DFL)
             except (OSError, ValueError):
                 pass  # 32 and 33 belong to the C library
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def _run(plan: dict[str, Any], state: State) -> int:

@@ -54,6 +54,9 @@ class State:
         self.ahead: dict[Filesystem, list[int]] = {}  # detached file systems that were made before the plan was there
         self.dev_ahead: tuple[list[Any], int] | None = None  # the same of /dev: what is in it, and its mount
         self.left_host_propagation = False
+        self.loopback_up = False
+        self.sysctls: dict[str, str] = {}  # written already
+        self.oom_score_adj: int | None = None
 
     def new_filesystem(self, kind: str, options: mounts.Options, attributes: int) -> int:
         """A detached mount of a file system of our own: one made ahead where there is such a one, else a new one. Raises OSError."""

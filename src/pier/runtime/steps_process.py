@@ -98,7 +98,7 @@ def streams(state: State, terminal: bool) -> None:
         fd = state.streams[number]
         if fd < 0:
             fd = _open_null(state)
-        elif state.uid or not terminal:
+        elif state.uid:
             try:
                 os.fchown(fd, state.uid, -1)
             except OSError as error:

@@ -77,8 +77,11 @@ def write_proc(state: State, path: str, text: str) -> None:
 
 def oom_score_adj(state: State, value: int) -> None:
     """The launcher's -900 came along with the clone: the container's own takes its place."""
+    if state.oom_score_adj == value:
+        return
     try:
         write_proc(state, "self/oom_score_adj", str(value))
+        state.oom_score_adj = value
     except OSError as error:
         if error.errno != errno.EACCES:
             raise
@@ -98,7 +101,8 @@ def hostname(state: State, name: str, domain: str) -> None:
 def network(state: State, **setup: Any) -> None:
     """While CAP_NET_ADMIN is ours; the interface was put into our namespace from outside."""
     try:
-        configure_inside(**setup)
+        configure_inside(**{**setup, "loopback": setup.get("loopback", True) and not state.loopback_up})
+        state.loopback_up = True
     except OSError as error:
         what = ", ".join(f"{one['name']} {' '.join(one['addresses'])}" for one in setup.get("interfaces", ())) or "lo"
         raise StepFailed(f"configure the network interface {what}: {error.strerror or error}", error) from None
@@ -107,6 +111,9 @@ def network(state: State, **setup: Any) -> None:
 def sysctls(state: State, values: dict[str, str]) -> None:
     """After the network is up (net.* of an interface needs it), through the private procfs."""
     for name, value in values.items():
+        if state.sysctls.get(name) == value:
+            continue
+        state.sysctls[name] = value
         path = "sys/" + (name if "/" in name else name.replace(".", "/"))
         try:
             write_proc(state, path, value)
