@@ -131,12 +131,15 @@ async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts
         with open(os.open(folder / "config.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
             file.write(encode(record))  # with the environment and its secrets
         trace.point("create.record")
+        ctx.making[container_id] = container
+        undo.callback(ctx.making.pop, container_id, None)
         undo.push_async_callback(preparing.drop, ctx, container)
         preparing.begin(ctx, container)  # goes on while the disk takes the row
         await ctx.insert(container, drafts.write)
         drafts.done()
         undo.pop_all()
     ctx.table[container_id] = container
+    del ctx.making[container_id]
     return container
 
 

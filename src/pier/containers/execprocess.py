@@ -6,7 +6,6 @@ in that moment sees a process of it. Nothing of it is kept for longer, since fil
 
 import asyncio
 import contextlib
-import signal
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +13,10 @@ from typing import Any
 from pier import trace
 from pier.api.models.execs import ExecCreateRequest
 from pier.containers import execspec
+from pier.containers.discarded import Discarded
 from pier.containers.record import Container
 from pier.containers.table import Containers, log
-from pier.errors import Conflict, Internal
-from pier.linux import pidfd
+from pier.errors import Conflict
 from pier.logs import fifos
 from pier.runtime.supervisor import Child
 
@@ -61,18 +60,7 @@ class Exec:
     child: Child | None = None
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)  # its end is looked at only when its start is through
     ahead: Process | None = None
-    discarded: dict[int, asyncio.Event] = field(default_factory=dict)  # children let go of, until their end is acknowledged
-    ended_early: set[int] = field(default_factory=set)  # children whose end waits to be looked at, until a start is through
-
-    def let_go(self, child: Child) -> None:
-        """Give up a child that runs no program yet; another one can have the exec's key once its end is acknowledged."""
-        if child.pid not in self.ended_early:
-            self.discarded[child.pid] = asyncio.Event()
-        try:
-            pidfd.send_signal(child.pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        child.abandon()
+    discarded: Discarded = field(default_factory=Discarded)
 
 
 def begin(ctx: Containers, found: Exec) -> None:
@@ -104,11 +92,7 @@ async def take(ctx: Containers, found: Exec, size: list[int]) -> Process:
         if not process.child.gone:
             return process
         process.drop()
-    for gone in list(found.discarded.values()):
-        try:
-            await asyncio.wait_for(gone.wait(), PATIENCE_S)
-        except TimeoutError:
-            raise Internal("the process that was made for it does not end: it is stuck in the kernel") from None
+    await found.discarded.over(ctx.supervisor, found.id)
     return await make(ctx, found, size)
 
 
@@ -131,7 +115,7 @@ async def make(ctx: Containers, found: Exec, size: list[int], ahead: bool = Fals
     with ExitStack() as undo, ExitStack() as streams:
         trace.point("exec.child")
         child = await ctx.supervisor.spawn_exec(found.id, container.child.pidfd, container.id)
-        undo.callback(found.let_go, child)
+        undo.callback(found.discarded.let_go, child)
         io = fifos.make(ctx.exec_root, found.id, stdin=wanted.attach_stdin, terminal=wanted.tty)
         undo.callback(io.remove)
         ends = streams.enter_context(contextlib.closing(io.open()))  # who opens a FIFO waits for the other end

@@ -155,15 +155,15 @@ async def ended(ctx: Containers, exit: Exit) -> None:
     """Record the end of an exec; its client sees the end of its streams after that, so that inspect has the code."""
     found = ctx.execs.get(exit.key)
     if isinstance(found, Exec):
-        if exit.pid in found.discarded:
-            await ctx.supervisor.acknowledge(exit.key, exit.pid)
-            found.discarded.pop(exit.pid).set()
+        if await found.discarded.took(ctx.supervisor, exit):
             return
-        found.ended_early.add(exit.pid)
+        found.discarded.ended.add(exit.pid)
         async with found.starting:
             if found.ahead is not None and found.ahead.child.pid == exit.pid:
                 execprocess.drop(ctx, found)  # somebody killed it before its start
-            found.ended_early.discard(exit.pid)
+            found.discarded.ended.discard(exit.pid)
+            if await found.discarded.took(ctx.supervisor, exit):
+                return
         if found.child is None or found.child.pid != exit.pid:
             await ctx.supervisor.acknowledge(exit.key, exit.pid)
             return

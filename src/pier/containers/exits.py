@@ -29,21 +29,23 @@ def on_exit(ctx: Containers, exit: Exit) -> None:
 
 async def ended(ctx: Containers, exit: Exit) -> None:
     """Record the end of a container's run and do what follows from it."""
-    container = ctx.table.get(exit.key)
+    container = ctx.table.get(exit.key) or ctx.making.get(exit.key)
     if container is None:  # an exec of an earlier daemon, or a blank child of a create that was never acknowledged
         await streams.close(ctx, exit.key)
         await ctx.supervisor.acknowledge(exit.key, exit.pid)
         return
-    if exit.pid in container.discarded:
-        await ctx.supervisor.acknowledge(exit.key, exit.pid)
-        container.discarded.pop(exit.pid).set()
+    if await container.discarded.took(ctx.supervisor, exit):
         return
-    container.ended_early.add(exit.pid)
+    container.discarded.ended.add(exit.pid)
     async with container.lock:
         if container.prepared is not None and container.prepared.child.pid == exit.pid:
-            await preparing.drop_locked(ctx, container)  # somebody killed it before its start
-        container.ended_early.discard(exit.pid)
+            await preparing.drop_locked(ctx, container)  # it failed, or somebody killed it, before its start
         state = container.state
+        if container.child is not None and container.child.pid == exit.pid and not state.running:
+            container.let_go(container.child)  # somebody killed it while it was blank
+        container.discarded.ended.discard(exit.pid)
+        if await container.discarded.took(ctx.supervisor, exit):
+            return
         if not state.running or (exit.pid and state.pid != exit.pid):
             if not state.running:
                 await ctx.supervisor.acknowledge(exit.key, exit.pid)

@@ -175,11 +175,10 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
 async def _take_child(ctx: Containers, container: Container) -> Child:
     child, container.child = container.child, None
     if child is None:
-        for gone in list(container.discarded.values()):  # the keeper knows one child of a key at a time
-            try:
-                await asyncio.wait_for(gone.wait(), PATIENCE_S)
-            except TimeoutError:
-                raise Internal(f"{TASK_PREFIX}the process of its last start does not end: it is stuck in the kernel") from None
+        try:
+            await container.discarded.over(ctx.supervisor, container.id)
+        except Internal as problem:
+            raise Internal(TASK_PREFIX + str(problem)) from None
         child = await ctx.supervisor.spawn(container.id, shape(container.record.host))
     container.child = child
     return child

@@ -1,7 +1,6 @@
 """What a container is (Record), what became of it (State), and the live object that carries both."""
 
 import asyncio
-import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ import msgspec
 
 from pier.api.models.containers import ContainerConfig, HostConfig, MountPoint
 from pier.api.models.networks import EndpointSettings
-from pier.linux import pidfd
+from pier.containers.discarded import Discarded
 from pier.networks import Endpoint
 from pier.runtime.supervisor import Child
 
@@ -96,8 +95,7 @@ class Container:
     doomed: bool = False  # a removal is under way: nothing starts it any more
     removed: bool = False
     run_number: int = 0
-    discarded: dict[int, asyncio.Event] = field(default_factory=dict)  # blank children let go of, until they are acknowledged
-    ended_early: set[int] = field(default_factory=set)  # processes whose end waits to be looked at, until a start is through
+    discarded: Discarded = field(default_factory=Discarded)
 
     @property
     def id(self) -> str:
@@ -111,13 +109,7 @@ class Container:
         """Discard a blank child; until its end is acknowledged no other one can have the container's key."""
         if self.child is child:
             self.child = None
-        if child.pid not in self.ended_early:
-            self.discarded[child.pid] = asyncio.Event()
-        try:
-            pidfd.send_signal(child.pidfd, signal.SIGKILL)  # it may be in the middle of its plan, on a mount that hangs
-        except ProcessLookupError:
-            pass
-        child.abandon()
+        self.discarded.let_go(child)
 
 
 _encoder = msgspec.json.Encoder()

@@ -76,7 +76,7 @@ async def restore(ctx: Containers) -> None:
         child, note = kept.get(container.id), _note(ctx, container, kept.get(container.id), running)
         if child is not None and child.exit is None and _is_blank(container, child, note):
             # The child of a create, or of a start that was not acknowledged, whose daemon died: it has no plan and ends by itself.
-            container.discarded[child.pid] = asyncio.Event()
+            container.discarded.expect(child.pid)
             child = None
         decision = decide(container.state, child, note is not None, container.record.host.auto_remove)
         decisions.append((container, child, note, decision))

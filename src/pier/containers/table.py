@@ -68,6 +68,7 @@ class Containers:
     machine: Machine
     profiles: Profiles
     table: dict[str, Container] = field(default_factory=dict)
+    making: dict[str, Container] = field(default_factory=dict)  # whose row is on its way to the disk, while a child of theirs may end
     names: dict[str, str] = field(default_factory=dict)
     execs: "dict[str, object]" = field(default_factory=dict)
     ahead: set[str] = field(default_factory=set)  # whose start is prepared, though nobody has asked for it yet

@@ -127,6 +127,14 @@ def test_what_cannot_run_is_refused_by_the_start_in_the_same_words(engine: Engin
         assert steps.state(engine, container)["ExitCode"] == code
 
 
+def test_a_child_that_fails_before_its_container_is_on_the_disk_stands_in_nobodys_way(fresh_engine: Engine) -> None:
+    fresh_engine.stop()
+    fresh_engine.start(PIER_FAIL="store.commit:sleep=0.3")
+    container = steps.create(fresh_engine, "nope", ahead=True)
+    answer = fresh_engine.api("POST", f"/containers/{container}/start")
+    assert (answer.status, "executable file not found" in steps.error_of(answer)) == (400, True), answer
+
+
 def test_more_than_are_prepared_start_as_well(engine: Engine) -> None:
     made = [steps.create(engine, "true") for _ in range(20)]
     for container in made:
