@@ -10,11 +10,15 @@ LEAST = 10
 
 def layout(rows: "Sequence[Sequence[str]]", least: int = LEAST, padding: int = PADDING) -> str:
     """The rows as lines. A column is as wide as its widest cell in the run of rows that have it, its last cell aside."""
+    if rows and rows[0] and all(len(row) == len(rows[0]) for row in rows):  # the common case is one block from end to end
+        *sizes_of_all, _ = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        line = "".join(f"%-{max(size + padding, least)}s" for size in sizes_of_all) + "%s\n"
+        return "".join([line % tuple(row) for row in rows])
     widths: list[list[int]] = [[] for _ in rows]
     _measure(rows, widths, 0, len(rows), 0, least, padding)
     lines = []
     for row, sizes in zip(rows, widths, strict=True):
-        cells = [cell + " " * (size - _columns(cell)) for cell, size in zip(row, sizes, strict=False)]
+        cells = [cell.ljust(size) for cell, size in zip(row, sizes, strict=False)]
         lines.append("".join(cells) + (row[-1] if row else "") + "\n")
     return "".join(lines)
 
@@ -29,13 +33,10 @@ def _measure(rows: "Sequence[Sequence[str]]", widths: list[list[int]], start: in
         stop = row
         while stop < end and len(rows[stop]) - 1 > column:
             stop += 1
-        widest = max(_columns(rows[at][column]) for at in range(row, stop))
+        widest = max(len(rows[at][column]) for at in range(row, stop))
         width = max(widest + padding, least)
         for at in range(row, stop):
             widths[at].append(width)
         _measure(rows, widths, row, stop, column + 1, least, padding)
         row = stop
 
-
-def _columns(text: str) -> int:
-    return len(text)

@@ -72,11 +72,14 @@ def endpoints(ctx: Containers, container: Container) -> dict[str, EndpointSettin
     places = {endpoint.network_id: endpoint for endpoint in container.places} if container.state.running else {}
     for name, given in container.record.endpoints.items():
         identity = given.network_id or (ctx.networks.network_id(name) if container.state.ever_started else "")
-        settings = msgspec.structs.replace(given, network_id=identity, dns_names=naming.dns_names(container.record, name))
-        endpoint = places.get(identity or ctx.networks.network_id(name))
-        if endpoint is not None:
-            settings = msgspec.structs.replace(
-                settings,
+        dns_names = naming.dns_names(container.record, name)
+        endpoint = places.get(identity or ctx.networks.network_id(name)) if places else None
+        if endpoint is None:
+            found[name] = msgspec.structs.replace(given, network_id=identity, dns_names=dns_names)
+        else:
+            found[name] = msgspec.structs.replace(
+                given,
+                dns_names=dns_names,
                 network_id=endpoint.network_id,
                 endpoint_id=endpoint.endpoint_id,
                 gateway=endpoint.gateway,
@@ -87,7 +90,6 @@ def endpoints(ctx: Containers, container: Container) -> dict[str, EndpointSettin
                 global_ipv6_address=endpoint.address6,
                 global_ipv6_prefix_len=endpoint.prefix_len6,
             )
-        found[name] = settings
     return found
 
 

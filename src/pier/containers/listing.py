@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from functools import cache
 from itertools import islice
 
 from msgspec import UNSET
@@ -31,7 +32,8 @@ async def list_containers(
     fitting = (c for c in newest_first if (everything or c.state.running or c.state.restarting) and fits(c))
     chosen = list(islice(fitting, limit if limit and limit > 0 else None))
     sizes = await asyncio.to_thread(_sizes, ctx, chosen) if size else {}
-    return [summary(ctx, container, now_ns, sizes.get(container.id)) for container in chosen]
+    labels = cache(ctx.image_label)  # for this list only: many containers come of few images
+    return [summary(ctx, c, labels(c.record.image_name, c.record.image_id), now_ns, sizes.get(c.id)) for c in chosen]
 
 
 def _sizes(ctx: Containers, containers: list[Container]) -> dict[str, tuple[int, int]]:
@@ -44,8 +46,8 @@ def _sizes(ctx: Containers, containers: list[Container]) -> dict[str, tuple[int,
     return found
 
 
-def summary(ctx: Containers, container: Container, now_ns: int, sizes: tuple[int, int] | None = None) -> ContainerSummary:
-    """One item of a list. sizes: of the writable layer and of everything, in bytes."""
+def summary(ctx: Containers, container: Container, label: str, now_ns: int, sizes: tuple[int, int] | None = None) -> ContainerSummary:
+    """One item of a list. label: what its image is called; sizes: of the writable layer and of everything, in bytes."""
     record, state = container.record, container.state
     exposed = record.config.exposed_ports
     ports: list[dict[str, str | int]] = []
@@ -54,7 +56,7 @@ def summary(ctx: Containers, container: Container, now_ns: int, sizes: tuple[int
     return ContainerSummary(
         id=record.id,
         names=["/" + record.name],
-        image=ctx.image_label(record),
+        image=label,
         image_id=record.image_id,
         command=command_line(record.path, record.args),
         created=record.created_ns // 1_000_000_000,

@@ -109,9 +109,9 @@ class Containers:
         """The AppArmor profile of a container as inspect shows it."""
         return self.profiles.apparmor(parse(record.host.security_opt or [], record.host.privileged), record.host.privileged)
 
-    def image_label(self, record: Record) -> str:
-        """The image as lists show it: the name asked for while it still means that image, else the ID."""
-        return record.image_name if self.images.carries(record.image_name, record.image_id) else record.image_id
+    def image_label(self, name: str, identity: str) -> str:
+        """An image as lists show it: the name asked for while it still means that image, else the ID."""
+        return name if self.images.carries(name, identity) else identity
 
     def users_of(self, image_id: str) -> list[tuple[str, bool]]:
         """(container ID, whether it runs) for each container of an image."""

@@ -6,6 +6,7 @@ Sources: OCI image-spec image-index.md ("Platform Variants"); GOOS and GOARCH va
 import os
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from pier.errors import Invalid
 
@@ -118,6 +119,7 @@ def normalise(system: str, architecture: str, variant: str = "") -> Platform:
     return Platform(system, architecture, variant)
 
 
+@cache
 def host() -> Platform:
     """The platform of this machine."""
     machine = os.uname().machine

@@ -24,6 +24,11 @@ def test_every_column_begins_at_one_place(rows: list[list[str]]) -> None:
         assert line.startswith(row[0]) and line[width:].startswith(row[1])
 
 
+@given(st.lists(st.lists(st.text("ab %ü", max_size=12), min_size=2, max_size=2), min_size=1, max_size=5))
+def test_rows_of_one_length_are_set_as_all_others(rows: list[list[str]]) -> None:
+    assert layout([*rows, []]) == layout(rows) + "\n"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

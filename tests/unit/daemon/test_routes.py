@@ -72,7 +72,7 @@ class FakeImages:
 
 @pytest.fixture
 def engine() -> Any:
-    containers = SimpleNamespace(users_of=lambda image: [], table={}, find=None)
+    containers = SimpleNamespace(users_of=lambda image: [], table={}, find=None, image_label=lambda name, image: name)
     return SimpleNamespace(images=FakeImages(), journal=Journal(), containers=containers, networks=None, config=None)
 
 
