@@ -62,8 +62,11 @@ def test_what_the_image_says_of_itself(docker: Target, repository: str) -> None:
     assert newest == "a b c|a message"
 
 
-def test_a_container_that_wrote_nothing_adds_no_layer(docker: Target, repository: str) -> None:
+@pytest.mark.parametrize("ran", [False, True])
+def test_a_container_that_wrote_nothing_adds_no_layer(docker: Target, repository: str, ran: bool) -> None:
     made = docker("create", docker.image, "true").ok().line
+    if ran:
+        docker("start", "-a", made).ok()
     docker("commit", made, f"{repository}:same").ok()
     assert docker.inspect(f"{repository}:same", "{{len .RootFS.Layers}}") == "1"
     assert docker("history", "-H=false", "--format", "{{.Size}} {{.CreatedBy}}", f"{repository}:same").ok().out.splitlines()[0] == "0 true"

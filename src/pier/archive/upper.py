@@ -9,9 +9,10 @@ import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from pier.archive.below import Below
+from pier.archive.below import Below, xattr
 from pier.archive.limits import DEFAULT, Limits
 from pier.archive.refusal import BadArchive, shown
+from pier.archive.tree import OPAQUE
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GONE = (FileNotFoundError, NotADirectoryError)
@@ -68,7 +69,8 @@ def walk(root_fd: int, left_out: Collection[bytes] = (), limits: Limits = DEFAUL
 def engine_made(root_fd: int, below: Below, paths: Collection[str]) -> frozenset[bytes]:
     """Those of `paths` that are what the engine itself makes where it mounts something (`dev`, `etc/hosts`): empty, and not in the layers.
 
-    A folder counts when nothing but such paths is in it. paths: without a slash in front; the ones inside a folder beside the folder.
+    A folder counts when nothing but such paths is in it, and one of the layers when that is all that changed about it. paths: without a
+    slash in front; the ones inside a folder beside the folder.
     """
     made: set[bytes] = set()
     for path in sorted(paths, key=lambda path: -path.count("/")):
@@ -86,14 +88,17 @@ def _is_engine_made(root_fd: int, below: Below, parts: list[str], made: Collecti
             lowers.append(lowers[-1].enter(part))
         name, path = parts[-1], "/".join(parts)
         info = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        if lowers[-1].look(name) is not None or (info.st_uid, info.st_gid) != (0, 0):
-            return False
+        old = lowers[-1].look(name)
+        theirs = (info.st_mode, info.st_uid, info.st_gid)
         if stat.S_ISREG(info.st_mode):
-            return not info.st_size and stat.S_IMODE(info.st_mode) == 0o644
-        if not stat.S_ISDIR(info.st_mode) or stat.S_IMODE(info.st_mode) != 0o755:
+            return old is None and not info.st_size and theirs == (stat.S_IFREG | 0o644, 0, 0)
+        if theirs != ((old.st_mode, old.st_uid, old.st_gid) if old else (stat.S_IFDIR | 0o755, 0, 0)) or not stat.S_ISDIR(info.st_mode):
             return False
         opened.append(os.open(name, FOLDER_FLAGS, dir_fd=fd))
-        return all(os.fsencode(f"{path}/{child}") in made for child in os.listdir(opened[-1]))
+        children = os.listdir(opened[-1])
+        if old is not None and (not children or xattr(opened[-1], OPAQUE)):
+            return False
+        return all(os.fsencode(f"{path}/{child}") in made for child in children)
     except OSError:
         return False
     finally:

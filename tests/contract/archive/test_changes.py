@@ -265,7 +265,9 @@ def test_what_the_engine_makes_for_its_mounts_is_no_change(stage: Stage) -> None
     assert container.listed() is None
     container.committed()
     with tarfile.open(fileobj=io.BytesIO(tar_of(stage))) as tar:
-        assert tar.getnames() == ["etc"]  # which the layers have: it was copied up
+        assert tar.getnames() == []  # nor is `etc`, which the layers have and which was copied up
+    owned = stage.container().did(mount_points).did(lambda root: os.chmod(root / "etc", 0o700))
+    assert owned.listed() == [{"Path": "/etc", "Kind": 0}]
     changed = stage.container().did(mount_points)
     (changed.upper / "etc/hosts").write_bytes(b"127.0.0.1 x\n")
     os.chmod(changed.upper / "dev", 0o700)
