@@ -125,7 +125,7 @@ GROUPS = {
         "ls": ("volume_ls", "List volumes"),
         "prune": ("volume_prune", "Remove unused local volumes"),
         "rm": ("volume_rm", "Remove one or more volumes"),
-        "update": (LATER, "Update a volume (cluster volumes only)"),
+        "update": ("volume_update", "Update a volume (cluster volumes only)"),
     },
     "context": {
         "create": ("context_create", "Create a context"),

@@ -35,6 +35,7 @@ def mount(text: str) -> "dict[str, Any]":
     if not text.strip():
         raise ValueError("value is empty")
     bind: dict[str, Any] = {}
+    image: dict[str, Any] = {}
     tmpfs: dict[str, Any] = {}
     volume: dict[str, Any] = {}
     for field in csv_fields(text):
@@ -77,7 +78,7 @@ def mount(text: str) -> "dict[str, Any]":
             name, _, label = value.partition("=")
             volume.setdefault("Labels", {})[name] = label
         elif key == "image-subpath":
-            raise ValueError(f"{key} is not supported by Pier yet")
+            image["Subpath"] = value
         elif key == "tmpfs-size":
             try:
                 tmpfs["SizeBytes"] = memory(value)
@@ -90,7 +91,7 @@ def mount(text: str) -> "dict[str, Any]":
                 raise ValueError(f"invalid value for {key}: {value}") from None
         else:
             raise ValueError(f"unexpected key '{key}' in '{field}'")
-    return _checked_mount(result, bind, volume, tmpfs)
+    return _checked_mount(result, bind, volume, image, tmpfs)
 
 
 def _bind_recursive(bind: "dict[str, Any]", value: str) -> None:
@@ -104,13 +105,15 @@ def _bind_recursive(bind: "dict[str, Any]", value: str) -> None:
         raise ValueError(f'invalid value for bind-recursive: {value} (must be "enabled", "disabled", "writable", or "readonly")')
 
 
-def _checked_mount(result: "dict[str, Any]", bind: "dict[str, Any]", volume: "dict[str, Any]", tmpfs: "dict[str, Any]") -> "dict[str, Any]":
+def _checked_mount(
+    result: "dict[str, Any]", bind: "dict[str, Any]", volume: "dict[str, Any]", image: "dict[str, Any]", tmpfs: "dict[str, Any]"
+) -> "dict[str, Any]":
     kind = result["Type"]
     if not kind:
         raise ValueError("type is required")
     if "Target" not in result:
         raise ValueError("target is required")
-    for name, options in (("bind", bind), ("volume", volume), ("tmpfs", tmpfs)):
+    for name, options in (("bind", bind), ("volume", volume), ("image", image), ("tmpfs", tmpfs)):
         if options and kind != name:
             raise ValueError(f"cannot mix '{name}-*' options with mount type '{kind}'")
     order = ("Type", "Source", "Target", "ReadOnly", "Consistency")
@@ -126,6 +129,8 @@ def _checked_mount(result: "dict[str, Any]", bind: "dict[str, Any]", volume: "di
         shown["BindOptions"] = bind
     if volume:
         shown["VolumeOptions"] = volume
+    if image:
+        shown["ImageOptions"] = image
     if tmpfs:
         shown["TmpfsOptions"] = {key: tmpfs[key] for key in ("SizeBytes", "Mode") if key in tmpfs}
     return shown

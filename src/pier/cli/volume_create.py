@@ -9,10 +9,21 @@ if TYPE_CHECKING:
 USAGE = "[OPTIONS] [VOLUME]"
 SHORT = "Create a volume"
 FLAGS = (
+    ("availability", "", "string", 'Cluster Volume availability ("active", "pause", "drain") (default "active")'),
     ("driver", "d", "string", 'Specify volume driver name (default "local")'),
+    ("group", "", "string", "Cluster Volume group (cluster volumes)"),
     ("label", "", "list", "Set metadata for a volume"),
+    ("limit-bytes", "", "bytes", "Minimum size of the Cluster Volume in bytes"),
     ("opt", "o", "list", "Set driver specific options"),
+    ("required-bytes", "", "bytes", "Maximum size of the Cluster Volume in bytes"),
+    ("scope", "", "string", 'Cluster Volume access scope ("single", "multi") (default "single")'),
+    ("secret", "", "map", "Cluster Volume secrets"),
+    ("sharing", "", "string", 'Cluster Volume access sharing ("none", "readonly", "onewriter", "all") (default "none")'),
+    ("topology-preferred", "", "list", "A topology that the Cluster Volume would be preferred in"),
+    ("topology-required", "", "list", "A topology that the Cluster Volume must be accessible from"),
+    ("type", "", "string", 'Cluster Volume access type ("mount", "block") (default "block")'),
 )
+LATER = frozenset(flag[0] for flag in FLAGS if flag[0] not in ("driver", "label", "opt"))
 ARGS = (0, 1)
 
 

@@ -5,7 +5,8 @@ import os
 import secrets
 import shutil
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
 
 import msgspec
 from msgspec import UNSET
@@ -13,9 +14,9 @@ from msgspec import UNSET
 from pier import trace
 from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
 from pier.api.models.networks import EndpointSettings
-from pier.containers import joining, merge, mounts, names, preparing, security, sources, unsupported, validate, volumes
+from pier.containers import image_mounts, joining, merge, mounts, names, preparing, security, sources, unsupported, validate, volumes
 from pier.containers.degrade import degrade
-from pier.containers.record import Container, Record, State, encode
+from pier.containers.record import Container, MountedImage, Record, State, encode
 from pier.containers.shapes import is_pooled
 from pier.containers.table import Containers
 from pier.errors import Invalid, NotFound
@@ -67,7 +68,9 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
         mounts=[],
         endpoints=endpoints,
     )
-    with ctx.images.hold(image.id):
+    with ctx.images.hold(image.id), ExitStack() as held:
+        shown = image_mounts.choose(ctx, host, wishes, _images_of(ctx, host.volumes_from or []), held)
+        draft = msgspec.structs.replace(draft, mounted_images=shown)
         async with ctx.volumes.drafts() as drafts:
             points = await volumes.take(drafts, wishes) if wishes else []
             container = await _make(ctx, msgspec.structs.replace(draft, mounts=points), name, drafts)
@@ -94,6 +97,11 @@ async def _mount_points(ctx: Containers, config: ContainerConfig, host: HostConf
 
     wanted = [bind.partition(":")[0] for bind in host.binds or []] + [mount.source or "" for mount in host.mounts or []]
     return await sources.in_time(look, f"bind source {', '.join(wanted)}")
+
+
+def _images_of(ctx: Containers, specs: Sequence[str]) -> dict[str, MountedImage]:
+    """The images that containers of `--volumes-from` mount."""
+    return {place: image for spec in specs for place, image in ctx.find(spec.partition(":")[0]).record.mounted_images.items()}
 
 
 async def _reserve(ctx: Containers) -> Child | None:

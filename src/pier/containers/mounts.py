@@ -133,11 +133,11 @@ def _from_mount(mount: Mount) -> Wish:
 
 
 def from_mount(mount: Mount) -> MountPoint:
-    """The mount point of a `--mount` of type bind, volume or tmpfs."""
+    """The mount point of a `--mount` of type bind, volume, tmpfs or image. Raises Invalid with Docker's text."""
     kind = "" if mount.type is UNSET else mount.type
     target = "" if mount.target is UNSET else mount.target
     source = "" if mount.source is UNSET else mount.source
-    if kind not in ("bind", "tmpfs", "volume"):
+    if kind not in ("bind", "tmpfs", "volume", "image"):
         raise Invalid(f'invalid mount config for type "{kind}": mount type unknown')
     for owner, attribute, name in _OPTIONS:
         if getattr(mount, attribute) is not UNSET and owner != kind:
@@ -157,11 +157,13 @@ def from_mount(mount: Mount) -> MountPoint:
         if options is not UNSET and options.subpath is not UNSET and options.subpath:
             if not source:
                 raise Invalid('invalid mount config for type "volume": must not set Subpath when using anonymous volumes')
-            if options.subpath.startswith("/") or ".." in options.subpath.split("/"):
-                raise Invalid(f'invalid mount config for type "volume": subpath must be a relative path within the volume: {options.subpath}')
+            _check_subpath(kind, options.subpath)
         return _volume_point(source, posixpath.normpath(target), "z" if source else "", not readonly)
     if not source:
-        raise Invalid('invalid mount config for type "bind": field Source must not be empty')
+        raise Invalid(f'invalid mount config for type "{kind}": field Source must not be empty')
+    if kind == "image":
+        _check_subpath(kind, image_subpath(mount))
+        return MountPoint(type="image", name=source, source="", destination=posixpath.normpath(target), mode="", rw=False, propagation="rprivate")
     if not source.startswith("/"):
         raise Invalid(f"invalid mount config for type \"bind\": invalid mount path: '{source}' mount path must be absolute")
     propagation = "rprivate"
@@ -174,10 +176,25 @@ def from_mount(mount: Mount) -> MountPoint:
     )
 
 
+def image_subpath(mount: Mount) -> str:
+    """What of an image a `--mount type=image` shows; "" for all of it."""
+    return mount.image_options.subpath if mount.image_options is not UNSET and mount.image_options.subpath is not UNSET else ""
+
+
+def _check_subpath(kind: str, subpath: str) -> None:
+    if subpath.startswith("/") or ".." in subpath.split("/"):
+        raise Invalid(f'invalid mount config for type "{kind}": subpath must be a relative path within the volume')
+
+
 def _bad_target(target: str) -> str:
     if not target.startswith("/"):
         return f"invalid mount path: '{target}' mount path must be absolute"
     return "invalid specification: destination can't be '/'" if posixpath.normpath(target) in ("/", "//") else ""
+
+
+def target_of(mount: Mount) -> str:
+    """The destination of a `--mount` as mount points have it."""
+    return posixpath.normpath("" if mount.target is UNSET else mount.target)
 
 
 def tmpfs_options(mount: Mount) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pier import trace
-from pier.containers import files, joining, streams, volumes
+from pier.containers import files, image_mounts, joining, streams, volumes
 from pier.containers.joins import open_joins
 from pier.containers.record import Container, Record
 from pier.containers.shapes import shape
@@ -150,6 +150,7 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
         space = len(fds) if root.space >= 0 else None
         fds += [root.space] if root.space >= 0 else []
         mount = RootMount(lowers=lowers, upper=root.upper, work=root.work, readonly=host.readonly_rootfs, space=space)
+        images = await image_mounts.compose(ctx, container, fds) if record.mounted_images else {}
         opening = asyncio.ensure_future(_open_streams(ctx, container, io))
         undo.push_async_callback(_close_streams, ctx, container, opening)
         ready = await volumes.prepare(ctx, container, undo, filling) if record.has_volumes else volumes.Ready()
@@ -158,7 +159,7 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
         bound = files.write(ctx, container)
         handed = [*fds, *joins.fds, *ready.fds]
         indexes = {kind: len(fds) + index for kind, index in joins.indexes.items()}
-        spec, extras = build(ctx, container, mount, bound, io, indexes, ready.moved(len(fds) + len(joins.fds)))
+        spec, extras = build(ctx, container, mount, bound, io, indexes, ready.moved(len(fds) + len(joins.fds)), images)
         steps = plan(spec, extras, ctx.facts)
         trace.point("start.limits")
         apply(container.id, limits(spec.linux.resources, ctx.facts.cgroups), ctx.facts.cgroups)

@@ -19,6 +19,14 @@ ZERO_TIME = "0001-01-01T00:00:00Z"
 STATUSES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 
 
+class MountedImage(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image's name meant when a container was made that mounts it. subpath: what of it is shown, "" for all."""
+
+    image_id: str
+    diff_ids: list[str]
+    subpath: str = ""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for; never changes but for `name`."""
 
@@ -36,6 +44,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     mounts: list[MountPoint]
     endpoints: dict[str, EndpointSettings]
     seccomp_profile: str = ""
+    mounted_images: dict[str, MountedImage] = {}
+    """By destination: of each mount point of type image."""
+
+    @property
+    def image_ids(self) -> set[str]:
+        """Its own image, and those that it mounts."""
+        return {self.image_id, *(mounted.image_id for mounted in self.mounted_images.values())}
 
     @property
     def short_id(self) -> str:

@@ -106,7 +106,8 @@ async def _clear(ctx: Containers, container: Container) -> None:
 
     async def image() -> None:
         # An image that was removed by force stays for its containers: this may have been the last.
-        await ctx.images.release(container.record.image_id, ctx.users_of)
+        for identity in container.record.image_ids:
+            await ctx.images.release(identity, ctx.users_of)
 
     for step in (files, snapshot, folder, image):
         for tries in range(_TRIES, -1, -1):

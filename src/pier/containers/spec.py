@@ -5,7 +5,7 @@ What nobody asked for is `runtime.defaults`; here is only what a request changes
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from msgspec import UNSET
@@ -38,7 +38,7 @@ from pier.oci.runtime_spec import (
 )
 from pier.runtime import defaults
 from pier.runtime import facts as features
-from pier.runtime.plan import Extras, InterfaceSetup, NetworkSetup, RootMount, StdioSetup
+from pier.runtime.plan import Extras, ImageMount, InterfaceSetup, NetworkSetup, RootMount, StdioSetup
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CPU_PERIOD_US = 100_000
@@ -105,7 +105,14 @@ def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security
 
 
 def build(
-    ctx: Containers, container: Container, root: RootMount, bound: Bound, io: Fifos, joins: dict[str, int], volumes: Ready
+    ctx: Containers,
+    container: Container,
+    root: RootMount,
+    bound: Bound,
+    io: Fifos,
+    joins: dict[str, int],
+    volumes: Ready,
+    images: Mapping[str, ImageMount],
 ) -> tuple[Spec, Extras]:
     """Specification and extras of a container that is about to start; its endpoint is there."""
     record, host = container.record, container.record.host
@@ -119,6 +126,8 @@ def build(
     made = extras(record, root, network, stdio, joins, init)
     if naming.serves(record):
         made = replace(made, names=True)
+    if images:
+        made = replace(made, images=images)
     return document, replace(made, sources=volumes.sources, copy_up=frozenset(volumes.copy_up)) if volumes.sources else made
 
 
@@ -295,6 +304,9 @@ def _mounts(record: Record, bound: Bound, recursive_readonly: bool) -> tuple[Mou
         if point.type == "tmpfs":
             words = tmpfs_words(points.tmpfs_options(asked[point.destination])) + (() if point.rw else ("ro",))
             wanted.append(Mount(destination=point.destination, type="tmpfs", source="tmpfs", options=words))
+            continue
+        if point.type == "image":
+            wanted.append(Mount(destination=point.destination, type="bind", source=point.name or "", options=("rbind", "rprivate", "ro")))
             continue
         request = asked.get(point.destination)
         options = request.bind_options if request is not None and request.bind_options is not UNSET else BindOptions()

@@ -114,8 +114,8 @@ class Containers:
         return name if self.images.carries(name, identity) else identity
 
     def users_of(self, image_id: str) -> list[tuple[str, bool]]:
-        """(container ID, whether it runs) for each container of an image."""
-        return [(c.id, c.state.running) for c in self.table.values() if c.record.image_id == image_id]
+        """(container ID, whether it runs) for each container of an image, or with a mount of it."""
+        return [(c.id, c.state.running) for c in self.table.values() if c.record.image_id == image_id or image_id in c.record.image_ids]
 
     def take_name(self, name: str, container_id: str) -> None:
         """Reserve a name. Raises Conflict with Docker's text where it is in use."""

@@ -31,7 +31,7 @@ _HOST_FIELDS: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("io_maximum_iops", "IOMaximumIOps", ()),
     ("io_maximum_bandwidth", "IOMaximumBandwidth", ()),
 )
-_MOUNT_KINDS = ("image", "cluster", "npipe")
+_MOUNT_KINDS = ("cluster", "npipe")
 
 
 def refuse(request: CreateRequest, host: HostConfig) -> None:

@@ -21,7 +21,8 @@ from pier.runtime.seccomp_profile import filter_of
 from pier.runtime.step import Step
 
 __all__ = [
-    "ExecExtras", "Extras", "InterfaceSetup", "NetworkSetup", "Plan", "RootMount", "StdioSetup", "Step", "Write", "exec_plan", "limits", "plan",
+    "ExecExtras", "Extras", "ImageMount", "InterfaceSetup", "NetworkSetup", "Plan", "RootMount", "StdioSetup", "Step", "Write",
+    "exec_plan", "limits", "plan",
 ]  # fmt: skip
 
 _NUMBER_CHARS = 6  # of a descriptor in the options of a mount, with its colon
@@ -47,6 +48,15 @@ class RootMount:
     upper: str
     work: str
     readonly: bool = False
+    space: int | None = None
+
+
+@dataclass(frozen=True)
+class ImageMount:
+    """An image, or a path in it, that a mount shows: lowers and space as those of a RootMount, at least two lowers; nobody writes it."""
+
+    lowers: tuple[str | int, ...]
+    subpath: str = ""
     space: int | None = None
 
 
@@ -93,6 +103,7 @@ class Extras:
     `sources`: mount destination -> index of a descriptor (a detached mount) that stands for the bind's source path;
     `borrowed`: mount destination -> index of the descriptor of another container's mount namespace: its mount at the bind's source is shared;
     `copy_up`: mount destinations whose (empty) source is filled with what the image has there;
+    `images`: mount destination -> the image that is shown there;
     `names`: the embedded DNS server's sockets are made and handed over;
     `keyring`: name of the session keyring that execs share ("" for a nameless one).
     """
@@ -108,6 +119,7 @@ class Extras:
     sources: Mapping[str, int] = field(default_factory=dict)
     borrowed: Mapping[str, int] = field(default_factory=dict)
     copy_up: frozenset[str] = frozenset()
+    images: Mapping[str, ImageMount] = field(default_factory=dict)
     names: bool = False
     keyring: str = ""
 
@@ -160,13 +172,13 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
         steps.append(Step("oom_score_adj", {"value": process.oom_score_adj}))
     if spec.hostname:
         steps.append(Step("hostname", {"name": spec.hostname, "domain": spec.domainname}))
-    sources = bind_sources(spec, extras.sources, extras.borrowed, extras.init)
+    sources = bind_sources(spec, extras.sources, {*extras.borrowed, *extras.images}, extras.init)
     if sources:
         steps.append(Step("open_sources", {"sources": sources}))
     for mount in spec.mounts:
         if mount.destination in extras.borrowed:
             steps.append(Step("borrow", {"slot": mount.destination, "space": extras.borrowed[mount.destination], "path": mount.source}))
-    steps += _root(extras.root, facts)
+    steps += _root(extras.root, extras.images, facts)
     steps += mount_steps(spec, extras.init, extras.stdio.terminal, facts, extras.copy_up)
     if extras.stdio.terminal:
         steps.append(Step("console", {"rows": extras.stdio.rows, "cols": extras.stdio.cols, "bind": True}))
@@ -270,20 +282,31 @@ def _join(join: Mapping[str, int], own: set[str]) -> list[Step]:
     return [Step("join", {"spaces": [[join[kind], namespaces.FLAGS[kind], kind] for kind in kinds]})]
 
 
-def _root(root: RootMount, facts: HostFacts) -> list[Step]:
+def _root(root: RootMount, images: Mapping[str, ImageMount], facts: HostFacts) -> list[Step]:
+    """The root, then the images that are shown in it: what they are made of is cloned first, the writable folder is their scratch after."""
+    clones = [*_clone_layers(root), *(step for image in images.values() for step in _clone_layers(image))]
     arguments: dict[str, Any] = {"lowers": list(root.lowers), "upper": root.upper, "work": root.work}
-    before = []
-    if root.space is not None:
-        named = [lower for lower in root.lowers if isinstance(lower, str) and not lower.startswith("/")]
-        before.append(Step("clone_layers", {"space": root.space, "names": named}))
+    steps = [*clones, Step(_way(root, facts), arguments), Step("attach_root", {})]
+    for slot, image in images.items():
+        shown = {"slot": slot, "way": _way(image, facts), "lowers": list(image.lowers), "subpath": image.subpath, "scratch": root.upper}
+        steps.append(Step("image_root", shown))
+    return steps
+
+
+def _clone_layers(of: RootMount | ImageMount) -> list[Step]:
+    if of.space is None:
+        return []
+    named = [lower for lower in of.lowers if isinstance(lower, str) and not lower.startswith("/")]
+    return [Step("clone_layers", {"space": of.space, "names": named})]
+
+
+def _way(of: RootMount | ImageMount, facts: HostFacts) -> str:
+    """The step by which this kernel makes an overlay."""
     if not facts.has(features.OVERLAY_APPEND):
-        if _NUMBER_CHARS * len(root.lowers) + 60 > MOUNT_OPTIONS_MAX:
-            raise Invalid(f"{len(root.lowers)} layers do not fit the {MOUNT_OPTIONS_MAX} bytes of options that this kernel reads for an overlay")
-        return [*before, Step("overlay_by_options", arguments), Step("attach_root", {})]
-    by_fd = facts.has(features.OVERLAY_FD)
-    if by_fd:
-        return [*before, Step("overlay", arguments), Step("attach_root", {})]
-    return [*before, Step("overlay_by_scratch", arguments), Step("attach_root", {})]
+        if _NUMBER_CHARS * len(of.lowers) + 60 > MOUNT_OPTIONS_MAX:
+            raise Invalid(f"{len(of.lowers)} layers do not fit the {MOUNT_OPTIONS_MAX} bytes of options that this kernel reads for an overlay")
+        return "overlay_by_options"
+    return "overlay" if facts.has(features.OVERLAY_FD) else "overlay_by_scratch"
 
 
 def _propagation(word: str) -> int:

@@ -1,6 +1,6 @@
 """The mounts of a plan: pure. Which sources are opened while the host is still in sight, and what goes where after."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pier.errors import Invalid
@@ -27,14 +27,14 @@ def is_bind(mount: Mount) -> bool:
     return mount.type == "bind" or "bind" in mount.options or "rbind" in mount.options
 
 
-def bind_sources(spec: Spec, handed: Mapping[str, int], borrowed: Mapping[str, int], init: str | None) -> list[list[Any]]:
+def bind_sources(spec: Spec, handed: Mapping[str, int], elsewhere: Collection[str], init: str | None) -> list[list[Any]]:
     """What to open before the host is left: [slot, path or index of a descriptor, with what is mounted below]. Raises Invalid.
 
-    What is `borrowed` comes from another container, by a step of its own.
+    elsewhere: destinations whose source another step makes.
     """
     found: list[list[Any]] = []
     for mount in spec.mounts:
-        if is_bind(mount) and mount.destination not in borrowed:
+        if is_bind(mount) and mount.destination not in elsewhere:
             if mount.destination not in handed and not mount.source.startswith("/"):
                 raise Invalid(f"mount {mount.destination}: the source {mount.source!r} is not an absolute path")
             recursive = parse(mount.options, mount.destination).recursive_bind

@@ -176,7 +176,7 @@ def clone_layers(state: State, space: int, names: list[str]) -> None:
     """Before 6.13 overlay takes attached mounts only, and each is attached in one place: a clone of it is ours to attach for a moment."""
     try:
         with _visiting(state, space) as other_fd:
-            for name in names:
+            for name in (name for name in names if name not in state.layers):
                 state.layers[name] = mounts.clone_tree(name, other_fd)
     except OSError as error:
         raise StepFailed(f"clone the mounts of {len(names)} layers: {error.strerror}", error) from None
@@ -184,6 +184,38 @@ def clone_layers(state: State, space: int, names: list[str]) -> None:
 
 def overlay(state: State, lowers: list[str | int], upper: str, work: str) -> None:
     """The root as a detached mount: no path of the image is looked up on the way."""
+    state.root_mount_fd = _by_descriptors(state, lowers, upper, work, upper)
+
+
+def overlay_by_scratch(state: State, lowers: list[str | int], upper: str, work: str) -> None:
+    """6.8 to 6.12: overlay takes names only, of attached mounts only: each is attached over the upper folder for the moment of the lookup."""
+    state.root_mount_fd = _by_scratch(state, lowers, upper, work, upper)
+
+
+def overlay_by_options(state: State, lowers: list[str | int], upper: str, work: str) -> None:
+    """Before 6.8: mount(2) with short names of descriptors; the option text is checked, a longer one would be cut."""
+    state.root_mount_fd = _by_options(state, lowers, upper, work, upper)
+
+
+def image_root(state: State, slot: str, way: str, lowers: list[str | int], subpath: str, scratch: str) -> None:
+    """An image that a mount shows: an overlay of its layers alone. A path in it is looked up inside it, links too.
+
+    scratch: a folder of the host that nobody looks up any more; what is attached there leaves with the host.
+    """
+    fd = _WAYS[way](state, lowers, "", "", scratch)
+    if not subpath:
+        state.sources[slot] = (fd, True)
+        return
+    _attach_for_a_moment(fd, scratch)  # before Linux 6.15 nothing is cloned out of a detached mount
+    try:
+        inner_fd = paths.look_up(fd, subpath)
+    except OSError as error:
+        raise StepFailed(f"cannot access path {subpath} of the image at {slot}: {(error.strerror or '').lower()}", error, path=subpath) from None
+    state.sources[slot] = (mounts.clone_tree("", inner_fd), stat.S_ISDIR(os.fstat(inner_fd).st_mode))
+    os.close(inner_fd)
+
+
+def _by_descriptors(state: State, lowers: list[str | int], upper: str, work: str, scratch: str) -> int:
     opened = []
     try:
         handed: list[str | int] = []
@@ -194,58 +226,61 @@ def overlay(state: State, lowers: list[str | int], upper: str, work: str) -> Non
                 assert isinstance(lower, str)
                 opened.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
                 handed.append(opened[-1])
-        for path in (upper, work):
-            opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-        state.root_mount_fd = mounts.mount_overlay(handed, opened[-2], opened[-1], ("source=overlay",))
+        writable = _upper_and_work(upper, work)
+        opened += writable
+        return mounts.mount_overlay(handed, writable[0] if writable else "", writable[1] if writable else "", ("source=overlay",))
     finally:
         for fd in opened:
             os.close(fd)
 
 
-def overlay_by_scratch(state: State, lowers: list[str | int], upper: str, work: str) -> None:
-    """6.8 to 6.12: overlay takes names only, of attached mounts only: each is attached over the upper folder for the moment of the lookup."""
-    opened = _upper_and_work(upper, work)
+def _by_scratch(state: State, lowers: list[str | int], upper: str, work: str, scratch: str) -> int:
+    writable = _upper_and_work(upper, work)
+    opened = list(writable)
     try:
-        upper_fd, work_fd = opened
         handed: list[str | int] = []
         for lower in lowers:
             if (mount_fd := _mount_of(state, lower)) >= 0:
-                _attach_for_a_moment(mount_fd, upper)
+                _attach_for_a_moment(mount_fd, scratch)
                 handed.append(f"/proc/self/fd/{mount_fd}")
             else:
                 assert isinstance(lower, str)
                 opened.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
                 handed.append(f"/proc/self/fd/{opened[-1]}")
-        state.root_mount_fd = mounts.mount_overlay(handed, f"/proc/self/fd/{upper_fd}", f"/proc/self/fd/{work_fd}", ("source=overlay",))
+        own = [f"/proc/self/fd/{fd}" for fd in writable] or ["", ""]
+        return mounts.mount_overlay(handed, own[0], own[1], ("source=overlay",))
     finally:
         for fd in opened:
             os.close(fd)
 
 
-def overlay_by_options(state: State, lowers: list[str | int], upper: str, work: str) -> None:
-    """Before 6.8: mount(2) with short names of descriptors; the option text is checked, a longer one would be cut."""
-    opened = _upper_and_work(upper, work)
+def _by_options(state: State, lowers: list[str | int], upper: str, work: str, scratch: str) -> int:
+    writable = _upper_and_work(upper, work)
+    opened = list(writable)
     try:
-        upper_fd, work_fd = opened
         names = []
         for lower in lowers:
             if (mount_fd := _mount_of(state, lower)) >= 0:
-                _attach_for_a_moment(mount_fd, upper)
+                _attach_for_a_moment(mount_fd, scratch)
                 names.append(str(mount_fd))
             else:
                 assert isinstance(lower, str)
                 opened.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
                 names.append(str(opened[-1]))
         os.chdir("/proc/self/fd")
-        # On top of the upper folder, which nobody looks up by name after this; in our own mount namespace only.
-        mounts.mount("overlay", upper, "overlay", 0, f"lowerdir={':'.join(names)},upperdir={upper_fd},workdir={work_fd}")
-        state.root_mount_fd = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # On top of the scratch folder, which nobody looks up by name after this; in our own mount namespace only.
+        own = f",upperdir={writable[0]},workdir={writable[1]}" if writable else ""
+        mounts.mount("overlay", scratch, "overlay", 0, f"lowerdir={':'.join(names)}{own}")
         os.chdir("/")
+        return os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except ValueError as error:
         raise StepFailed(f"mount the root filesystem: {error}") from None
     finally:
         for fd in opened:
             os.close(fd)
+
+
+_WAYS = {"overlay": _by_descriptors, "overlay_by_scratch": _by_scratch, "overlay_by_options": _by_options}
 
 
 def _mount_of(state: State, lower: str | int) -> int:
@@ -254,8 +289,8 @@ def _mount_of(state: State, lower: str | int) -> int:
 
 
 def _upper_and_work(upper: str, work: str) -> list[int]:
-    """Opened before a layer is attached over the upper folder."""
-    return [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in (upper, work)]
+    """Opened before a layer is attached over the upper folder; none of them for an overlay that nobody writes."""
+    return [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in (upper, work) if path]
 
 
 def _attach_for_a_moment(mount_fd: int, path: str) -> None:
@@ -263,7 +298,7 @@ def _attach_for_a_moment(mount_fd: int, path: str) -> None:
     try:
         mounts.attach_at(mount_fd, path)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # it is attached already
+        if error.errno not in (errno.EINVAL, errno.ELOOP):  # it is attached already; ELOOP: right here, for the root
             raise
 
 
@@ -313,5 +348,5 @@ def enter_root(state: State) -> None:
 
 _NAMESPACES = (open_streams, join, leave_host_propagation, keyring, private_proc, oom_score_adj, hostname, network, sysctls)
 _LAYERS = (clone_layers, overlay, overlay_by_scratch, overlay_by_options)
-_ROOT = (open_sources, borrow, *_LAYERS, attach_root, pivot, root_readonly, host_null, enter_root)
+_ROOT = (open_sources, borrow, *_LAYERS, attach_root, image_root, pivot, root_readonly, host_null, enter_root)
 STEPS: dict[str, Callable[..., None]] = {function.__name__: function for function in (*_NAMESPACES, *_ROOT)}

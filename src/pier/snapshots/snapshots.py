@@ -123,8 +123,20 @@ class Snapshots:
     async def rootfs(self, id: str) -> Rootfs:
         """What the root of container `id` is mounted from; `release(id)` when it is gone. Raises NotFound, Unavailable."""
         folder = self._existing(id)
+        lowers, space = await self._lowers(id, self.diff_ids(id))
+        return Rootfs(lowers or (str(self.root / ".empty"),), str(folder / "upper"), str(folder / "work"), space)
+
+    async def image(self, id: str, diff_ids: Sequence[str]) -> Rootfs:
+        """Layers, bottom first, that container `id` shows beside its own root, without a folder to write in; `release(id)` is for them, too.
+
+        Raises NotFound, Unavailable.
+        """
+        lowers, space = await self._lowers(id, diff_ids)
+        return Rootfs((*lowers, str(self.root / ".empty")), "", "", space)  # an overlay that nobody writes needs two
+
+    async def _lowers(self, id: str, diff_ids: Sequence[str]) -> tuple[tuple[str | int, ...], int]:
         # A layer that a chain has twice counts where it is topmost: there it says all that it says below; overlay refuses it twice.
-        order = dict.fromkeys(reversed(self.diff_ids(id)))
+        order = dict.fromkeys(reversed(diff_ids))
         try:
             lowers = [await self.layers.lower(diff_id, id) for diff_id in order]
         except BaseException:
@@ -134,7 +146,7 @@ class Snapshots:
         if space >= 0:
             names = [diff_id.removeprefix("sha256:") for diff_id in order]
             lowers = [name if isinstance(lower, int) else lower for name, lower in zip(names, lowers, strict=True)]
-        return Rootfs(tuple(lowers) or (str(self.root / ".empty"),), str(folder / "upper"), str(folder / "work"), space)
+        return tuple(lowers), space
 
     def release(self, id: str) -> None:
         """The root of container `id` is not mounted any more: its layers may be unmounted when nobody else uses them."""

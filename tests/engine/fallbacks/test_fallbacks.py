@@ -149,3 +149,11 @@ def test_it_all_survives_the_daemon(engine: Engine) -> None:
     engine.pier("rm", "-f", container).ok()
     assert sh(engine, "cat /a/kept", image="whiteouts") == "2"
     assert not Path(engine.data_root / "snapshots" / container).exists()
+
+
+def test_an_image_is_shown_as_its_containers_see_it(engine: Engine) -> None:
+    listing = "find a d turned f -exec stat -c '%n %a %u %F' {} + 2>/dev/null | sort"
+    shown = sh(engine, f"cd /i; {listing}; touch new 2>&1 || true", "--mount", "type=image,source=whiteouts,target=/i").splitlines()
+    assert shown[:-1] == sh(engine, f"cd /; {listing}", image="whiteouts").splitlines() and "Read-only" in shown[-1]
+    assert sh(engine, "ls /d; cat /x", "--mount", "type=image,source=whiteouts,target=/d,image-subpath=d",
+              "--mount", "type=image,source=whiteouts,target=/x,image-subpath=turned").split() == ["new", "a", "file"]  # fmt: skip

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.engine.volumes.containers import IMAGE, run
 from tests.harness import images
 from tests.harness.commands import run as command
 from tests.harness.engine import Engine
-
-IMAGE = "busybox:latest"
 
 
 @pytest.fixture(autouse=True)
@@ -22,27 +21,6 @@ def no_volume_is_left(engine: Engine) -> Any:
             engine.api("DELETE", f"/containers/{container['Id']}", force=True, v=True)
     for volume in engine.api.get("/volumes")["Volumes"]:
         engine.api("DELETE", f"/volumes/{volume['Name']}").ok(204)
-
-
-def run(engine: Engine, script: str, host: dict[str, Any] | None = None, **config: Any) -> str:
-    """Run a container to its end; what it said. AssertionError where it fails."""
-    made = engine.api("POST", "/containers/create", {"Image": IMAGE, "Cmd": ["sh", "-c", script], "HostConfig": host or {}, **config}).ok(201).json
-    engine.api("POST", f"/containers/{made['Id']}/start").ok(204)
-    code = engine.api("POST", f"/containers/{made['Id']}/wait").ok().json["StatusCode"]
-    said = engine.api("GET", f"/containers/{made['Id']}/logs", stdout=True, stderr=True).ok().body
-    text = b"".join(frames(said)).decode()
-    engine.api("DELETE", f"/containers/{made['Id']}").ok(204)
-    assert code == 0, text
-    return text
-
-
-def frames(data: bytes) -> list[bytes]:
-    found = []
-    while data:
-        size = int.from_bytes(data[4:8], "big")
-        found.append(data[8 : 8 + size])
-        data = data[8 + size :]
-    return found
 
 
 def names(engine: Engine) -> set[str]:

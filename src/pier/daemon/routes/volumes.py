@@ -38,8 +38,7 @@ async def remove(request: Request, engine: "Engine") -> Answer:
 
 
 async def update(request: Request, engine: "Engine") -> Answer:
-    """PUT /volumes/{name}: for cluster volumes only, as in Docker."""
-    engine.volumes.get(request.params["name"])
+    """PUT /volumes/{name}: for cluster volumes only, as in Docker, which does not look whether there is such a volume."""
     raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
 
 
