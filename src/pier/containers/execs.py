@@ -41,7 +41,7 @@ async def create(ctx: Containers, name: str, request: ExecCreateRequest) -> str:
     command = [request.cmd] if isinstance(request.cmd, str) else list(request.cmd or [])
     if not command:
         raise Invalid("No exec command specified")
-    if not container.state.running:
+    if not await container.is_running():
         raise Conflict(f"container {container.id} is not running")
     detach.parse(request.detach_keys)
     if request.working_dir and not request.working_dir.startswith("/"):

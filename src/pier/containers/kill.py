@@ -27,7 +27,7 @@ async def kill(ctx: Containers, name: str, signal_name: str | None) -> None:
             raise Invalid(f"cannot kill container: {name}: {problem}") from None
         if not signals.supported(number):
             raise Invalid(f"cannot kill container: {name}: the linux daemon does not support signal {int(number)}")
-    if not container.state.running:
+    if not await container.is_running():
         raise Conflict(f"cannot kill container: {name}: container {container.id} is not running")
     stop_signal = container.record.config.stop_signal
     if number in (signal.SIGKILL, signals.parse_signal(stop_signal) if isinstance(stop_signal, str) and stop_signal else signal.SIGTERM):

@@ -120,6 +120,13 @@ class Container:
     def name(self) -> str:
         return self.record.name
 
+    async def is_running(self) -> bool:
+        """Whether it runs, once a start that is under way is through: who saw its first output may ask before its start has been told."""
+        if not self.state.running and self.lock.locked():
+            async with self.lock:
+                pass
+        return self.state.running
+
     def let_go(self, child: Child) -> None:
         """Discard a blank child; until its end is acknowledged no other one can have the container's key."""
         if self.child is child:

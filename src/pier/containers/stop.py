@@ -24,7 +24,7 @@ async def stop(ctx: Containers, name: str, signal_name: str | None, timeout_s: i
     container = ctx.find(name)
     if signal_name:
         signals.parse_signal(signal_name)
-    if not container.state.running and not container.state.restarting:
+    if not container.state.restarting and not await container.is_running():
         raise NotModified("container is already stopped")
     await halt(ctx, container, signal_name, timeout_s)
     ctx.publish(container, "stop")

@@ -18,7 +18,7 @@ async def top(ctx: Containers, name: str, ps_args: str) -> TopResponse:
     other options are refused. Raises NotFound, Conflict (not running), Invalid, Internal (ps failed).
     """
     container = ctx.find(name)
-    if not container.state.running:
+    if not await container.is_running():
         raise Conflict(f"container {container.id} is not running")
     if "\0" in ps_args:
         raise Invalid(f"invalid NUL byte in the options of ps: {ps_args!r}")

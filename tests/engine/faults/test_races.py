@@ -182,3 +182,15 @@ def test_output_that_nobody_reads_makes_only_its_container_wait(broken: Engine) 
     assert steps.listed(broken, flood) == "running"
     deaf.close()
     assert steps.exit_code(broken, flood) == 0
+
+
+def test_what_saw_the_first_output_may_ask_before_the_start_is_told(broken: Engine) -> None:
+    """The daemon sleeps in the middle of a start; calls that come meanwhile find a container that is about to run."""
+    broken.stop()
+    broken.start(PIER_FAIL="start.run:sleep=0.5@1")
+    container = steps.create(broken, *steps.SLEEP)
+    started = raw(broken, "POST", f"/containers/{container}/start")
+    asked = [raw(broken, "GET", f"/containers/{container}/top"), raw(broken, "POST", f"/containers/{container}/kill", signal="KILL")]
+    for client, status in zip([started, *asked], (204, 200, 204), strict=True):
+        with client:
+            assert client.recv(4096).split(b"\r\n")[0].split()[1] == str(status).encode()
