@@ -65,7 +65,7 @@ def entries(ctx: Containers, container: Container, options: LogsOptions) -> "Asy
         since_ns=options.since_ns,
         until_ns=options.until_ns,
         tail=options.tail,
-        follow=options.follow,
+        follow=ctx.log_changes if options.follow else None,
         lines=options.timestamps or options.details,
         running=lambda: (container.state.running or container.state.restarting) and not container.removed,
     )

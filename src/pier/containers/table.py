@@ -18,6 +18,7 @@ from pier.errors import Conflict, Invalid, NotFound
 from pier.events import Journal
 from pier.images import Images
 from pier.logs import reader
+from pier.logs.changes import Changes
 from pier.logs.client import Pump
 from pier.networks import Networks
 from pier.runtime.facts import HostFacts
@@ -75,6 +76,7 @@ class Containers:
     tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
     named: set[str] = field(default_factory=set)  # containers whose DNS sockets netd has, as the keeper's keys
     running: RunningNotes = field(init=False)
+    log_changes: Changes = field(default_factory=Changes)
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # everything is restored: policies may start containers from now on
     stopping: bool = False
 
@@ -178,6 +180,8 @@ class Containers:
     def set_state(self, container: Container, **changes: object) -> State:
         """Replace a container's state with a changed copy and return it."""
         container.state = msgspec.structs.replace(container.state, **changes)
+        if self.log_changes:
+            self.log_changes.tell(str(self.folder(container.id)))
         return container.state
 
     def forget_strangers(self) -> None:

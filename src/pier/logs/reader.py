@@ -5,6 +5,7 @@ descriptor it reads from. Compressed files are unpacked into a nameless file in 
 """
 
 import asyncio
+import contextlib
 import os
 import tempfile
 import time
@@ -12,9 +13,8 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 from pier.logs import files
+from pier.logs.changes import Changes
 from pier.logs.reading import FORMATS, Entry, Format, Lines
-
-_POLL_S = (0.01, 0.2)
 
 
 def path(directory: str, driver: str) -> str:
@@ -24,11 +24,12 @@ def path(directory: str, driver: str) -> str:
 
 async def read(
     directory: str, driver: str, *, stdout: bool, stderr: bool, since_ns: int = 0, until_ns: int = 0, tail: int | None = None,
-    follow: bool = False, running: Callable[[], bool] = lambda: False, lines: bool = True,
+    follow: Changes | None = None, running: Callable[[], bool] = lambda: False, lines: bool = True,
 ) -> AsyncIterator[Entry]:  # fmt: skip
     """The entries of a log in order, 0 meaning no bound of time, `tail` lines at most of what is there.
 
-    With `follow` it goes on, over rotations, until `running()` is false and all was read, or `until_ns` is past. With `lines`
+    With `follow` it goes on, over rotations, until `running()` is false (of which `follow.tell` lets it know) and all was read, or
+    `until_ns` is past. With `lines`
     each entry is a line (or 16 KiB of one) with the time of its beginning; without, `local` gives what was written as it was
     written, which is many times faster; a `tail` is always in lines. Raises OSError.
     """
@@ -45,14 +46,13 @@ async def read(
             if record.stream in streams:
                 yield from joined.feed(record) if joined else (record,)
 
-    try:
+    with follow.follow(directory) if follow is not None else contextlib.nullcontext() as changed, contextlib.closing(cursor):
         skip = await cursor.begin(tail, streams, since_ns, driver)
-        pause_s = _POLL_S[0]
         while True:
-            alive = follow and running()
-            moved = False
+            if changed is not None:
+                changed.clear()
+            alive = changed is not None and running()
             while (records := await cursor.block()) is not None:
-                moved = True
                 for entry in wanted(records):
                     if skip:
                         skip -= 1
@@ -61,17 +61,15 @@ async def read(
                     elif entry.time_ns >= since_ns:
                         yield entry
                 await asyncio.sleep(0)
-            if not alive or (until_ns and time.time_ns() > until_ns):
+            if changed is None or not alive or (until_ns and time.time_ns() > until_ns):
                 break
-            pause_s = _POLL_S[0] if moved else min(pause_s * 1.5, _POLL_S[1])
-            await asyncio.sleep(pause_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), (until_ns - time.time_ns()) / 1e9 + 0.001 if until_ns else None)
         for entry in joined.rest() if joined else ():
             if skip:
                 skip -= 1
             elif since_ns <= entry.time_ns and not (until_ns and entry.time_ns > until_ns):
                 yield entry
-    finally:
-        cursor.close()
 
 
 class _Cursor:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pier.logs import files, reader
+from pier.logs.changes import Changes
 from pier.logs.reading import Entry, parse_time
 from pier.logs.writer import LocalWriter, Writer, open_writer, rfc3339_nano
 
@@ -92,7 +93,7 @@ def test_following_goes_over_rotations_and_ends_with_the_container(tmp_path: Pat
 
     async def follow() -> None:
         count = 10
-        async for entry in reader.read(str(tmp_path / "c"), driver, stdout=True, stderr=True, follow=True, running=lambda: not over):
+        async for entry in reader.read(str(tmp_path / "c"), driver, stdout=True, stderr=True, follow=Changes(), running=lambda: not over):
             seen.append(entry.data)
             if len(seen) == count and count < 600:
                 for number in range(count, count + 59):
@@ -108,21 +109,31 @@ def test_following_goes_over_rotations_and_ends_with_the_container(tmp_path: Pat
     assert [int(line) for line in seen[:-1]] == list(range(600))
 
 
-def test_following_a_log_that_begins_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize("there", [True, False], ids=["heard of", "polled"])
+def test_following_a_log_that_begins_later(tmp_path: Path, there: bool) -> None:
+    over: list[bool] = []
+    if there:  # else there is nothing to watch yet
+        (tmp_path / "c").mkdir()
+
+    async def later(changes: Changes) -> None:
+        await asyncio.sleep(0.05)
+        write(tmp_path, "local", [(2, b"late\n")]).close()
+        await asyncio.sleep(0.05)
+        over.append(True)
+        changes.tell(str(tmp_path / "c"))
+
     async def follow() -> list[bytes]:
-        rounds = 0
+        changes = Changes()
+        writes = asyncio.create_task(later(changes))
+        entries = reader.read(str(tmp_path / "c"), "local", stdout=True, stderr=True, follow=changes, running=lambda: not over)
+        found = [entry.data async for entry in entries]
+        await writes
+        assert not changes
+        return found
 
-        def running() -> bool:
-            nonlocal rounds
-            rounds += 1
-            if rounds == 3:
-                write(tmp_path, "local", [(2, b"late\n")]).close()
-            return rounds < 4
-
-        entries = reader.read(str(tmp_path / "c"), "local", stdout=True, stderr=True, follow=True, running=running)
-        return [entry.data async for entry in entries]
-
+    before = len(os.listdir("/proc/self/fd"))
     assert asyncio.run(follow()) == [b"late\n"]
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @DRIVERS
