@@ -52,7 +52,7 @@ async def connect(ctx: Containers, name: str, request: NetworkConnect) -> None:
             await ctx.save_record(container, record)
         except BaseException:
             container.places = before
-            await ctx.networks.detach(container.id, network.id, cut=True)
+            await _cut(ctx, container, network.id)
             raise
         files.gained(ctx, container, endpoint)
         await names_service.joined(ctx, container)
@@ -115,7 +115,7 @@ async def disconnect(ctx: Containers, name: str, request: NetworkDisconnect) -> 
         if gone is None or not container.state.running:
             return
         container.places = tuple(place for place in before if place is not gone)
-        await ctx.networks.detach(container.id, network.id, cut=True)
+        await _cut(ctx, container, network.id)
         files.lost(ctx, container, gone)
         try:
             await _configure(ctx, container, before, None)
@@ -124,10 +124,23 @@ async def disconnect(ctx: Containers, name: str, request: NetworkDisconnect) -> 
         await names_service.joined(ctx, container)
 
 
+async def _cut(ctx: Containers, container: Container, network_id: str) -> None:
+    """Take a running container's link in a network away; one that has just ended takes it along."""
+    try:
+        space = os.open(f"/proc/{container.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        await ctx.networks.detach(container.id, network_id)
+        return
+    try:
+        await ctx.networks.detach(container.id, network_id, cut=True, netns_fd=space)
+    finally:
+        os.close(space)
+
+
 async def cut_unrecorded(ctx: Containers) -> None:
     """At start: endpoints of running containers whose records do not know them are what a killed connect or disconnect left."""
     for container in list(ctx.table.values()):
         known = {given.network_id or ctx.networks.network_id(name) for name, given in container.record.endpoints.items()}
         for place in [place for place in container.places if place.network_id not in known]:
             container.places = tuple(each for each in container.places if each is not place)
-            await ctx.networks.detach(container.id, place.network_id, cut=bool(place.host_interface))
+            await _cut(ctx, container, place.network_id)

@@ -9,7 +9,7 @@ from pier.api.models.networks import EndpointSettings
 from pier.containers.record import Container, Record
 from pier.containers.table import Containers
 from pier.errors import Invalid, NotFound, NotImplementedByPier
-from pier.networks import Endpoint
+from pier.networks import Endpoint, leaving
 from pier.networks.endpoints import Wish
 from pier.networks.model import PREDEFINED, Network
 
@@ -38,9 +38,9 @@ def begin(
 
 
 async def vacated(ctx: Containers, name: str, given: EndpointSettings) -> None:
-    """Wait until an address that is asked for is no longer that of a container that has just ended. Raises as `begin`."""
-    if given.ipam_config:
-        await ctx.networks.vacated(*_wish(ctx, name, given, 0))
+    """Wait until an address or MAC that is asked for is no longer that of a container that has just ended. Raises as `begin`."""
+    if given.ipam_config or given.mac_address:
+        await leaving.vacated(ctx.networks, *_wish(ctx, name, given, 0))
 
 
 def _wish(ctx: Containers, name: str, given: EndpointSettings, number: int) -> tuple[str, Wish]:

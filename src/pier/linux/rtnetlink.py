@@ -44,6 +44,10 @@ _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 3, 4, 1
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER, _IFLA_BR_STP_STATE = 1, 2, 1, 5
 _IFLA_PROTINFO, _IFLA_IFALIAS, _IFLA_BRPORT_ISOLATED = 12, 20, 33
 _IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS = 29, 8
+_IFLA_LINK, _IFLA_TARGET_NETNSID = 5, 46
+_IFLA_MACVLAN_MODE, _IFLA_IPVLAN_MODE, _IFLA_IPVLAN_FLAGS, _IFLA_VLAN_ID = 1, 1, 2, 1
+_NEWNSID, _GETNSID, _NETNSA_NSID, _NETNSA_FD = 88, 90, 1, 3
+_IFF_LOOPBACK = 8
 _RTN_UNICAST = 1
 
 
@@ -59,6 +63,7 @@ class Link:
     up: bool
     master: int  # index of its bridge, 0 for none
     alias: str = ""
+    loopback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ def _parse_link(body: bytes) -> Link:
         bool(flags & IFF_UP),
         int.from_bytes(found.get(_IFLA_MASTER, b""), "little"),
         found.get(_IFLA_IFALIAS, b"").rstrip(b"\0").decode("utf-8", "replace"),
+        bool(flags & _IFF_LOOPBACK),
     )
 
 
@@ -158,9 +164,7 @@ class Routing:
         # In one packet: a bridge without its alias would be nobody's, should this process be killed in between.
         owner = (SETLINK, 0, link_header() + text(_IFLA_IFNAME, name) + attribute(_IFLA_IFALIAS, alias.encode()))
         self._netlink.run([(NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body), owner], f"creating bridge {name}")
-        made = self.link(name)
-        if made is None:
-            raise NetlinkError(errno.ENODEV, f"bridge {name} was deleted while it was being made")
+        made = self._made(name)
         self.configure_bridge(made.index, interfaces)
         return made
 
@@ -191,6 +195,73 @@ class Routing:
         """Put a link into a bridge and bring it up."""
         body = link_header(index, IFF_UP, IFF_UP) + u32(_IFLA_MASTER, master)
         self._netlink.run([(SETLINK, 0, body)], f"link {index} into bridge {master}")
+
+    def enslave_all(self, moves: Sequence[tuple[int, int]]) -> None:
+        """Put links (first of each pair) into bridges, in one message to the kernel: nobody is killed in between."""
+        bodies = [link_header(index, IFF_UP, IFF_UP) + u32(_IFLA_MASTER, master) for index, master in moves]
+        self._netlink.run([(SETLINK, 0, body) for body in bodies], "links into bridges")
+
+    def create_pair(self, name: str, peer: str, mtu: int, alias: str) -> Link:
+        """Make a veth with both ends here, up; the alias is the first's. Raises NetlinkError(EEXIST)."""
+        other = link_header() + text(_IFLA_IFNAME, peer) + u32(_IFLA_MTU, mtu)
+        info = nested(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, "veth"), nested(_IFLA_INFO_DATA, nested(_VETH_INFO_PEER, other)))
+        body = link_header() + text(_IFLA_IFNAME, name) + u32(_IFLA_MTU, mtu) + info
+        owner = (SETLINK, 0, link_header(0, IFF_UP, IFF_UP) + text(_IFLA_IFNAME, name) + attribute(_IFLA_IFALIAS, alias.encode()))
+        up = (SETLINK, 0, link_header(0, IFF_UP, IFF_UP) + text(_IFLA_IFNAME, peer))
+        self._netlink.run([(NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body), owner, up], f"creating veth {name}")
+        return self._made(name)
+
+    def create_vlan(self, name: str, lower: int, number: int, alias: str) -> Link:
+        """Make a VLAN link (IEEE 802.1Q) on another, up. Raises NetlinkError: EOPNOTSUPP where the kernel has none, EEXIST."""
+        info = nested(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, "vlan"), nested(_IFLA_INFO_DATA, attribute(_IFLA_VLAN_ID, struct.pack("=H", number))))
+        body = link_header() + text(_IFLA_IFNAME, name) + u32(_IFLA_LINK, lower) + info
+        owner = (SETLINK, 0, link_header(0, IFF_UP, IFF_UP) + text(_IFLA_IFNAME, name) + attribute(_IFLA_IFALIAS, alias.encode()))
+        self._netlink.run([(NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body), owner], f"creating VLAN link {name}")
+        return self._made(name)
+
+    def _made(self, name: str) -> Link:
+        link = self.link(name)
+        if link is None:
+            raise NetlinkError(errno.ENODEV, f"link {name} was deleted while it was being made")
+        return link
+
+    def create_macvlan(self, parent: int, netns_fd: int, name: str, mac: str, mtu: int, mode: int) -> None:
+        """Make a macvlan link on a parent, inside a network namespace. mac: "" for the kernel's choice; mtu: 0 for the parent's.
+
+        mode: MACVLAN_MODE_... Raises NetlinkError: ENODEV where the parent is gone, EINVAL where another keeps it for itself (passthru).
+        """
+        own = attribute(IFLA_ADDRESS, mac_bytes(mac)) if mac else b""
+        self._create_upper("macvlan", parent, netns_fd, name, mtu, own, u32(_IFLA_MACVLAN_MODE, mode))
+
+    def create_ipvlan(self, parent: int, netns_fd: int, name: str, mtu: int, mode: int, flags: int) -> None:
+        """The same with an ipvlan link, which has its parent's MAC. mode: IPVLAN_MODE_..., flags: IPVLAN_F_...; netns_fd: -1 for here."""
+        data = attribute(_IFLA_IPVLAN_MODE, struct.pack("=H", mode)) + attribute(_IFLA_IPVLAN_FLAGS, struct.pack("=H", flags))
+        self._create_upper("ipvlan", parent, netns_fd, name, mtu, b"", data)
+
+    def _create_upper(self, kind: str, parent: int, netns_fd: int, name: str, mtu: int, own: bytes, data: bytes) -> None:
+        body = link_header() + (text(_IFLA_IFNAME, name) if name else b"") + u32(_IFLA_LINK, parent) + own
+        body += u32(_IFLA_MTU, mtu) if mtu else b""
+        body += u32(_IFLA_NET_NS_FD, netns_fd) if netns_fd >= 0 else b""
+        body += nested(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, kind), nested(_IFLA_INFO_DATA, data))
+        self._netlink.run([(NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)], f"{kind} {name}")
+
+    def delete_link_in(self, netns_fd: int, name: str) -> bool:
+        """Delete a link of another network namespace, without going there (Linux 4.15). False where it was gone already."""
+        space = attribute(_NETNSA_FD, struct.pack("=I", netns_fd))
+        try:
+            self._netlink.run([(_NEWNSID, 0, bytes(4) + attribute(_NETNSA_NSID, struct.pack("=i", -1)) + space)], "number of a namespace")
+        except NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
+        found = attribute_map(self._netlink.get(_GETNSID, bytes(4) + space, "number of a namespace"), 4)
+        where = attribute(_IFLA_TARGET_NETNSID, found[_NETNSA_NSID])
+        try:
+            self._netlink.run([(DELLINK, 0, link_header() + text(_IFLA_IFNAME, name) + where)], f"deleting link {name} of a container")
+        except NetlinkError as error:
+            if error.errno == errno.ENODEV:
+                return False
+            raise
+        return True
 
     def delete_link(self, name: str) -> bool:
         """Delete a link; blocks for 30 ms or more. False where it was gone already."""

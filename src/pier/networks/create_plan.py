@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from pier.api.models.networks import IPAM, IPAMConfig, NetworkCreate
 from pier.errors import Conflict, Forbidden, Invalid, NotFound, NotImplementedByPier
 from pier.networks import pools
-from pier.networks.model import BRIDGE_OPTIONS, FALSE_WORDS, PREDEFINED, TRUE_WORDS, IPNetwork, Network, Subnet
+from pier.networks.model import BRIDGE_OPTIONS, FALSE_WORDS, PARENT_DRIVERS, PREDEFINED, TRUE_WORDS, IPNetwork, Network, Subnet
 
 _BOOLEANS = ("enable_icc", "enable_ip_masquerade", "inhibit_ipv4", "default_bridge")
 _GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
@@ -18,8 +18,12 @@ _BRIDGE_KEYS = {
     BRIDGE_OPTIONS + key
     for key in ("name", "host_binding_ipv4", "gateway_mode_ipv4", "gateway_mode_ipv6", *_BOOLEANS)
 } | {"com.docker.network.driver.mtu", "com.docker.network.container_iface_prefix"}
-_DRIVERS = ("bridge", "macvlan", "ipvlan")
+_DRIVERS = ("bridge", *PARENT_DRIVERS)
 MAX_LINK_NAME = 15
+_MODES = {
+    "macvlan": (("macvlan_mode", ("bridge", "private", "vepa", "passthru"), "bridge"),),
+    "ipvlan": (("ipvlan_mode", ("l2", "l3", "l3s"), "l2"), ("ipvlan_flag", ("bridge", "private", "vepa"), "bridge")),
+}
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,15 @@ def plan(request: NetworkCreate, world: World, *, identity: str, now_ns: int) ->
     if driver == "bridge" and any(sum(subnet.version == version for subnet in subnets) > 1 for version in (4, 6)):
         raise Forbidden("bridge driver doesn't support multiple subnets")
     if not request.config_only:
-        subnets = tuple(_filled(subnets, world, driver, ipv4=ipv4, ipv6=ipv6, internal=request.internal))
+        without = _without_gateway(driver, options, internal=request.internal)
+        subnets = tuple(_filled(subnets, world, ipv4=ipv4, ipv6=ipv6, without=without))
     link = ""
     if driver == "bridge" and not request.config_only:
         link = options.get(BRIDGE_OPTIONS + "name") or f"br-{identity[:12]}"
         _check_link(link, world)
-    elif driver in ("macvlan", "ipvlan"):
-        link = options.get("parent", "")
+    elif driver in PARENT_DRIVERS and not request.config_only:
+        link = options.get("parent") or f"dm-{identity[:12]}"
+        _check_parent(link, driver, options, world)
     return Network(
         id=identity, name=request.name, created_ns=now_ns, driver=driver, link=link, subnets=subnets, ipv4=ipv4, ipv6=ipv6,
         internal=request.internal, attachable=request.attachable, options=options,
@@ -123,11 +129,8 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
             raise Invalid(f'failed to parse {key} value: {value} (strconv.Atoi: parsing "{value}": invalid syntax)')
         if key.startswith(BRIDGE_OPTIONS) and name in _BOOLEANS and value.lower() not in (*TRUE_WORDS, *FALSE_WORDS):
             raise Invalid(f'failed to parse {key} value: {value} (strconv.ParseBool: parsing "{value}": invalid syntax)')
-        if name in ("gateway_mode_ipv4", "gateway_mode_ipv6"):
-            if value not in _GATEWAY_MODES:
-                raise Invalid(f"unknown gateway mode {value}")
-            if value == "isolated":
-                raise NotImplementedByPier(f"the gateway mode isolated (option {key})", "--internal keeps a network's containers from elsewhere")
+        if name in ("gateway_mode_ipv4", "gateway_mode_ipv6") and value not in _GATEWAY_MODES:
+            raise Invalid(f"unknown gateway mode {value}")
         if name == "host_binding_ipv4":
             try:
                 ip_address(value)
@@ -135,8 +138,10 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
                 raise Invalid(f"failed to parse {key} value: {value} (invalid ip address)") from None
         if driver == "bridge" and key.startswith("com.docker.network.") and key not in _BRIDGE_KEYS:
             raise NotImplementedByPier(f"the network option {key}")
-    if driver == "macvlan" and options.get("macvlan_mode", "bridge") not in ("bridge", "private", "vepa", "passthru"):
-        raise Invalid(f"unknown macvlan mode {options['macvlan_mode']}")
+    for key, known, default in _MODES.get(driver, ()):
+        if options.get(key) and options[key] not in known:
+            what = key.replace("_", " ")
+            raise Invalid(f"requested {what} '{options[key]}' is not valid, '{default}' mode is the {driver} driver default")
 
 
 def _subnets(ipam: IPAM, ipv4: bool, ipv6: bool) -> Iterable[Subnet]:
@@ -206,19 +211,28 @@ def _address_problem(text: str, network: IPNetwork) -> str:
     return "" if address in network else f"parent subnet {network} doesn't contain this address"
 
 
-def _filled(subnets: Sequence[Subnet], world: World, driver: str, *, ipv4: bool, ipv6: bool, internal: bool) -> Iterable[Subnet]:
-    """Subnets with their gateways, and chosen ones for the families that have none."""
+def _without_gateway(driver: str, options: Mapping[str, str], *, internal: bool) -> set[int]:
+    """IP versions in which nobody is the gateway, unless one is named: its address is a container's. Raises Invalid with Docker's text."""
+    if driver in PARENT_DRIVERS:
+        return {4, 6} if internal or not options.get("parent") else set()
+    found = {version for version in (4, 6) if options.get(f"{BRIDGE_OPTIONS}gateway_mode_ipv{version}") == "isolated"}
+    if found and not internal:
+        raise Invalid("gateway mode 'isolated' can only be used for an internal network")
+    return found
+
+
+def _filled(subnets: Sequence[Subnet], world: World, *, ipv4: bool, ipv6: bool, without: set[int]) -> Iterable[Subnet]:
+    """Subnets with their gateways, and chosen ones for the families that have none. without: IP versions that have no gateway."""
     own = {subnet.parsed: network.name for network in world.networks if not network.config_only for subnet in network.subnets}
     for subnet in subnets:
         for other in own:
-            if driver == "bridge" and other.version == subnet.version and other.overlaps(subnet.parsed):
+            if other.version == subnet.version and other.overlaps(subnet.parsed):
                 raise Forbidden(f"invalid pool request: Pool overlaps with other one on this address space: {other} is network {own[other]}'s")
-        yield subnet if subnet.gateway else _with_gateway(subnet, implicit=True)
-    versions = {subnet.version for subnet in subnets}
-    if ipv4 and 4 not in versions:
-        yield _with_gateway(Subnet(network=str(pools.choose_network(world.pools, (*own, *world.taken)))))
-    if ipv6 and 6 not in versions:
-        yield _with_gateway(Subnet(network=str(pools.choose_network(world.pools, (*own, *world.taken), version=6))))
+        yield subnet if subnet.gateway or subnet.version in without else _with_gateway(subnet, implicit=True)
+    there = {subnet.version for subnet in subnets}
+    for version in [version for version, wanted in ((4, ipv4), (6, ipv6)) if wanted and version not in there]:
+        chosen = Subnet(network=str(pools.choose_network(world.pools, (*own, *world.taken), version=version)))
+        yield chosen if version in without else _with_gateway(chosen)
 
 
 def _with_gateway(subnet: Subnet, *, implicit: bool = False) -> Subnet:
@@ -231,12 +245,6 @@ def _with_gateway(subnet: Subnet, *, implicit: bool = False) -> Subnet:
     while str(kind(number)) in barred:
         number += 1
     return Subnet(network=subnet.network, gateway=str(kind(number)), ip_range=subnet.ip_range, auxiliary=subnet.auxiliary, implicit=implicit)
-
-
-def refuse_unmade(network: Network) -> None:
-    """Raise NotImplementedByPier for a driver whose links nobody makes yet."""
-    if network.driver in ("macvlan", "ipvlan") and not network.config_only:
-        raise NotImplementedByPier(f"the network driver {network.driver}", "a network of the driver bridge")
 
 
 def as_networks(address: str) -> list[IPNetwork]:
@@ -253,3 +261,18 @@ def _check_link(name: str, world: World) -> None:
     holder = next((network for network in world.networks if network.link == name and network.driver == "bridge"), None)
     if holder:
         raise Conflict(f"cannot create network: bridge name {name} is network {holder.name}'s")
+
+
+def _check_parent(name: str, driver: str, options: Mapping[str, str], world: World) -> None:
+    """A link has one kind of uppers, and one that is passed through has one network. Raises Invalid, Conflict with Docker's texts."""
+    if len(name.encode()) > MAX_LINK_NAME or "/" in name or name in (".", "..") or name.split() != [name]:
+        raise Invalid(f"invalid parent {name!r}: a link's name has at most {MAX_LINK_NAME} bytes, no slash and no white space")
+    for other in world.networks:
+        if other.link != name or other.driver not in PARENT_DRIVERS:
+            continue
+        if other.driver != driver:
+            raise Conflict(f"the parent interface {name} is in use by {other.driver} network {other.name}: name another one")
+        if driver == "macvlan" and options.get("macvlan_mode") == "passthru":
+            raise Conflict(f"cannot use mode passthru, macvlan network {other.id} is already using parent interface {name}")
+        if other.options.get("macvlan_mode") == "passthru":
+            raise Conflict(f"macvlan network {other.id} is already using parent interface {name} in mode passthru")

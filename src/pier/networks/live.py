@@ -5,21 +5,26 @@ from ipaddress import ip_address, ip_network
 
 from pier.errors import Conflict, Invalid, PierError, Unavailable
 from pier.networks.addresses import Pool
+from pier.networks.drivers import Base
 from pier.networks.endpoints import Endpoint, Wish
 from pier.networks.model import Network
-from pier.networks.plumbing import Bridge
 from pier.networks.rules import Member
 
 
 class Live:
-    """One network. `bridge` is None for host, none and configurations."""
+    """One network. `base`: what it stands on; None for host, none and configurations, and where it could not be made."""
 
-    def __init__(self, network: Network, bridge: Bridge | None = None, taken: Iterable[str] = ()) -> None:
+    def __init__(self, network: Network, base: Base | None = None, taken: Iterable[str] = ()) -> None:
         """taken: addresses that are leased already."""
-        self.network, self.bridge = network, bridge
+        self.network, self.base = network, base
         self.leased = list(taken)
-        self.pools = [Pool(subnet, self.leased) for subnet in network.subnets] if bridge else []
+        self.pools = [Pool(subnet, self.leased) for subnet in network.subnets] if base else []
         self.doomed = False  # a removal is under way: nobody joins any more
+
+    @property
+    def bridge(self) -> Base | None:
+        """Its bridge, where it has one."""
+        return self.base if self.network.driver == "bridge" else None
 
     def lease(self, wish: Wish) -> tuple[str, str]:
         """Addresses of both families, "" where the network has none of it. Raises Invalid, Conflict, Unavailable: then nothing is leased."""
@@ -59,26 +64,27 @@ class Live:
 
     def endpoint(self, endpoint_id: str, wish: Wish, addresses: tuple[str, str], mac: str, host_interface: str) -> Endpoint:
         """The endpoint of leased addresses."""
-        network, bridge = self.network, self.bridge
+        network, base = self.network, self.base
         lengths, gateways = {4: 0, 6: 0}, {4: "", 6: ""}
         for subnet in network.subnets:
             if any(address and ip_address(address) in ip_network(subnet.network) for address in addresses):
                 lengths[subnet.version] = subnet.parsed.prefixlen
-                gateways[subnet.version] = "" if network.internal else subnet.gateway
+                gateways[subnet.version] = "" if network.closed else subnet.gateway
         return Endpoint(
             network=network.name, network_id=network.id, endpoint_id=endpoint_id, interface=wish.interface, address=addresses[0],
-            prefix_len=lengths[4], gateway=gateways[4], mac=mac, host_interface=host_interface, gateway_mac=bridge.mac if bridge else "",
+            prefix_len=lengths[4], gateway=gateways[4], mac=mac, host_interface=host_interface, gateway_mac=base.mac if base else "",
             address6=addresses[1], prefix_len6=lengths[6], gateway6=gateways[6], priority=wish.priority,
         )  # fmt: skip
 
     def member(self) -> Member | None:
         """What the firewall is to know of it."""
         network = self.network
-        if self.bridge is None:
+        bridge = self.bridge
+        if bridge is None:
             return None
         modes = {version: network.gateway_mode(version) for version in (4, 6)}
         return Member(
-            bridge=self.bridge.name, subnets=tuple(subnet.network for subnet in network.subnets), icc=network.icc, internal=network.internal,
+            bridge=bridge.name, subnets=tuple(subnet.network for subnet in network.subnets), icc=network.icc, internal=network.internal,
             masquerade=tuple(v for v, mode in modes.items() if network.masquerade and mode != "routed"),
             unprotected=tuple(v for v, mode in modes.items() if mode == "nat-unprotected"),
             routed=tuple(v for v, mode in modes.items() if mode == "routed"),

@@ -6,6 +6,7 @@ import msgspec
 
 IPNetwork = IPv4Network | IPv6Network
 BRIDGE_OPTIONS = "com.docker.network.bridge."
+PARENT_DRIVERS = ("macvlan", "ipvlan")
 
 
 class Subnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,6 +58,11 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """One of the three that are always there."""
         return self.name in PREDEFINED
 
+    @property
+    def closed(self) -> bool:
+        """Whether it leads nowhere, so that its containers have no default gateway in it; a macvlan without a parent does not, either."""
+        return self.internal or (self.driver in PARENT_DRIVERS and not self.options.get("parent"))
+
     def of_version(self, version: int) -> list[Subnet]:
         """Its subnets of IPv4 (4) or IPv6 (6)."""
         return [subnet for subnet in self.subnets if subnet.version == version]
@@ -87,12 +93,13 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.options.get("com.docker.network.container_iface_prefix") or "eth"
 
     def gateway_mode(self, version: int) -> str:
-        """ "nat", "nat-unprotected", "routed" of IP version 4 or 6."""
+        """ "nat", "nat-unprotected", "routed", "isolated" of IP version 4 or 6."""
         return self.options.get(f"{BRIDGE_OPTIONS}gateway_mode_ipv{version}") or "nat"
 
     def interfaces(self) -> list[str]:
         """The addresses of its bridge: the gateways with their prefixes."""
-        given = [subnet for subnet in self.subnets if subnet.version == 6 or not self.flag("inhibit_ipv4", False)]
+        bare = {version for version in (4, 6) if self.gateway_mode(version) == "isolated"} | ({4} if self.flag("inhibit_ipv4", False) else set())
+        given = [subnet for subnet in self.subnets if subnet.version not in bare]
         return [f"{subnet.gateway}/{subnet.parsed.prefixlen}" for subnet in given if subnet.gateway]
 
 

@@ -14,15 +14,16 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from pier.api.models.networks import NetworkInspect
-from pier.errors import Conflict, NotFound
+from pier.errors import Conflict, Invalid, NotFound, Unavailable
 from pier.events import Journal
 from pier.linux.netlink import NetlinkError
-from pier.networks import files, repair, sysctls, views
+from pier.networks import files, leaving, repair, sysctls, views
+from pier.networks.drivers import Driver, Port
 from pier.networks.endpoints import Endpoint, Wish, checked_mac, host_interface, random_mac
 from pier.networks.firewall import Guard
 from pier.networks.live import Live
 from pier.networks.model import Network
-from pier.networks.plumbing import Bridge, Plumbing, Port
+from pier.networks.plumbing import Plumbing
 from pier.networks.prepared import Making, Prepared
 from pier.networks.records import Records
 from pier.networks.rules import Member
@@ -33,16 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _log = logging.getLogger("pier.networks")
 _DEFAULT_MTU = 1500
-_UNHURRIED_S = 0.05
-_SWEEP_S = (0.06, 0.15, 0.4, 0.9)  # how often to look whether a veth is gone, before it is deleted
 _PREDEFINED = (("bridge", "bridge"), ("host", "host"), ("none", "null"))
-
-
-class Releasing:
-    """A place that was left and is being released; `wanted`: at once."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint, self.wanted, self.over = endpoint, asyncio.Event(), asyncio.Event()
 
 
 def names(instance: str) -> tuple[str, str]:
@@ -68,9 +60,10 @@ class Networks:
         self.live: dict[str, Live] = {}  # by ID, in the order of their making
         self.endpoints: dict[str, dict[str, Endpoint]] = {}  # by container, by network
         self._unannounced: dict[tuple[str, str], asyncio.Future[None]] = {}  # places of containers not started yet: the writing of their leases
-        self._plugging: dict[str, asyncio.Task[None]] = {}  # by host interface
-        self._releasing: dict[str, Releasing] = {}  # by endpoint
-        self.leaving: dict[str, Endpoint] = {}  # by host interface: the veth may still be there, so its address is not free
+        self.plugging: dict[str, asyncio.Task[None]] = {}  # by endpoint
+        self.releasing: dict[str, leaving.Releasing] = {}  # by endpoint
+        self.leaving: dict[str, Endpoint] = {}  # by ID: the link may still be there, so its address is not free
+        self.spaces: dict[str, int] = {}  # by endpoint: the namespace of a link that the host does not see, to delete it there
         self.guard = Guard(self.plumbing, self.ask, self.spawn, table, self._members)
         self._tasks: set[asyncio.Task[None]] = set()
         self.repairing = asyncio.Lock()
@@ -115,6 +108,8 @@ class Networks:
         await self.prepared.settle()
         await asyncio.to_thread(self._thread.shutdown)
         self.plumbing.close()
+        while self.spaces:
+            os.close(self.spaces.popitem()[1])
 
     def _members(self) -> Iterable[Member]:
         return (member for live in self.live.values() if not live.doomed and (member := live.member()))
@@ -135,14 +130,14 @@ class Networks:
 
     async def _make_ahead(self, port: Port) -> None:
         assert self._default is not None and self._default.bridge is not None
-        await self.ask(self.plumbing.plug, self._default.bridge, port)
+        await self.ask(self.plumbing.bridges.join, self._default.bridge, port)
 
     async def attach(
         self, container_id: str, network: str, netns_fd: int, *, hostname: str = "", mac: str | None = None, wish: Wish | None = None
     ) -> Endpoint:  # fmt: skip
         """`begin_attach`, wait until it is through, and `announce`."""
         if wish is not None:
-            await self.vacated(network, wish)
+            await leaving.vacated(self, network, wish)
         endpoint, plugged = self.begin_attach(container_id, network, netns_fd, mac=mac, wish=wish)
         try:
             await asyncio.shield(plugged)
@@ -168,32 +163,39 @@ class Networks:
         if live.doomed:
             raise NotFound(f"network {network} not found")
         self._leave(container_id, live.network.id)
-        if live.bridge is None:
+        driver = self.driver(live.network)
+        if live.base is None:
             if live.network.config_only:
                 raise Conflict(f"network {live.network.name} is a configuration: no container can be in it")
+            if driver.addressed:
+                raise Unavailable(f"network {live.network.name} has no link: the daemon's log says why; mend it, start the daemon again")
             endpoint = Endpoint(live.network.name, live.network.id, secrets.token_hex(32))
             self._connected(container_id, endpoint)
             return endpoint, asyncio.ensure_future(asyncio.sleep(0))
         wish = wish or Wish(mac=mac or "")
+        if wish.mac and live.network.driver == "ipvlan":
+            raise Invalid("ipvlan interfaces do not support custom mac address assignment")
         if wish.mac:
             wish = _with_mac(wish, checked_mac(wish.mac))
         making = self.prepared.take(container_id, netns_fd) if live is self._default and wish.interface == "eth0" else None
         endpoint_id = making.ahead.endpoint_id if making else secrets.token_hex(32)
-        mac = wish.mac or (making.ahead.mac if making else random_mac())
-        endpoint = live.endpoint(endpoint_id, wish, live.lease(wish), mac, host_interface(endpoint_id))
+        mac = wish.mac or (making.ahead.mac if making else "" if live.network.driver == "ipvlan" else random_mac())
+        endpoint = live.endpoint(endpoint_id, wish, live.lease(wish), mac, host_interface(endpoint_id) if driver.hosted else "")
         self._connected(container_id, endpoint)
+        if not driver.hosted:
+            self.spaces[endpoint_id] = os.dup(netns_fd)
         plugged = asyncio.get_running_loop().create_task(self._plug_in(live, self.port(live, endpoint, os.dup(netns_fd)), making))
-        self._plugging[endpoint.host_interface] = plugged
+        self.plugging[endpoint_id] = plugged
         plugged.add_done_callback(lambda done: self._plugged(container_id, endpoint, done))
         return endpoint, plugged
 
     async def _plug_in(self, live: Live, port: Port, making: Making | None) -> None:
-        assert live.bridge is not None
+        assert live.base is not None
         try:
             if making is not None:
                 with contextlib.suppress(OSError):  # made below then, which says what is wrong
                     await making.task
-                    if self.plumbing.stands(live.bridge, port.host_interface):
+                    if self.plumbing.bridges.stands(live.base, port.host_interface):
                         return
             await self._plug(live, port, made=making is not None)
         finally:
@@ -201,26 +203,27 @@ class Networks:
 
     def _plugged(self, container_id: str, endpoint: Endpoint, done: "asyncio.Future[None]") -> None:
         """One that failed is no endpoint; the failure is who waits for it's to tell."""
-        self._plugging.pop(endpoint.host_interface, None)
+        self.plugging.pop(endpoint.endpoint_id, None)
         failed = done.cancelled() or done.exception() is not None
         if failed and self.endpoints.get(container_id, {}).get(endpoint.network_id) is endpoint:
             self._leave(container_id, endpoint.network_id)
 
     def port(self, live: Live, endpoint: Endpoint, netns_fd: int = -1) -> Port:
-        """The veth of an endpoint."""
-        mtu = live.network.mtu or self.mtu
+        """The link of an endpoint."""
+        mtu = live.network.mtu or (self.mtu if endpoint.host_interface else 0)
         return Port(endpoint.host_interface, netns_fd, endpoint.addresses, endpoint.mac, mtu, endpoint.interface, isolated=not live.network.icc)
 
     async def _plug(self, live: Live, port: Port, *, made: bool) -> None:
-        assert live.bridge is not None
+        assert live.base is not None
+        bridges, driver = self.plumbing.bridges, self.driver(live.network)
         try:
-            await self.ask(self.plumbing.claim if made else self.plumbing.plug, live.bridge, port)
+            await self.ask(bridges.claim if made else driver.join, live.base, port)
         except NetlinkError as error:
             if error.errno not in (errno.EINVAL, errno.ENODEV):
                 raise
             # Somebody may have deleted the bridge.
             await repair.repair(self)
-            await self.ask(self.plumbing.reclaim if made else self.plumbing.plug, live.bridge, port)
+            await self.ask(bridges.reclaim if made else driver.join, live.base, port)
 
     def _connected(self, container_id: str, endpoint: Endpoint) -> None:
         self.endpoints.setdefault(container_id, {})[endpoint.network_id] = endpoint
@@ -243,24 +246,27 @@ class Networks:
         places = [(live, e) for e in self.endpoints_of(container_id) if e.host_interface and (live := self.live.get(e.network_id))]
         ports = [(live.bridge, self.port(live, endpoint)) for live, endpoint in places if live.bridge]
         try:
-            await self.ask(self.plumbing.settle, ports)
+            await self.ask(self.plumbing.bridges.settle, ports)
         except OSError as error:
             _log.debug("links of container %s could not be settled: %s", container_id[:12], error)
 
-    async def detach(self, container_id: str, network_id: str = "", *, cut: bool = False) -> None:
+    async def detach(self, container_id: str, network_id: str = "", *, cut: bool = False, netns_fd: int = -1) -> None:
         """End a container's place in a network, or in all: when it has exited. Does not wait for the kernel, nor for the disk.
 
-        Its address is given to nobody else until its veth is gone. cut: the container runs on: the veth is deleted. No endpoint: nothing to do.
+        Its address is given to nobody else until its link is gone. cut: the container runs on: the link is deleted. No endpoint: nothing to do.
+        netns_fd: its namespace, which has to be known for a link that only exists there; duplicated.
         """
         for endpoint in self._left(container_id, network_id):
+            if netns_fd >= 0 and endpoint.interface and not endpoint.host_interface and endpoint.endpoint_id not in self.spaces:
+                self.spaces[endpoint.endpoint_id] = os.dup(netns_fd)
             if cut:
-                await self._release(container_id, endpoint, cut=True)
+                await leaving.release(self, container_id, endpoint, cut=True)
             else:
-                self.spawn(self._release_soon(container_id, endpoint))
+                self.spawn(leaving.release_soon(self, container_id, endpoint))
 
     def _leave(self, container_id: str, network_id: str) -> None:
         for endpoint in self._left(container_id, network_id):
-            self.spawn(self._release_soon(container_id, endpoint))
+            self.spawn(leaving.release_soon(self, container_id, endpoint))
 
     def _left(self, container_id: str, network_id: str) -> list[Endpoint]:
         """End places for everybody but the kernel and the disk: they are to be released."""
@@ -273,58 +279,21 @@ class Networks:
                 self._publish("disconnect", container_id, endpoint)
             else:
                 written.add_done_callback(lambda done: done.cancelled() or done.exception())
-            if endpoint.host_interface:
-                self.leaving[endpoint.host_interface] = endpoint
+            if endpoint.interface:
+                self.leaving[endpoint.endpoint_id] = endpoint
         if not places:
             self.endpoints.pop(container_id, None)
         return left
-
-    async def _release_soon(self, container_id: str, endpoint: Endpoint) -> None:
-        """The namespace takes the veth with it meanwhile, and who waits for the exit comes first."""
-        releasing = self._releasing[endpoint.endpoint_id] = Releasing(endpoint)
-        asyncio.get_running_loop().call_later(_UNHURRIED_S, releasing.wanted.set)
-        try:
-            await releasing.wanted.wait()
-            await self._release(container_id, endpoint)
-        finally:
-            del self._releasing[endpoint.endpoint_id]
-            releasing.over.set()
-
-    async def vacated(self, network: str, wish: Wish) -> None:
-        """Until the addresses that are wished for are no longer those of a container that has just ended. Raises as `find`."""
-        network_id = self.find(network).network.id
-        wanted = {address for address in (wish.address, wish.address6) if address}
-        for releasing in list(self._releasing.values()):
-            if releasing.endpoint.network_id == network_id and wanted & set(releasing.endpoint.addresses):
-                releasing.wanted.set()
-                await releasing.over.wait()
-
-    async def _release(self, container_id: str, endpoint: Endpoint, *, cut: bool = False) -> None:
-        await self.records.remove(container_id, endpoint.endpoint_id)
-        if not endpoint.host_interface:
-            return
-        if (plugging := self._plugging.get(endpoint.host_interface)) is not None:
-            await asyncio.wait([plugging])  # the kernel is at work on it: what comes of that is taken back
-        live = self.live.get(endpoint.network_id)
-        bridge: Bridge | None = live.bridge if live else None
-        gone = await self.ask(self.plumbing.unplug, bridge, endpoint.addresses, endpoint.host_interface, cut=cut)
-        for delay_s in _SWEEP_S:
-            if gone:
-                break
-            await asyncio.sleep(delay_s)
-            gone = bool(await self.ask(self.plumbing.gone, [endpoint.host_interface]))
-        if not gone:
-            # Another container shares the network namespace and keeps it alive; its first owner is gone, as is its address.
-            await self.ask(self.plumbing.delete_link, endpoint.host_interface)
-        self.leaving.pop(endpoint.host_interface, None)
-        if live is not None:
-            live.give_back(endpoint.addresses)
 
     async def reconcile(self, live: set[str]) -> None:
         """At start, once the live containers are known: release what the dead held, repair what the kernel lost. Each repair is a line in the log."""
         await repair.reconcile(self, live)
 
     # -- answers
+
+    def driver(self, network: Network) -> Driver:
+        """What stands behind a network."""
+        return self.plumbing.drivers[network.driver]
 
     def find(self, network: str) -> Live:
         """A network by name, ID or unique prefix of an ID. Raises NotFound, Conflict (several have that prefix)."""
@@ -416,7 +385,7 @@ def _with_mac(wish: Wish, mac: str) -> Wish:
 
 def _remembered(live: Live, row: "sqlite3.Row") -> Endpoint:
     """The endpoint of a lease in the database."""
-    if not row["host_interface"]:
+    if not row["interface"]:
         return Endpoint(live.network.name, live.network.id, row["id"])
     wish = Wish(interface=row["interface"], priority=int(row["priority"]))
     return live.endpoint(row["id"], wish, (row["ipv4"] or "", row["ipv6"] or ""), row["mac"], row["host_interface"])

@@ -25,14 +25,14 @@ _PRUNE_FILTERS = ("label", "label!", "until")
 async def create(networks: "Networks", request: NetworkCreate) -> NetworkCreated:
     """POST /networks/create. Raises what create_plan.plan raises, Conflict (a link of that name is there); nothing is left then."""
     async with networks.changing:
-        world = World([live.network for live in networks.live.values()], await _taken(networks, request), networks.config.pools)
+        ipvlan = request.driver == "ipvlan" and await networks.ask(networks.plumbing.has_ipvlan)
+        world = World([live.network for live in networks.live.values()], await _taken(networks, request), networks.config.pools, ipvlan)
         network = create_plan.plan(request, world, identity=secrets.token_hex(32), now_ns=time.time_ns())
-        if network.driver == "bridge" and not network.config_only:
-            await _bridge_network(networks, network)
-        else:
-            create_plan.refuse_unmade(network)
+        if network.config_only:
             await networks.records.save([network])
             networks.live[network.id] = Live(network)
+        else:
+            await _make(networks, network)
     networks.journal.publish("network", "create", network.id, {"name": network.name, "type": network.driver})
     return NetworkCreated(id=network.id)
 
@@ -46,20 +46,22 @@ async def _taken(networks: "Networks", request: NetworkCreate) -> list[IPNetwork
     return found
 
 
-async def _bridge_network(networks: "Networks", network: Network) -> None:
-    """The row, which is the intent; the bridge; the firewall. What fails takes back what was done."""
+async def _make(networks: "Networks", network: Network) -> None:
+    """The row, which is the intent; the link; the firewall. What fails takes back what was done."""
     await networks.records.save([network])
     live = Live(network)
     try:
         trace.point("networks.create.row")
-        await networks.setup.enable_forwarding()
-        if network.ipv6 and not network.internal:
-            await networks.ask(sysctls.forward_ipv6)
-        live.bridge = await networks.ask(networks.plumbing.create_bridge, network.link, network.interfaces(), network.mtu or networks.mtu)
+        if network.driver == "bridge":
+            await networks.setup.enable_forwarding()
+            if network.ipv6 and not network.internal:
+                await networks.ask(sysctls.forward_ipv6)
+        live.base = await networks.ask(networks.driver(network).create, network, networks.mtu)
         trace.point("networks.create.bridge")
-        made = Live(network, live.bridge)
+        made = Live(network, live.base)
         networks.live[network.id] = made
-        await networks.guard.change()
+        if made.bridge is not None:
+            await networks.guard.change()
         trace.point("networks.create.rules")
     except BaseException:
         networks.live.pop(network.id, None)
@@ -68,9 +70,10 @@ async def _bridge_network(networks: "Networks", network: Network) -> None:
 
 
 async def _undo(networks: "Networks", network: Network, live: Live) -> None:
-    if live.bridge is not None:
-        await networks.guard.change()
-        await networks.ask(networks.plumbing.delete_link, network.link)
+    if live.base is not None:
+        if live.bridge is not None:
+            await networks.guard.change()
+        await _remove_link(networks, network)
     await networks.records.delete([network.id])
 
 
@@ -108,14 +111,17 @@ async def _remove(networks: "Networks", going: Sequence[Live]) -> None:
         network = live.network
         networks.journal.publish("network", "destroy", network.id, {"name": network.name, "type": network.driver})
     trace.point("networks.remove.rules")
-    await networks.guard.change()
+    if any(live.bridge for live in going):
+        await networks.guard.change()
     for live in going:
-        if live.bridge is not None:
-            networks.spawn(_delete_link(networks, live.bridge.name))
+        if live.base is not None:
+            networks.spawn(_remove_link(networks, live.network))
 
 
-async def _delete_link(networks: "Networks", name: str) -> None:
-    await networks.ask(networks.plumbing.delete_link, name)
+async def _remove_link(networks: "Networks", network: Network) -> None:
+    """A parent of several networks stays until the last of them is removed."""
+    if not any(live.network.link == network.link and live.network.id != network.id for live in networks.live.values()):
+        await networks.ask(networks.driver(network).remove, network)
 
 
 async def prune(

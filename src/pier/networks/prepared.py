@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from pier.networks.drivers import Port
 from pier.networks.endpoints import host_interface, random_mac
-from pier.networks.plumbing import Port
 
 MOST = 64  # a bridge has 1,023 ports: what is created and never started must not use them up
 

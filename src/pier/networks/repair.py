@@ -6,6 +6,7 @@ from sqlite3 import Row
 from typing import TYPE_CHECKING
 
 from pier.errors import PierError
+from pier.networks.drivers import Port
 from pier.networks.live import Live
 from pier.networks.model import Network
 
@@ -16,18 +17,18 @@ _log = logging.getLogger("pier.networks")
 
 
 async def bring_up(networks: "Networks", network: Network, rows: Iterable[Row]) -> Live:
-    """A network of the records as the daemon starts: its bridge is there when this returns, or the log says why not."""
+    """A network of the records as the daemon starts: its link is there when this returns, or the log says why not."""
     taken = [address for row in rows if row["network_id"] == network.id for address in (row["ipv4"], row["ipv6"]) if address]
-    if network.driver != "bridge" or network.config_only:
+    if network.config_only:
         return Live(network)
     try:
-        bridge, made = await networks.ask(networks.plumbing.ensure_bridge, network.link, network.interfaces(), network.mtu or networks.mtu)
+        base, made = await networks.ask(networks.driver(network).ensure, network, networks.mtu)
     except (OSError, PierError) as error:
-        _log.error("network %s has no bridge: %s; its containers cannot start until that is mended and the daemon started again", network.name, error)
+        _log.error("network %s has no link: %s; its containers cannot start until that is mended and the daemon started again", network.name, error)
         return Live(network)
     if made:
-        _log.info("bridge %s of network %s made again", network.link, network.name)
-    return Live(network, bridge, taken)
+        _log.info("link %s of network %s made again", network.link, network.name)
+    return Live(network, base, taken)
 
 
 async def reconcile(networks: "Networks", live: set[str]) -> None:
@@ -37,31 +38,50 @@ async def reconcile(networks: "Networks", live: set[str]) -> None:
             _log.info("container %s is gone: its place in network %s is released", container_id[:12], endpoint.network)
         await networks.detach(container_id)
     await repair(networks)
-    bridges = {each.bridge.name: each.bridge.index for each in networks.live.values() if each.bridge}
-    for name in await networks.ask(networks.plumbing.stray_bridges, bridges):
+    bases = {each.base.name for each in networks.live.values() if each.base}
+    for name in await networks.ask(networks.plumbing.stray_links, bases):
         await networks.ask(networks.plumbing.delete_link, name)
-        _log.info("bridge %s belonged to no network: deleted", name)
+        _log.info("link %s belonged to no network: deleted", name)
     known = {endpoint.host_interface for places in networks.endpoints.values() for endpoint in places.values()}
-    known |= set(networks.leaving) | networks.prepared.names()
+    known |= {endpoint.host_interface for endpoint in networks.leaving.values()} | networks.prepared.names()
+    masters = await networks.ask(_masters, networks)
     for name, link in (await networks.ask(networks.plumbing.veths)).items():
-        if name not in known and link.master in bridges.values():
+        if name not in known and link.master in masters:
             await networks.ask(networks.plumbing.delete_link, name)
             _log.info("link %s belonged to no container: deleted", name)
 
 
+def _masters(networks: "Networks") -> set[int]:
+    """The bridges of networks and their parts; blocks."""
+    segments = networks.plumbing.bridges.segments
+    return {index for live in list(networks.live.values()) if live.bridge for index in segments.places(live.bridge)}
+
+
 async def repair(networks: "Networks") -> None:
     """Make the bridges and the rules as they should be, and put the containers' links into their bridges again. Raises what prevents it."""
-    plumbing = networks.plumbing
     async with networks.repairing:
         for live in list(networks.live.values()):
-            if live.bridge is None or live.doomed or (live.network.name == "bridge" and networks.config.bridge):
+            if live.base is None or live.doomed or (live.network.name == "bridge" and networks.config.bridge):
                 continue
-            old, mtu = live.bridge, live.network.mtu or networks.mtu
-            live.bridge, made = await networks.ask(plumbing.ensure_bridge, old.name, old.interfaces, mtu)
+            if live.bridge is None:
+                await _repair_parent(networks, live)
+                continue
+            live.base, made = await networks.ask(networks.plumbing.bridges.ensure, live.network, networks.mtu)
             if made:
-                _log.warning("bridge %s was gone: made again", old.name)
+                _log.warning("bridge %s was gone: made again", live.network.link)
         await _replug(networks)
     await networks.guard.repair()
+
+
+async def _repair_parent(networks: "Networks", live: Live) -> None:
+    """A parent that somebody deleted is not ours to mend, and no reason for the others not to be mended."""
+    try:
+        live.base, made = await networks.ask(networks.driver(live.network).ensure, live.network, networks.mtu)
+    except (OSError, PierError) as error:
+        _log.warning("network %s: %s", live.network.name, error)
+        return
+    if made and live.base is not None:
+        _log.warning("link %s was gone: made again", live.base.name)
 
 
 async def _replug(networks: "Networks") -> None:
@@ -70,10 +90,10 @@ async def _replug(networks: "Networks") -> None:
     for identity, endpoint in wanted:
         live, link = networks.live.get(identity), veths.get(endpoint.host_interface)
         if live is not None and live.bridge is not None and link is not None and link.master == 0:
-            await networks.ask(networks.plumbing.replug, live.bridge, link, networks.port(live, endpoint))
+            await networks.ask(networks.plumbing.bridges.replug, live.bridge, link, networks.port(live, endpoint))
             _log.warning("link %s was in no bridge: put into %s", link.name, live.bridge.name)
     default = next((live for live in networks.live.values() if live.network.name == "bridge"), None)
     for name in networks.prepared.names():
         link = veths.get(name)
-        if default is not None and default.bridge is not None and link is not None and link.master != default.bridge.index:
-            await networks.ask(networks.plumbing.replug_ahead, default.bridge, link)
+        if default is not None and default.bridge is not None and link is not None and link.master == 0:
+            await networks.ask(networks.plumbing.bridges.replug, default.bridge, link, Port(name, -1, (), "", networks.mtu))

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from pier.errors import Conflict
 from pier.networks import files, pools, sysctls
+from pier.networks.drivers import Base
 from pier.networks.model import IPNetwork, Network, Subnet
-from pier.networks.plumbing import Bridge, Plumbing
+from pier.networks.plumbing import Plumbing
 from pier.networks.records import Records
 from pier.trace import point
 
@@ -49,7 +50,7 @@ class BridgeSetup:
         self._config, self._own_bridge, self.mtu = config, own_bridge, mtu
         self._records, self._plumbing, self._ask = records, plumbing, ask
 
-    async def start(self, network: Network, others: Sequence[Network]) -> tuple[Bridge, Network]:
+    async def start(self, network: Network, others: Sequence[Network]) -> tuple[Base, Network]:
         """Make or adopt the bridge and turn forwarding on. Returns the bridge and the network as it is now. others: of users.
 
         Raises PierError and NetlinkError where it cannot be.
@@ -60,7 +61,7 @@ class BridgeSetup:
             interface = await self._choose_interface(network, others)
             # The intent is on disk before the link is there: a daemon killed in between finds the same address again.
             network = await self._remember(network, self._own_bridge, str(interface))
-            bridge, _ = await self._ask(self._plumbing.ensure_bridge, self._own_bridge, [str(interface)], self.mtu)
+            bridge, _ = await self._ask(self._plumbing.bridges.ensure_bridge, self._own_bridge, [str(interface)], self.mtu)
         network = await self._remember(network, bridge.name, bridge.interfaces[0])
         await self.enable_forwarding()
         return bridge, network

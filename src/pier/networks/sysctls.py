@@ -26,6 +26,12 @@ def write(name: str, value: str) -> None:
         os.close(fd)
 
 
+def silence(link: str) -> None:
+    """Keep a link that only carries others' packets from having an address of IPv6 and from saying so. Raises OSError."""
+    if read(f"ipv6/conf/{link}/disable_ipv6") == "0":
+        write(f"ipv6/conf/{link}/disable_ipv6", "1")
+
+
 def boot_id() -> str:
     """Changes with each boot."""
     with open("/proc/sys/kernel/random/boot_id") as file:

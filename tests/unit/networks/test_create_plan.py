@@ -85,6 +85,12 @@ THERE = Network(id="a" * 64, name="there", created_ns=0, driver="bridge", link="
         (NetworkCreate(name="x", driver="host"), Forbidden, 'only one instance of "host" network is allowed'),
         (NetworkCreate(name="x", driver="overlay"), Forbidden, "This node is not a swarm manager."),
         (NetworkCreate(name="x", driver="ipvlan"), NotImplementedByPier, "ipvlan on this kernel"),
+        (
+            NetworkCreate(name="x", driver="macvlan", options={"macvlan_mode": "zz"}),
+            Invalid,
+            "requested macvlan mode 'zz' is not valid, 'bridge' mode is the macvlan driver default",
+        ),
+        (NetworkCreate(name="x", driver="macvlan", options={"parent": "a b"}), Invalid, "invalid parent 'a b'"),
         (NetworkCreate(name="x", scope="swarm"), Forbidden, "cannot create a swarm scoped network when swarm is not active"),
         (NetworkCreate(name="x", config_from=ConfigReference(network="zz")), NotFound, 'configuration network "zz" does not exist'),
         (config({"subnet": "abc"}), Invalid, "invalid network config:\ninvalid subnet abc: invalid CIDR block notation"),
@@ -131,3 +137,30 @@ def test_a_configuration_is_taken_over() -> None:
     )  # fmt: skip
     with pytest.raises(Forbidden, match="user specified configurations are not supported"):
         made(NetworkCreate(name="z", config_from=ConfigReference(network="settings"), labels={"c": "d"}), World([source]))
+
+
+def test_a_parent_has_networks_of_one_driver_and_passthru_keeps_it_for_itself() -> None:
+    def on(parent: str, world: World, driver: str = "macvlan", **options: str) -> Network:
+        request = NetworkCreate(name=f"n{len(world.networks)}", driver=driver, options={"parent": parent, **options})
+        return plan(request, world, identity="c" * 64, now_ns=1)
+
+    first = on("eth0", World([]))
+    assert (first.link, first.closed, first.subnets[0].gateway) == ("eth0", False, "172.17.0.1")
+    assert on("eth0", World([first])).link == "eth0"
+    with pytest.raises(Conflict, match="cannot use mode passthru"):
+        on("eth0", World([first]), macvlan_mode="passthru")
+    with pytest.raises(Conflict, match="in use by macvlan network n0"):
+        on("eth0", World([first], ipvlan=True), driver="ipvlan")
+    alone = on("eth0", World([]), macvlan_mode="passthru")
+    with pytest.raises(Conflict, match="already using parent interface eth0 in mode passthru"):
+        on("eth0", World([alone]))
+    closed = plan(NetworkCreate(name="y", driver="macvlan"), World([]), identity="d" * 64, now_ns=1)
+    assert (closed.link, closed.closed, closed.subnets[0].gateway) == ("dm-dddddddddddd", True, "")
+
+
+def test_isolated_gateways_are_nobodys() -> None:
+    option = {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}
+    with pytest.raises(Invalid, match="gateway mode 'isolated' can only be used for an internal network"):
+        plan(NetworkCreate(name="x", options=option), World([]), identity="c" * 64, now_ns=1)
+    made = plan(NetworkCreate(name="x", options=option, internal=True), World([]), identity="c" * 64, now_ns=1)
+    assert (made.subnets[0].gateway, made.interfaces()) == ("", [])
