@@ -137,8 +137,7 @@ HIDDEN = {"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option
 LATER = frozenset(
     [
         "blkio-weight", "blkio-weight-device", "cgroup-parent", "cpu-count", "cpu-percent", "cpu-rt-period", "cpu-rt-runtime",
-        "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "gpus", "health-cmd",
-        "health-interval", "health-retries", "health-start-interval", "health-start-period", "health-timeout", "io-maxbandwidth", "io-maxiops",
+        "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "gpus", "io-maxbandwidth", "io-maxiops",
         "isolation", "kernel-memory", "link-local-ip", "publish", "publish-all",
         "storage-opt", "use-api-socket",
     ]

@@ -19,6 +19,10 @@ PARSERS = {
     "dns": values.dns_server,
     "dns-search": values.dns_search,
     "env": values.environment,
+    "health-interval": values.duration,
+    "health-start-interval": values.duration,
+    "health-start-period": values.duration,
+    "health-timeout": values.duration,
     "label": values.label,
     "memory": values.memory,
     "memory-reservation": values.memory,
@@ -53,8 +57,9 @@ def request(options: "Options", image: str, command: list[str], environ: "Mappin
         "Env": _environment(options, environ),
         "Cmd": command or None,
     }
-    if options.flag("no-healthcheck"):
-        config["Healthcheck"] = {"Test": ["NONE"]}
+    check = _healthcheck(options)
+    if check:
+        config["Healthcheck"] = check
     volumes, binds = _volumes(options)
     config |= {
         "Image": image,
@@ -72,6 +77,26 @@ def request(options: "Options", image: str, command: list[str], environ: "Mappin
     config["HostConfig"] = _host_config(options, binds, mode)
     config["NetworkingConfig"] = {"EndpointsConfig": endpoints}
     return config
+
+
+_HEALTH = (("health-interval", "Interval"), ("health-timeout", "Timeout"), ("health-retries", "Retries"),
+           ("health-start-period", "StartPeriod"), ("health-start-interval", "StartInterval"))  # fmt: skip
+
+
+def _healthcheck(options: "Options") -> "dict[str, Any]":
+    """What the health flags say together; empty where they say nothing. Raises ValueError with Docker's texts."""
+    command = options.text("health-cmd")
+    numbers = {flag: options.values[flag] or 0 for flag, _ in _HEALTH}
+    given = bool(command) or any(numbers.values())
+    if options.flag("no-healthcheck"):
+        if given:
+            raise ValueError("--no-healthcheck conflicts with --health-* options")
+        return {"Test": ["NONE"]}
+    for flag, value in numbers.items():
+        if value < 0:
+            raise ValueError(f"--{flag} cannot be negative")
+    test = {"Test": ["CMD-SHELL", command]} if command else {}
+    return {**test, **{name: numbers[flag] for flag, name in _HEALTH if numbers[flag]}}
 
 
 def networks(options: "Options") -> "tuple[str, dict[str, dict[str, Any]]]":

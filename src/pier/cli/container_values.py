@@ -59,6 +59,13 @@ def decimal_cpus(text: str) -> int:
     return cpus(text)
 
 
+def duration(text: str) -> int:
+    """Nanoseconds of a duration (`1m30s`). Raises ValueError with Go's text."""
+    from pier.cli.units import parse_span  # where it is given only
+
+    return parse_span(text)
+
+
 def ulimit(text: str) -> "dict[str, Any]":
     """`nofile=1024[:2048]` as the API's Ulimit. Raises ValueError."""
     name, equals, rest = text.partition("=")

@@ -14,7 +14,7 @@ from msgspec import UNSET
 from pier import trace
 from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
 from pier.api.models.networks import EndpointSettings
-from pier.containers import image_mounts, joining, merge, mounts, names, preparing, security, sources, unsupported, validate, volumes
+from pier.containers import health, image_mounts, joining, merge, mounts, names, preparing, security, sources, unsupported, validate, volumes
 from pier.containers.degrade import degrade
 from pier.containers.record import Container, MountedImage, Record, State, encode
 from pier.containers.shapes import is_pooled
@@ -42,6 +42,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
         raise Invalid("no image specified: Config.Image is empty")
     host = request.host_config or HostConfig()
     unsupported.refuse(request, host)
+    health.check(request.healthcheck)
     validate.check_conflicts(request, host)
     image = ctx.images.resolve(request.image, platforms.parse(platform) if platform else None)
     config = merge.merge(request, image.config.config)

@@ -23,6 +23,8 @@ from pier.runtime.supervisor import Child
 PATIENCE_S = 30
 MOST_AHEAD = 8
 KEEP_S = 0.5
+RECENT_S = 300
+"""So long clients may ask for an exec that has ended."""
 
 
 @dataclass(eq=False)
@@ -47,7 +49,10 @@ class Process:
 
 @dataclass(eq=False)
 class Exec:
-    """One exec; lives in `Containers.execs` until five minutes after its end. `exit_code` is None until then."""
+    """One exec; lives in `Containers.execs` until `keep_s` after its end. `exit_code` is None until then.
+
+    `over` is set when its end, or the failure of its start, is known and its output is with who attached.
+    """
 
     id: str
     container: Container
@@ -61,6 +66,8 @@ class Exec:
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)  # its end is looked at only when its start is through
     ahead: Process | None = None
     discarded: Discarded = field(default_factory=Discarded)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    keep_s: float = RECENT_S
 
 
 def begin(ctx: Containers, found: Exec) -> None:

@@ -21,7 +21,6 @@ from pier.runtime import users
 from pier.runtime.child_state import READ_LIMIT_BYTES
 from pier.runtime.supervisor import Exit, StartFailed
 
-KEEP_S = 300
 _PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
 
 
@@ -47,12 +46,22 @@ async def create(ctx: Containers, name: str, request: ExecCreateRequest) -> str:
     if request.working_dir and not request.working_dir.startswith("/"):
         raise Invalid(f"the working directory '{request.working_dir}' is invalid, it needs to be an absolute path")
     await _check_user(container, request.user)
-    exec_id = secrets.token_hex(32)
-    found = ctx.execs[exec_id] = Exec(exec_id, container, request, command)
-    container.execs.add(exec_id)
+    found = Exec(secrets.token_hex(32), container, request, command)
     execprocess.begin(ctx, found)
-    ctx.publish(container, f"exec_create: {' '.join(command)}", execID=exec_id)
-    return exec_id
+    register(ctx, found)
+    return found.id
+
+
+def register(ctx: Containers, found: Exec) -> None:
+    """An exec is there, and an event says so."""
+    ctx.execs[found.id] = found
+    found.container.execs.add(found.id)
+    ctx.publish(found.container, f"exec_create: {_line(found)}", execID=found.id)
+
+
+def _line(found: Exec) -> str:
+    """The command in events; Docker's have a blank after the first word, also where no other follows."""
+    return f"{found.command[0]} {' '.join(found.command[1:])}"
 
 
 async def _check_user(container: Container, user: str) -> None:
@@ -100,25 +109,45 @@ async def start(ctx: Containers, exec_id: str, request: ExecStartRequest, hijack
     found.started = found.running = True
     connection: Hijacked | None = None
     try:
-        connection = await hijack() if hijack is not None else None
-        async with found.starting:
-            await _run(ctx, found, request, connection)
-    except (PierError, ConnectionError, OSError) as problem:
-        found.running = False
-        found.exit_code = problem.exit_code if isinstance(problem, StartFailed) else 126
-        container.execs.discard(found.id)
-        _expire(ctx, found)
-        text = _PREFIX + (problem.message if isinstance(problem, StartFailed) else str(problem))
+        try:
+            connection = await hijack() if hijack is not None else None
+        except (ConnectionError, OSError) as problem:
+            raise _failed(ctx, found, problem) from None
+        await launch(ctx, found, request, connection)
+    except PierError as problem:
         if connection is None:
-            raise (Invalid if found.exit_code in (126, 127) else Internal)(text) from None
-        line = f"{text}\r\n".encode()
+            raise
+        line = f"{problem}\r\n".encode()
         await connection.send(line if found.request.tty else frame(1, line))
     finally:
         if connection is not None:
             connection.sock.close()
 
 
-async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connection: Hijacked | None) -> None:
+async def launch(ctx: Containers, found: Exec, request: ExecStartRequest, connection: Hijacked | None, framed: bool = True) -> None:
+    """Let the command of an exec that is marked as started run; returns when it does. `framed`: the connection tells stdout from stderr.
+
+    Raises Invalid, Internal with Docker's text; the exec is over then.
+    """
+    try:
+        async with found.starting:
+            await _run(ctx, found, request, connection, framed)
+    except (PierError, ConnectionError, OSError) as problem:
+        raise _failed(ctx, found, problem) from None
+
+
+def _failed(ctx: Containers, found: Exec, problem: Exception) -> PierError:
+    """An exec whose start failed is over; what to say of it."""
+    found.running = False
+    found.exit_code = problem.exit_code if isinstance(problem, StartFailed) else 126
+    found.container.execs.discard(found.id)
+    found.over.set()
+    _expire(ctx, found)
+    text = _PREFIX + (problem.message if isinstance(problem, StartFailed) else str(problem))
+    return (Invalid if found.exit_code in (126, 127) else Internal)(text)
+
+
+async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connection: Hijacked | None, framed: bool) -> None:
     container, wanted = found.container, found.request
     terminal = wanted.tty
     process = await execprocess.take(ctx, found, request.console_size or wanted.console_size or [0, 0])
@@ -136,7 +165,7 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
                 stdin=wanted.attach_stdin,
                 stdout=wanted.attach_stdout or terminal,
                 stderr=wanted.attach_stderr,
-                multiplexed=not terminal,
+                multiplexed=framed and not terminal,
                 detach_keys=detach.parse(wanted.detach_keys),
                 initial=connection.initial,
             )
@@ -148,7 +177,15 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
             await ctx.pump.open(found.id, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, log=None, stdin_once=True)
         undo.pop_all()
     found.pid = child.pid
-    ctx.publish(container, f"exec_start: {' '.join(found.command)}", execID=found.id)
+    ctx.publish(container, f"exec_start: {_line(found)}", execID=found.id)
+
+
+def abandon(ctx: Containers, found: Exec) -> None:
+    """An exec whose start was broken off: nobody asks for it any more."""
+    found.running = False
+    found.container.execs.discard(found.id)
+    found.over.set()
+    ctx.execs.pop(found.id, None)
 
 
 async def ended(ctx: Containers, exit: Exit) -> None:
@@ -178,12 +215,13 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         if found.child is not None:
             found.child.close()
             found.child = None
+        found.over.set()
         _expire(ctx, found)
     await ctx.supervisor.acknowledge(exit.key, exit.pid)
 
 
 def _expire(ctx: Containers, found: Exec) -> None:
-    asyncio.get_running_loop().call_later(KEEP_S, ctx.execs.pop, found.id, None)
+    asyncio.get_running_loop().call_later(found.keep_s, ctx.execs.pop, found.id, None)
 
 
 def _detached(ctx: Containers, found: Exec, done: "asyncio.Future[str]") -> None:

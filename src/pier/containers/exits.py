@@ -8,7 +8,7 @@ import asyncio
 import time
 
 from pier import trace
-from pier.containers import execs, names_service, policy, preparing, start, streams, volumes, wait
+from pier.containers import execs, monitor, names_service, policy, preparing, start, streams, volumes, wait
 from pier.containers.naming import serves
 from pier.containers.record import Container
 from pier.containers.remove import erase
@@ -54,6 +54,7 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         container.streams = False
         oom = exit.oom or ctx.facts.cgroups.oom_kills(container.id) > 0
         record = container.record
+        monitor.halt(ctx, container)
         again = not ctx.stopping and not container.keep and policy.wants_restart(record.host.restart_policy, state, exit.code)
         ctx.set_state(
             container,

@@ -40,7 +40,7 @@ def for_list(ctx: Containers, wanted: dict[str, list[str]]) -> Predicate:
     if "status" in wanted:
         tests.append(lambda c: c.state.status in wanted["status"])
     if "health" in wanted:
-        tests.append(lambda c: "none" in wanted["health"])
+        tests.append(lambda c: (c.state.health.status if c.state.health else "none") in wanted["health"])
     if "is-task" in wanted:
         tests.append(lambda c: any(v.lower() in ("false", "0", "f") for v in wanted["is-task"]))
     if "isolation" in wanted:

@@ -3,9 +3,10 @@
 import msgspec
 from msgspec import UNSET
 
-from pier.api.models.containers import ContainerInspect, ContainerState, GraphDriver, NetworkSettings
+from pier.api.models.containers import ContainerInspect, ContainerState, GraphDriver, HealthcheckResult, HealthState, NetworkSettings
 from pier.api.models.networks import EndpointSettings
 from pier.containers import naming
+from pier.containers.health import Health
 from pier.containers.phrases import rfc3339
 from pier.containers.record import Container
 from pier.containers.table import Containers
@@ -63,7 +64,14 @@ def state(container: Container) -> ContainerState:
         error=now.error,
         started_at=rfc3339(now.started_ns),
         finished_at=rfc3339(now.finished_ns),
+        health=health_state(now.health) if now.health is not None else UNSET,
     )
+
+
+def health_state(now: Health) -> HealthState:
+    """The `Health` object."""
+    log = [HealthcheckResult(rfc3339(one.start_ns), rfc3339(one.end_ns), one.exit_code, one.output) for one in now.log]
+    return HealthState(status=now.status, failing_streak=now.failing_streak, log=log)
 
 
 def endpoints(ctx: Containers, container: Container) -> dict[str, EndpointSettings]:

@@ -9,7 +9,7 @@ from itertools import islice
 from msgspec import UNSET
 
 from pier.api.models.containers import ContainerSummary, SummaryHostConfig, SummaryNetworkSettings
-from pier.containers import filters
+from pier.containers import filters, health
 from pier.containers.inspect import endpoints
 from pier.containers.phrases import status
 from pier.containers.record import Container
@@ -65,7 +65,7 @@ def summary(ctx: Containers, container: Container, label: str, now_ns: int, size
         size_root_fs=sizes[1] if sizes else UNSET,
         labels=record.config.labels or {},
         state=state.status,
-        status=status(state.status, state.exit_code, state.started_ns, state.finished_ns, now_ns),
+        status=status(state.status, state.exit_code, state.started_ns, state.finished_ns, now_ns, health.label(state.health) if state.health else ""),
         host_config=SummaryHostConfig(network_mode=record.host.network_mode, annotations=record.host.annotations),
         network_settings=SummaryNetworkSettings(networks=endpoints(ctx, container)),
         mounts=record.mounts,

@@ -3,8 +3,9 @@
 from msgspec import UNSET
 
 from pier.api.models.containers import ContainerConfig, CreateRequest, HealthConfig
+from pier.containers import health
 from pier.errors import Invalid
-from pier.oci.image_config import ContainerDefaults
+from pier.oci.image_config import ContainerDefaults, Healthcheck
 
 
 def merge(request: CreateRequest, image: ContainerDefaults | None) -> ContainerConfig:
@@ -57,13 +58,16 @@ def _merge_image(config: ContainerConfig, image: ContainerDefaults) -> None:
         config.shell = list(image.shell)
     if image.volumes:
         config.volumes = {**{path: {} for path in image.volumes}, **(config.volumes or {})}
-    if image.healthcheck is not None and (config.healthcheck is UNSET or not config.healthcheck.test):
-        check = image.healthcheck
-        config.healthcheck = HealthConfig(
-            test=check.test or UNSET,
-            interval=check.interval or UNSET,
-            timeout=check.timeout or UNSET,
-            start_period=check.start_period or UNSET,
-            start_interval=check.start_interval or UNSET,
-            retries=check.retries or UNSET,
-        )
+    if image.healthcheck is not None:
+        config.healthcheck = health.merged(config.healthcheck, _health_config(image.healthcheck))
+
+
+def _health_config(image: Healthcheck) -> HealthConfig:
+    return HealthConfig(
+        test=image.test or UNSET,
+        interval=image.interval or UNSET,
+        timeout=image.timeout or UNSET,
+        start_period=image.start_period or UNSET,
+        start_interval=image.start_interval or UNSET,
+        retries=image.retries or UNSET,
+    )

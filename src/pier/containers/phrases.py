@@ -39,11 +39,28 @@ def human_duration(seconds: float) -> str:
     return f"{hours // 24 // 365} years"
 
 
-def status(state_status: str, exit_code: int, started_ns: int, finished_ns: int, now_ns: int) -> str:
-    """The `Status` of a container in a list (`Up 5 minutes`, `Exited (3) 2 hours ago`)."""
+def go_duration(ns: int) -> str:
+    """`500ms`, `1.5s`, `1m30s`, `1h0m0s`: as Go writes a duration that is not negative."""
+    for unit, size in (("ns", 1), ("µs", 10**3), ("ms", 10**6)):
+        if 0 < ns < size * 1000:
+            return f"{_decimal(ns, size)}{unit}"
+    minutes, rest = divmod(ns, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    ahead = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{ahead}{_decimal(rest, 10**9)}s"
+
+
+def _decimal(value: int, size: int) -> str:
+    whole, fraction = divmod(value, size)
+    digits = f"{fraction:0{len(str(size)) - 1}d}".rstrip("0") if fraction else ""
+    return f"{whole}.{digits}" if digits else str(whole)
+
+
+def status(state_status: str, exit_code: int, started_ns: int, finished_ns: int, now_ns: int, health: str = "") -> str:
+    """The `Status` of a container in a list (`Up 5 minutes (healthy)`, `Exited (3) 2 hours ago`)."""
     since_start, since_end = human_duration((now_ns - started_ns) / 1e9), human_duration((now_ns - finished_ns) / 1e9)
     if state_status == "running":
-        return f"Up {since_start}"
+        return f"Up {since_start} ({health})" if health else f"Up {since_start}"
     if state_status == "paused":
         return f"Up {since_start} (Paused)"
     if state_status == "restarting":

@@ -9,6 +9,7 @@ import msgspec
 from pier.api.models.containers import ContainerConfig, HostConfig, MountPoint
 from pier.api.models.networks import EndpointSettings
 from pier.containers.discarded import Discarded
+from pier.containers.health import Health
 from pier.networks import Endpoint
 from pier.runtime.supervisor import Child
 
@@ -79,6 +80,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     stopped_by_user: bool = False
     ever_started: bool = False
     backoff_s: float = 0.0
+    health: Health | None = None  # None where there are no checks
 
     @property
     def running(self) -> bool:

@@ -11,7 +11,7 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from pier.containers import names_service, policy, start, streams
+from pier.containers import monitor, names_service, policy, probe, start, streams
 from pier.containers.exits import ended, go_on
 from pier.containers.record import Container, State, decode_record, decode_state
 from pier.containers.remove import erase
@@ -32,6 +32,7 @@ class Note:
     pid: int
     start_time: int
     started_ns: int
+    health: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def decide(state: State, kept: Kept | None, volatile: bool, auto_remove: bool) -
 async def restore(ctx: Containers) -> None:
     """Load all containers and repair; containers that are to run again are started in the background."""
     rows = ctx.volatile.read("SELECT * FROM running")
-    running = {row["key"]: Note(row["pid"], row["start_time"], row["started_ns"]) for row in rows if row["boot_id"] == ctx.boot_id}
+    running = {row["key"]: Note(row["pid"], row["start_time"], row["started_ns"], row["health"]) for row in rows if row["boot_id"] == ctx.boot_id}
     kept = {child.key: child for child in ctx.supervisor.kept()}
     decisions: list[tuple[Container, Kept | None, Note | None, Decision]] = []
     for row in ctx.store.read("SELECT id, record, state FROM containers ORDER BY created_ns"):
@@ -82,8 +83,11 @@ async def restore(ctx: Containers) -> None:
         decisions.append((container, child, note, decision))
     _leftovers(ctx, kept)
     for container, child, note, decision in decisions:
+        if note is not None and note.health:
+            ctx.set_state(container, health=monitor.noted(note.health) or container.state.health)
         await _act(ctx, container, decision, child, note)
     for key in kept.keys() - ctx.table.keys():
+        await _end_check(ctx, kept[key])
         await _end_stranger(ctx, kept[key])
     for folder in _strange_folders(ctx):
         log.warning("repair: removed the folder of container %s, which was never acknowledged or is gone", folder.name[:12])
@@ -155,6 +159,7 @@ async def _act(ctx: Containers, container: Container, decision: Decision, kept: 
     elif decision.action == "lost":
         log.warning("repair: container %s ran when the host went down; it is exited now", container.record.short_id)
         ctx.set_state(container, status="exited", pid=0, exit_code=255, error="", finished_ns=container.state.started_ns)
+        monitor.halt(ctx, container)
         await ctx.save_state(container)
     elif kept is not None and kept.exit is not None:
         await ctx.supervisor.acknowledge(container.id)
@@ -175,6 +180,7 @@ async def _adopt(ctx: Containers, container: Container, pid: int, start_time: in
     container.places = ctx.networks.endpoints_of(container.id)
     await _reopen_quietly(ctx, container)
     ctx.running.remember(container.id, pid, start_time, begun)
+    monitor.go_on(ctx, container)
 
 
 def _has_plan(pid: int) -> bool:
@@ -217,6 +223,14 @@ async def _end_stranger(ctx: Containers, kept: Kept) -> None:
     else:
         await streams.close(ctx, kept.key)
         await ctx.supervisor.acknowledge(kept.key)
+
+
+async def _end_check(ctx: Containers, kept: Kept) -> None:
+    """A health check of the last daemon: nobody waits for its answer, and it may hang for ever."""
+    owner = next((c for c in ctx.table.values() if c.state.health is not None and kept.key.startswith(probe.mark(c.id))), None)
+    if owner is not None and kept.exit is None:
+        log.info("repair: the health check of container %s that the last daemon had begun is ended", owner.record.short_id)
+        await asyncio.to_thread(probe.end, ctx.facts.cgroups, owner.id, kept.pid)
 
 
 def _strange_folders(ctx: Containers) -> "list[os.DirEntry[str]]":

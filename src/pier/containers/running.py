@@ -21,6 +21,7 @@ class RunningNotes:
         """store: volatile.db. spawn: does something in the background and logs its failure."""
         self._store, self._boot_id, self._spawn = store, boot_id, spawn
         self._pending: dict[str, Row | None] = {}  # None: to be deleted
+        self._health: dict[str, bytes] = {}
         self._written: set[str] | None = None  # read when it is needed first
         self._due: asyncio.TimerHandle | None = None
 
@@ -29,9 +30,15 @@ class RunningNotes:
         self._pending[key] = (key, self._boot_id, pid, start_time, started_ns)
         self._soon()
 
+    def remember_health(self, key: str, health: bytes) -> None:
+        """What is known of the checks of a process that runs; gone with the note of it."""
+        self._health[key] = health
+        self._soon()
+
     def forget(self, key: str) -> None:
         """It does not any more."""
         self._pending.pop(key, None)
+        self._health.pop(key, None)
         if key in self._in_the_database():
             self._pending[key] = None
             self._soon()
@@ -51,6 +58,7 @@ class RunningNotes:
             self._due.cancel()
             self._due = None
         pending, self._pending = self._pending, {}
+        health, self._health = self._health, {}
         gone = [(key,) for key, row in pending.items() if row is None]
         rows = [row for row in pending.values() if row is not None]
         written = self._in_the_database()
@@ -59,7 +67,8 @@ class RunningNotes:
 
         def write(db: sqlite3.Connection) -> None:
             db.executemany("DELETE FROM running WHERE key=?", gone)
-            db.executemany("INSERT OR REPLACE INTO running VALUES (?,?,?,?,?)", rows)
+            db.executemany("INSERT OR REPLACE INTO running (key, boot_id, pid, start_time, started_ns) VALUES (?,?,?,?,?)", rows)
+            db.executemany("UPDATE running SET health=? WHERE key=?", [(blob, key) for key, blob in health.items()])
 
-        if pending:
+        if pending or health:
             await self._store.write(write, durable=False)

@@ -29,4 +29,7 @@ CREATE TABLE frozen (
 ) STRICT, WITHOUT ROWID;
 """
 
-VOLATILE_STEPS = (VOLATILE_SCHEMA, FROZEN)
+# What is known of a running container's checks (health.Health as JSON).
+HEALTH = "ALTER TABLE running ADD COLUMN health BLOB;"
+
+VOLATILE_STEPS = (VOLATILE_SCHEMA, FROZEN, HEALTH)

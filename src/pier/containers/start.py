@@ -8,7 +8,7 @@ import asyncio
 import time
 
 from pier import trace
-from pier.containers import names_service, preparing, streams, wait
+from pier.containers import monitor, names_service, preparing, streams, wait
 from pier.containers.record import Container
 from pier.containers.table import Containers, log
 from pier.errors import Conflict, Internal, Invalid, NotModified, PierError
@@ -105,6 +105,7 @@ async def _run(ctx: Containers, container: Container) -> None:
         ever_started=True,
     )
     ctx.running.remember(container.id, child.pid, child.start_time, begun_ns)
+    monitor.begin(ctx, container)
     if host.restart_policy.name != "no":
         await ctx.save_state(container)
     elif not host.auto_remove:

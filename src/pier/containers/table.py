@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pier.archive.workers import Workers
+from pier.containers.checking import Checking
 from pier.containers.record import Container, Record, State, encode
 from pier.containers.running import RunningNotes
 from pier.containers.security import Profiles, parse
@@ -77,6 +78,7 @@ class Containers:
     named: set[str] = field(default_factory=set)  # containers whose DNS sockets netd has, as the keeper's keys
     running: RunningNotes = field(init=False)
     log_changes: Changes = field(default_factory=Changes)
+    checking: Checking = field(default_factory=Checking)
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # everything is restored: policies may start containers from now on
     stopping: bool = False
 

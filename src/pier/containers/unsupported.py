@@ -6,6 +6,7 @@ Pure. The names are the wire's, so that a message says what to take out of the r
 from msgspec import UNSET
 
 from pier.api.models.containers import ContainerConfig, CreateRequest, HostConfig
+from pier.containers import health
 from pier.errors import NotImplementedByPier
 
 _HOST_FIELDS: tuple[tuple[str, str, tuple[object, ...]], ...] = (
@@ -51,8 +52,6 @@ def refuse(request: CreateRequest, host: HostConfig) -> None:
             raise NotImplementedByPier(f"mount type {mount.type!r} of {target!r} (HostConfig.Mounts)")
         if mount.bind_options is not UNSET and mount.bind_options.propagation is not UNSET:
             _refuse_shared([mount.bind_options.propagation or ""], f"{mount.source!r} (HostConfig.Mounts)")
-    if request.healthcheck and request.healthcheck.test and request.healthcheck.test != ["NONE"]:
-        raise NotImplementedByPier("Config.Healthcheck")
 
 
 def _refuse_shared(words: list[str], what: str) -> None:
@@ -64,7 +63,7 @@ def _refuse_shared(words: list[str], what: str) -> None:
 
 def image_warnings(config: ContainerConfig) -> list[str]:
     """What of an image's configuration is not carried out; entries for the answer's `Warnings`."""
-    warnings = []
-    if config.healthcheck and config.healthcheck.test and config.healthcheck.test != ["NONE"]:
-        warnings.append("The image declares HEALTHCHECK: health checks are not supported by Pier yet, the container runs without.")
-    return warnings
+    test = config.healthcheck.test if config.healthcheck else None
+    if test and test[0] != "NONE" and health.rules(config) is None:
+        return [f"The image's HEALTHCHECK begins with {test[0]!r}, which is neither CMD nor CMD-SHELL: the container runs without."]
+    return []

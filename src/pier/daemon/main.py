@@ -25,7 +25,7 @@ import msgspec
 
 from pier.api.fields import DEFAULT_EXEC_ROOT, VERSION
 from pier.archive.workers import Workers
-from pier.containers import connect, freeze, names_service, restore, stop
+from pier.containers import connect, freeze, monitor, names_service, restore, stop
 from pier.containers import schema as containers_schema
 from pier.containers.record import Container
 from pier.containers.security import Profiles
@@ -260,6 +260,7 @@ async def restore_all(engine: Engine) -> None:
     # What ended while daemon and keeper were both gone has left its cgroups; the keeper's own are its janitor's.
     await engine.supervisor.sweep({container.id for container in ctx.table.values() if container.child is not None})
     ctx.ready.set()
+    monitor.start(ctx)
     await engine.supervisor.make_ahead(default_steps(engine.facts, ctx.defaults.shm_size_bytes))
 
 
@@ -295,6 +296,7 @@ async def shut_down(engine: Engine, *, everything: bool) -> None:
     closing = [asyncio.ensure_future(server.close(grace_s=2.0)) for server in engine.servers]
     if everything:
         await stop_containers(engine)
+    monitor.close(ctx)
     engine.journal.close()
     await asyncio.gather(*closing)
     if ctx.tasks:

@@ -230,6 +230,21 @@ class CreateResponse(Model, kw_only=True):
     warnings: list[str]
 
 
+class HealthcheckResult(Model):
+    """One check that was made: RFC 3339 times, the exit code, the output."""
+
+    start: str
+    end: str
+    exit_code: int
+    output: str
+
+
+class HealthState(Model, kw_only=True):
+    status: str
+    failing_streak: int
+    log: list[HealthcheckResult]
+
+
 class ContainerState(Model, kw_only=True):
     status: str
     running: bool
@@ -242,6 +257,7 @@ class ContainerState(Model, kw_only=True):
     error: str
     started_at: str
     finished_at: str
+    health: HealthState | UnsetType = UNSET
 
 
 class MountPoint(Model, kw_only=True):
