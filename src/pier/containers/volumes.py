@@ -13,7 +13,7 @@ from pier.containers import mounts
 from pier.containers.record import Container, Record
 from pier.containers.sources import in_time
 from pier.containers.table import Containers, log
-from pier.errors import Internal, Invalid, NotFound
+from pier.errors import Internal, Invalid, NotFound, PierError
 from pier.linux import mounts as kernel
 from pier.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 from pier.volumes import ANONYMOUS_LABEL
@@ -69,7 +69,7 @@ async def take(drafts: Drafts, wishes: Sequence[mounts.Wish]) -> list[MountPoint
         point = wish.point
         if wish.is_volume:
             record = await drafts.take(point.name or "", wish.driver, wish.options, wish.labels)
-            point.name, point.driver, point.source = record.name, record.driver, drafts.path(record.name)
+            point.name, point.driver, point.source = record.name, record.driver, drafts.path(record)
         points.append(point)
     return points
 
@@ -94,14 +94,15 @@ async def prepare(ctx: Containers, container: Container, undo: AsyncExitStack, f
     """
     ready = Ready()
     wanted = uses(container.record)
+    paths: dict[str, str] = {}
     undo.push_async_callback(let_go, ctx, container)
     filling.callback(_close, ready.fds)
     for use in wanted:
         trace.point("start.volume")
-        await ctx.volumes.mount(use.name)
-        if use.copy and not container.state.ever_started and await filling.enter_async_context(ctx.volumes.populating(use.name)):
+        path = paths.get(use.name) or await ctx.volumes.mount(use.name, container.id)
+        paths[use.name] = path
+        if use.copy and not container.state.ever_started and await filling.enter_async_context(ctx.volumes.populating(use.name, path)):
             ready.copy_up.add(use.destination)
-        path = ctx.volumes.path(use.name)
         # A descriptor, not the path: what is mounted there may be unknown to the mount namespace that the child is born in.
         fd = await in_time(lambda path=path, use=use: _open(path, use), f"volume {use.name}")  # type: ignore[misc]
         ready.sources[use.destination] = len(ready.fds)
@@ -136,10 +137,18 @@ async def let_go(ctx: Containers, container: Container) -> None:
     """After a container has ended, or could not be started: what no running container has is unmounted."""
     for use in uses(container.record):
         ctx.volumes.publish_unmount(use.name, container.id)
-        try:
-            await ctx.volumes.unmount(use.name, ctx.running_users_of_volume)
-        except OSError as problem:
-            log.warning("volume %s cannot be unmounted: %s; the daemon's next start tries again", use.name, problem)
+        if ctx.volumes.is_remote(use.name):
+            ctx.spawn(unmount(ctx, use.name, container.id), f"unmount {use.name}")  # nobody waits for a plugin that hangs
+        else:
+            await unmount(ctx, use.name, container.id)
+
+
+async def unmount(ctx: Containers, name: str, container_id: str) -> None:
+    """A container has ended that had a volume; a failure is logged."""
+    try:
+        await ctx.volumes.unmount(name, container_id, ctx.running_users_of_volume)
+    except (OSError, PierError) as problem:
+        log.warning("volume %s cannot be unmounted: %s; the daemon's next start tries again", name, problem)
 
 
 def anonymous(ctx: Containers, container: Container) -> Iterator[str]:

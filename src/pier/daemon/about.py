@@ -98,7 +98,9 @@ def info(engine: "Engine", version: tuple[int, int]) -> dict[str, Any]:
         images=engine.images.count(),
         driver=engine.snapshots.kind,
         driver_status=[list(pair) for pair in engine.snapshots.status()],
-        plugins=InstalledPlugins(volume=[], network=list(NETWORK_DRIVERS), authorization=None, log=list(LOG_DRIVERS)),
+        plugins=InstalledPlugins(
+            volume=["local", *engine.volumes.plugins.active], network=list(NETWORK_DRIVERS), authorization=None, log=list(LOG_DRIVERS)
+        ),
         memory_limit="memory" in controllers,
         swap_limit=swap,
         kernel_memory_tcp=False,

@@ -3,7 +3,7 @@
 import ipaddress
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from pier.daemon.options import OPTIONS, Flags, Value, merge, parse_file
 from pier.errors import Invalid, NotImplementedByPier
 from pier.networks.model import IPNetwork
 from pier.registry.config import DEFAULT_ATTEMPTS, DEFAULT_DOWNLOADS, DEFAULT_RANGE_BYTES, DEFAULT_UPLOADS, OWN_HOSTS, RegistryOptions
+from pier.volumes import plugin_address
+from pier.volumes.plugins import DEFAULT_PATIENCE_S
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 STORAGE_DRIVERS = ("erofs", "unpacked")
@@ -73,6 +75,8 @@ class Config:
     keep_compressed: bool = True
     push_compression: str = "gzip"
     range_download_bytes: int = DEFAULT_RANGE_BYTES
+    volume_plugin_dirs: tuple[str, ...] = plugin_address.FOLDERS
+    volume_plugin_timeout_s: int = int(DEFAULT_PATIENCE_S)
 
     @property
     def pid_path(self) -> Path:
@@ -270,7 +274,30 @@ def _init_path(value: Value) -> Value:
     return value
 
 
-_RENAMED = {"shutdown-timeout": "shutdown_timeout_s", "default-shm-size": "default_shm_size_bytes"}
+def _folders(key: str) -> Callable[[Value], tuple[str, ...]]:
+    def check(value: Value) -> tuple[str, ...]:
+        for path in _strings(value):
+            if not path.startswith("/"):
+                raise Invalid(f"{key}: {path!r} is no absolute path")
+        return tuple(_strings(value))
+
+    return check
+
+
+def _seconds(key: str) -> Callable[[Value], int]:
+    def check(value: Value) -> int:
+        if not isinstance(value, int) or value < 1:
+            raise Invalid(f"{key}: {value!r} is no number of seconds above 0")
+        return value
+
+    return check
+
+
+_RENAMED = {
+    "shutdown-timeout": "shutdown_timeout_s",
+    "volume-plugin-timeout": "volume_plugin_timeout_s",
+    "default-shm-size": "default_shm_size_bytes",
+}
 _CHECKS: dict[str, Any] = {
     "hosts": _hosts,
     "data-root": _root,
@@ -290,5 +317,7 @@ _CHECKS: dict[str, Any] = {
     "log-driver": _choice("log-driver", LOG_DRIVERS),
     "default-shm-size": _size,
     "init-path": _init_path,
+    "volume-plugin-dirs": _folders("volume-plugin-dirs"),
+    "volume-plugin-timeout": _seconds("volume-plugin-timeout"),
     **registries.CHECKS,
 }

@@ -27,6 +27,7 @@ from pier.api.fields import DEFAULT_EXEC_ROOT, VERSION
 from pier.archive.workers import Workers
 from pier.containers import connect, freeze, monitor, names_service, restore, stop
 from pier.containers import schema as containers_schema
+from pier.containers import volumes as container_volumes
 from pier.containers.record import Container
 from pier.containers.security import Profiles
 from pier.containers.table import Containers, Defaults
@@ -54,7 +55,7 @@ from pier.runtime import ahead, apparmor, defaults, facts, plan
 from pier.runtime.supervisor import Supervisor
 from pier.snapshots import Snapshots
 from pier.store import Store
-from pier.volumes import Volumes
+from pier.volumes import Plugins, Volumes
 from pier.volumes import schema as volumes_schema
 
 _log = logging.getLogger("pier.daemon")
@@ -69,6 +70,7 @@ SCHEMAS = (
     images_schema.SOURCES,
     volumes_schema.SCHEMA,
     networks_schema.objects,
+    volumes_schema.MOUNTS,
 )
 VOLATILE_SCHEMAS = containers_schema.VOLATILE_STEPS
 
@@ -205,7 +207,8 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
     networks = Networks(store, journal, _network_config(config), instance)
     await networks.start()
     undo.push_async_callback(networks.stop)
-    volumes = Volumes(store, config.data_root / "volumes", journal)
+    plugins = Plugins(config.volume_plugin_dirs, config.volume_plugin_timeout_s)
+    volumes = Volumes(store, config.data_root / "volumes", journal, plugins)
     undo.callback(volumes.close)
 
     containers = Containers(
@@ -255,6 +258,8 @@ async def restore_all(engine: Engine) -> None:
     await names_service.restored(ctx, set(engine.supervisor.held()))
     for line in await engine.volumes.repair(ctx.running_users_of_volume):
         _log.info("%s", line)
+    for volume, container_id in engine.volumes.forgotten(ctx.running_users_of_volume):
+        ctx.spawn(container_volumes.unmount(ctx, volume, container_id), f"unmount {volume}")
     await engine.snapshots.repair(set(ctx.table))
     await engine.images.repair(ctx.users_of)
     # What ended while daemon and keeper were both gone has left its cgroups; the keeper's own are its janitor's.

@@ -67,6 +67,8 @@ OPTIONS = (
     Option("", "registry-hosts-dir", "str", "folder of HOST/hosts.toml, beside containerd's (/etc/pier/certs.d)", reloadable=True),
     Option("", "keep-compressed", "bool", "keep layers as they were pulled, for pushes of the same digest (true)", reloadable=True),
     Option("", "push-compression", "str", "how layers that have no compressed form yet are pushed: gzip (the default) or zstd", reloadable=True),
+    Option("", "volume-plugin-dirs", "list", "folders of volume plugins (/run/docker/plugins, /etc/docker/plugins, /usr/lib/docker/plugins)"),
+    Option("", "volume-plugin-timeout", "int", "seconds that a volume plugin has for its answer (30)"),
     Option("", "range-download-bytes", "int", "larger layers are pulled in parts at once; 0: never (67108864)", reloadable=True),
 )
 _BY_FLAG = {option.flag: option for option in OPTIONS if option.flag}

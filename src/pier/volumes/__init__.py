@@ -7,7 +7,8 @@ True at every instant: a row names a folder that is there; a folder without a ro
 """
 
 from pier.volumes.options import ANONYMOUS_LABEL
+from pier.volumes.plugins import Plugins
 from pier.volumes.schema import SCHEMA
 from pier.volumes.volumes import Users, Volumes
 
-__all__ = ["ANONYMOUS_LABEL", "SCHEMA", "Users", "Volumes"]
+__all__ = ["ANONYMOUS_LABEL", "SCHEMA", "Plugins", "Users", "Volumes"]

@@ -36,9 +36,9 @@ class Drafts:
             self._new[record.name] = record
         return record
 
-    def path(self, name: str) -> str:
-        """The host's path of a volume's files."""
-        return self._volumes.path(name)
+    def path(self, record: VolumeRecord) -> str:
+        """The host's path of a volume's files; "" while a plugin keeps it."""
+        return self._volumes.path(record)
 
     def write(self, connection: sqlite3.Connection) -> None:
         """The rows of the new ones; in the writer's thread."""

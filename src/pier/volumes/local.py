@@ -24,6 +24,7 @@ class Local:
         """Open or create the folder."""
         self.root = root
         root.mkdir(mode=0o701, exist_ok=True)
+        (root / f".{POPULATING}").mkdir(mode=0o700, exist_ok=True)
         spread(root)
         self._trash = Trash(root)
 
@@ -77,28 +78,34 @@ class Local:
 
     # -- copying an image's files into an empty volume
 
-    def is_empty(self, name: str) -> bool:
-        """Whether nothing is in the volume."""
-        with os.scandir(self.path(name)) as entries:
-            return next(entries, None) is None
-
     def begin_to_populate(self, name: str) -> None:
         """Note that files are about to be copied into the volume: should that be interrupted, they are thrown away first the next time."""
-        fd = os.open(self.root / name / POPULATING, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        fd = os.open(self._note(name), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         os.close(fd)
         point("volumes.populate")
 
     def populated(self, name: str) -> None:
         """The copy is whole."""
-        (self.root / name / POPULATING).unlink(missing_ok=True)
+        self._note(name).unlink(missing_ok=True)
 
     def was_interrupted(self, name: str) -> bool:
         """Whether a copy was begun that never came to its end."""
-        return (self.root / name / POPULATING).exists()
+        return self._note(name).exists()
 
-    def clear(self, name: str) -> None:
-        """Throw away what is in the volume, which may be a file system of its own. Raises OSError."""
-        with os.scandir(self.path(name)) as entries:
+    def _note(self, name: str) -> Path:
+        folder = self.root / name
+        return folder / POPULATING if folder.is_dir() else self.root / f".{POPULATING}" / name  # a plugin's volume has no folder here
+
+    @staticmethod
+    def is_empty(path: str) -> bool:
+        """Whether nothing is in a volume, whose files are there."""
+        with os.scandir(path) as entries:
+            return next(entries, None) is None
+
+    @staticmethod
+    def clear(path: str) -> None:
+        """Throw away what is in a volume, which may be a file system of its own. Raises OSError."""
+        with os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path)

@@ -41,6 +41,21 @@ class Records:
         await self._store.write(lambda connection: connection.execute("DELETE FROM volume WHERE name = ?", (name,)))
 
 
+    async def note_mount(self, volume: str, driver: str, container: str) -> None:
+        """A plugin is about to be asked to mount; durable when it returns."""
+        row = (volume, driver, container)
+        await self._store.write(lambda connection: connection.execute("INSERT OR REPLACE INTO volume_mount VALUES (?, ?, ?)", row))
+
+    async def forget_mount(self, volume: str, container: str) -> None:
+        """The plugin has unmounted."""
+        which = "volume = ? AND container = ?"
+        await self._store.write(lambda connection: connection.execute(f"DELETE FROM volume_mount WHERE {which}", (volume, container)))
+
+    def mounts(self) -> list[tuple[str, str, str]]:
+        """What plugins may have mounted: (volume, driver, container)."""
+        return [(row["volume"], row["driver"], row["container"]) for row in self._store.read("SELECT volume, driver, container FROM volume_mount")]
+
+
 def insert(connection: sqlite3.Connection, record: VolumeRecord) -> None:
     """Write a volume within somebody's transaction; one that is there already stays."""
     row = (record.name, record.driver, _json(record.options), _json(record.labels), record.created_ns)

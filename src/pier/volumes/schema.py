@@ -9,3 +9,11 @@ CREATE TABLE volume (
     created_ns INTEGER NOT NULL
 ) STRICT;
 """
+MOUNTS = """
+CREATE TABLE volume_mount (         -- before a plugin is asked to mount, until it has unmounted
+    volume TEXT NOT NULL,
+    driver TEXT NOT NULL,
+    container TEXT NOT NULL,
+    PRIMARY KEY (volume, container)
+) STRICT;
+"""

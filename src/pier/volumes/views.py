@@ -3,8 +3,11 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec import UNSET
+
 from pier.api.models.volumes import Volume
 from pier.errors import Invalid
+from pier.volumes.driver import Found
 from pier.volumes.options import ANONYMOUS_LABEL
 from pier.volumes.records import VolumeRecord
 
@@ -13,15 +16,17 @@ _PRUNE = ("all", "label", "label!")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def describe(record: VolumeRecord, mountpoint: str) -> Volume:
-    """The wire form."""
+def describe(record: VolumeRecord, found: Found, scope: str = "local") -> Volume:
+    """The wire form of a volume; found: as its driver has it."""
     return Volume(
-        created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created_ns // 10**9)),
+        created_at=found.created_at or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created_ns // 10**9)),
         driver=record.driver,
         labels=None if record.labels is None else dict(record.labels),
-        mountpoint=mountpoint,
+        mountpoint=found.mountpoint,
         name=record.name,
         options=None if record.options is None else dict(record.options),
+        scope=scope,
+        status=dict(found.status) if found.status else UNSET,
     )
 
 

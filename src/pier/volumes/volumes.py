@@ -9,30 +9,35 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from pier.api.models.volumes import UsageData, Volume, VolumesPruned
-from pier.errors import Conflict, NotFound, PierError
+from pier.api.models.volumes import UsageData, Volume, VolumeList, VolumesPruned
+from pier.errors import Conflict, NotFound, PierError, Unavailable
 from pier.events import Journal
 from pier.store import Store
 from pier.trace import point
 from pier.volumes import options as checks
 from pier.volumes import views
 from pier.volumes.drafts import Drafts
+from pier.volumes.driver import Driver, Found, Options
 from pier.volumes.local import Local
+from pier.volumes.local_driver import NAME, LocalDriver
 from pier.volumes.options import ANONYMOUS_LABEL
+from pier.volumes.plugins import Plugins
 from pier.volumes.records import Records, VolumeRecord
 
 _log = logging.getLogger("pier.volumes")
 Users = Callable[[str], Sequence[str]]  # volume name -> IDs of the containers that have it
-_DRIVER = "local"
 
 
 class Volumes:
     """Create, look up, mount, populate, remove."""
 
-    def __init__(self, store: Store, root: Path, journal: Journal) -> None:
+    def __init__(self, store: Store, root: Path, journal: Journal, plugins: Plugins | None = None) -> None:
         """root: `<data-root>/volumes`."""
         self._records, self._local, self._journal = Records(store), Local(root), journal
+        self._own, self.plugins = LocalDriver(self._local), plugins or Plugins()
         self._volumes = {record.name: record for record in self._records.all()}
+        self._mounted = {(volume, container) for volume, _, container in self._records.mounts()}  # by plugins
+        self._strangers: set[str] = set()  # drafts of volumes that plugins had already
         self._drafted: dict[str, VolumeRecord] = {}  # with a folder, without a row: a container that is being made has it
         self._held: Counter[str] = Counter()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -49,31 +54,59 @@ class Volumes:
         """Whether there is a volume of that name."""
         return name in self._volumes
 
-    def path(self, name: str) -> str:
-        """The host's path of a volume's files."""
-        return str(self._local.path(name))
+    def path(self, record: VolumeRecord) -> str:
+        """The host's path of a volume's files; "" where a plugin keeps it."""
+        return str(self._local.path(record.name)) if record.driver == NAME else ""
 
-    def inspect(self, name: str) -> Volume:
-        """GET /volumes/{name}. Raises NotFound."""
-        return views.describe(self.get(name), self.path(name))
+    async def inspect(self, name: str) -> Volume:
+        """GET /volumes/{name}; of a plugin's volume, what the plugin says of it. Raises NotFound, Unavailable."""
+        record = self._volumes.get(name)
+        if record is None:
+            stranger = await self.plugins.find(name)
+            if stranger is None:
+                self.get(name)
+            else:
+                driver, found = stranger
+                return views.describe(VolumeRecord(name, driver.name, None, None, 0), found, driver.scope)
+        elif record.driver != NAME:
+            try:
+                plugin = await self.plugins.driver(record.driver)
+                return views.describe(record, await plugin.find(name) or Found(name), plugin.scope)
+            except PierError as error:
+                raise type(error)(f"get {name}: {error}") from None
+        record = self.get(name)
+        return views.describe(record, Found(name, self.path(record)))
 
-    def list_volumes(self, filters: Mapping[str, Sequence[str]], users: Users) -> Sequence[Volume]:
-        """GET /volumes. Raises Invalid for a wrong filter."""
-        chosen = views.choose(list(self._volumes.values()), filters, lambda name: bool(users(name)))
-        return [views.describe(record, self.path(record.name)) for record in chosen]
+    async def list_volumes(self, filters: Mapping[str, Sequence[str]], users: Users) -> VolumeList:
+        """GET /volumes: also what plugins have, with a warning for each that does not say. Raises Invalid for a wrong filter."""
+        kept, warnings = await self.plugins.volumes()
+        theirs = {found.name: (driver, found) for driver, found in kept}
+        strangers = [VolumeRecord(name, theirs[name][0].name, None, None, 0) for name in theirs.keys() - self._volumes.keys()]
+        chosen = views.choose([*self._volumes.values(), *strangers], filters, lambda name: bool(users(name)))
+
+        def describe(record: VolumeRecord) -> Volume:
+            if record.driver == NAME or record.name not in theirs:
+                return views.describe(record, Found(record.name, self.path(record)))
+            driver, found = theirs[record.name]
+            return views.describe(record, found, driver.scope)
+
+        return VolumeList(volumes=[describe(record) for record in chosen], warnings=warnings or None)
 
     async def usage(self, users: Users) -> Sequence[Volume]:
         """All volumes with what they take, for GET /system/df."""
         found = []
         for record in list(self._volumes.values()):
-            volume = views.describe(record, self.path(record.name))
+            volume = views.describe(record, Found(record.name, self.path(record)))
             volume.usage_data = UsageData(ref_count=len(users(record.name)), size=await self.size(record.name))
             found.append(volume)
         return found
 
     async def size(self, name: str) -> int:
-        """Bytes on the disk."""
-        return await asyncio.to_thread(self._local.size, name)
+        """Bytes on the disk; -1 where a plugin keeps the volume."""
+        return await asyncio.to_thread(self._local.size, name) if self.get(name).driver == NAME else -1
+
+    async def _driver(self, name: str) -> Driver:
+        return self._own if name == NAME else await self.plugins.driver(name)
 
     # -- making and removing
 
@@ -101,20 +134,24 @@ class Volumes:
             record = self._volumes.get(name) or self._drafted.get(name)
             if record is None:
                 try:
-                    self._check(name, driver or _DRIVER, options)
+                    record = self._drafted[name] = await self._make(name, driver, options, labels)
                 except PierError as error:
                     raise type(error)(f"create {name}: {error}") from None
-                record = VolumeRecord(name, driver or _DRIVER, options, labels, time.time_ns())
-                await asyncio.to_thread(self._local.create, name)
-                self._drafted[name] = record
+            elif driver and driver.removesuffix(":latest") != record.driver:
+                raise Conflict(f"create {name}: conflict: volume name must be unique: it is a volume of the driver {record.driver}")
             self._held[name] += 1
         return record
 
-    def _check(self, name: str, driver: str, options: Mapping[str, str] | None) -> None:
-        if driver != _DRIVER:
-            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-        checks.check_name(name)
-        checks.filesystem(options)
+    async def _make(self, name: str, driver: str, options: Options, labels: Mapping[str, str] | None) -> VolumeRecord:
+        stranger = None if driver else await self.plugins.find(name)
+        if stranger is not None:
+            self._strangers.add(name)
+            return VolumeRecord(name, stranger[0].name, None, None, time.time_ns())
+        keeper = await self._driver(driver or NAME)
+        keeper.check(name, options)
+        await keeper.create(name, options)
+        point("volumes.made")
+        return VolumeRecord(name, keeper.name, options, labels, time.time_ns())
 
     def let_go(self, name: str) -> None:
         """For `Drafts` alone."""
@@ -127,6 +164,7 @@ class Volumes:
     def adopt(self, record: VolumeRecord) -> None:
         """For `Drafts` alone: the row of a draft is written."""
         self._drafted.pop(record.name, None)
+        self._strangers.discard(record.name)
         if record.name not in self._volumes:
             self._volumes[record.name] = record
             self._publish("create", record.name, driver=record.driver)
@@ -135,13 +173,22 @@ class Volumes:
         """For `Drafts` alone: a draft that came to nothing."""
         async with self._lock(name):
             if self.is_free(name) and name in self._drafted:
-                del self._drafted[name]
-                await asyncio.to_thread(self._local.remove, name)
+                record = self._drafted.pop(name)
+                if name in self._strangers:
+                    self._strangers.discard(name)
+                    return
+                await self._take_away(record)
 
     async def remove(self, name: str, users: Users, *, force: bool = False) -> None:
         """Remove a volume that nobody has. force: one that is not there is no error. Raises NotFound, Conflict."""
-        if name not in self._volumes and force:
-            return
+        if name not in self._volumes:
+            stranger = await self.plugins.find(name)
+            if stranger is not None:
+                await stranger[0].remove(name)
+                self._publish("destroy", name, driver=stranger[0].name)
+                return
+            if force:
+                return
         self.get(name)
         async with self._lock(name):
             if name not in self._volumes:
@@ -153,11 +200,25 @@ class Volumes:
             await self._remove(name)
 
     async def _remove(self, name: str) -> None:
+        record = self._volumes[name]
+        if record.driver != NAME:  # first: what cannot be removed keeps its row
+            try:
+                await (await self.plugins.driver(record.driver)).remove(name)
+            except PierError as error:
+                raise type(error)(f"remove {name}: {error}") from None
         await self._records.remove(name)
         point("volumes.removed")
-        driver = self._volumes.pop(name).driver
-        await asyncio.to_thread(self._local.remove, name)
-        self._publish("destroy", name, driver=driver)
+        del self._volumes[name]
+        if record.driver == NAME:
+            await self._own.remove(name)
+        self._publish("destroy", name, driver=record.driver)
+
+    async def _take_away(self, record: VolumeRecord) -> None:
+        """What a volume without a row leaves; a failure is logged."""
+        try:
+            await (await self._driver(record.driver)).remove(record.name)
+        except (OSError, PierError) as error:
+            _log.warning("the files of the removed volume %s stay: %s", record.name, error)
 
     @contextlib.asynccontextmanager
     async def removing(self, names: Sequence[str], users: Users, owner: str) -> AsyncIterator[list[VolumeRecord]]:
@@ -175,16 +236,13 @@ class Volumes:
             for record in going:
                 del self._volumes[record.name]
                 self._publish("destroy", record.name, driver=record.driver)
-                try:
-                    await asyncio.to_thread(self._local.remove, record.name)
-                except OSError as error:
-                    _log.warning("the folder of the removed volume %s stays until the next start: %s", record.name, error)
+                await self._take_away(record)
 
     async def prune(self, filters: Mapping[str, Sequence[str]], users: Users) -> VolumesPruned:
         """Remove what no container has: anonymous volumes, with the filter `all` the named ones, too. Raises Invalid."""
         report = VolumesPruned()
         for record in views.prunable(list(self._volumes.values()), filters):
-            if users(record.name) or self._held[record.name]:
+            if users(record.name) or self._held[record.name] or record.driver != NAME:
                 continue
             size = await self.size(record.name)
             try:
@@ -198,58 +256,95 @@ class Volumes:
 
     # -- for containers that run
 
-    async def mount(self, name: str) -> None:
-        """Before a container that has it starts: what a volume's options ask for is mounted, if it is not yet. Raises NotFound, Internal."""
-        what = checks.filesystem(self.get(name).options)
-        if what is None:
-            return
-        async with self._lock(name):
-            if not await asyncio.to_thread(self._local.is_mounted, name):
-                await asyncio.to_thread(self._local.mount, name, what)
+    async def mount(self, name: str, container_id: str) -> str:
+        """Before a container that has it starts: what a volume's options ask for is mounted, if it is not yet; returns the path of its files.
 
-    async def unmount(self, name: str, users: Users) -> None:
-        """After a container has ended: nothing stays mounted that no running container has. users: the running ones."""
+        Raises NotFound, Internal, Unavailable.
+        """
+        record = self.get(name)
+        if record.driver == NAME and checks.filesystem(record.options) is None:
+            return self.path(record)
+        try:
+            driver = await self._driver(record.driver)
+            async with self._lock(name):
+                if driver is not self._own:
+                    await self._records.note_mount(name, driver.name, container_id)
+                    self._mounted.add((name, container_id))
+                    point("volumes.plugin_mount")
+                path = await driver.mount(name, record.options, container_id)
+        except PierError as error:
+            raise type(error)(f"error while mounting volume '{name}': {error}" if record.driver != NAME else str(error)) from None
+        point("volumes.mounted")
+        return path
+
+    def is_remote(self, name: str) -> bool:
+        """Whether a plugin keeps the volume."""
+        return name in self._volumes and self._volumes[name].driver != NAME
+
+    async def unmount(self, name: str, container_id: str, users: Users) -> None:
+        """After a container has ended: nothing stays mounted that no running container has. users: the running ones. Raises OSError, Unavailable."""
         record = self._volumes.get(name)
-        if record is None or checks.filesystem(record.options) is None:
+        if record is None or (record.driver == NAME and checks.filesystem(record.options) is None):
             return
         async with self._lock(name):
-            if not users(name):
-                await asyncio.to_thread(self._local.unmount, name)
+            last = not [user for user in users(name) if user != container_id or record.driver == NAME]
+            if record.driver == NAME:
+                await self._own.unmount(name, record.options, container_id, last)
+            elif (name, container_id) in self._mounted:
+                driver = await self.plugins.driver(record.driver)
+                try:
+                    await driver.unmount(name, record.options, container_id, last)
+                    point("volumes.plugin_unmounted")
+                except Unavailable:
+                    raise  # it is asked again at the next start
+                except PierError:
+                    await self._forget_mount(name, container_id)  # it was asked, and says that it does not
+                    raise
+                await self._forget_mount(name, container_id)
+
+    async def _forget_mount(self, name: str, container_id: str) -> None:
+        await self._records.forget_mount(name, container_id)
+        self._mounted.discard((name, container_id))
 
     @contextlib.asynccontextmanager
-    async def populating(self, name: str) -> AsyncIterator[bool]:
+    async def populating(self, name: str, path: str) -> AsyncIterator[bool]:
         """Around the first start of a container: whether the image's files are to be copied into this volume, which is locked meanwhile.
 
         The copy counts where the block ends without an error. A copy that was interrupted is thrown away and done again.
         """
         async with self._lock(name):
-            empty = await asyncio.to_thread(self._ready_for_copy, name)
+            empty = await asyncio.to_thread(self._ready_for_copy, name, path)
             if empty:
                 await asyncio.to_thread(self._local.begin_to_populate, name)
             yield empty
             if empty:
                 await asyncio.to_thread(self._local.populated, name)
 
-    def _ready_for_copy(self, name: str) -> bool:
+    def _ready_for_copy(self, name: str, path: str) -> bool:
         if self._local.was_interrupted(name):
-            self._local.clear(name)
+            self._local.clear(path)
             _log.warning("volume %s: the files of an image were not all copied into it when that was interrupted: it is done again", name)
-        return self._local.is_empty(name)
+        return self._local.is_empty(path)
 
     # -- life
 
     async def repair(self, running: Users) -> list[str]:
         """At start, once the containers are known: folders and rows are made to fit, mounts that nobody uses go. Returns a line for each repair."""
         done = []
-        for name in set(await asyncio.to_thread(self._local.names)) - set(self._volumes):
+        own = {name for name, record in self._volumes.items() if record.driver == NAME}
+        for name in set(await asyncio.to_thread(self._local.names)) - own:
             await asyncio.to_thread(self._local.remove, name)
             done.append(f"the folder of a volume {name} that was never made, or was removed, is gone")
-        for name in self._volumes:
+        for name in own:
             if not self._local.path(name).is_dir():
                 await asyncio.to_thread(self._local.create, name)
                 done.append(f"volume {name} had lost its folder: an empty one was made")
-            await self.unmount(name, running)
+            await self.unmount(name, "", running)
         return done
+
+    def forgotten(self, running: Users) -> list[tuple[str, str]]:
+        """(volume, container) of what plugins may have mounted for containers that have ended: each is to be `unmount`ed, when that suits."""
+        return [(name, container) for name, container in self._mounted if container not in running(name)]
 
     def close(self) -> None:
         """Let go of the disk."""
@@ -266,11 +361,11 @@ class Volumes:
     def publish_mount(self, name: str, container_id: str, destination: str, propagation: str, writable: bool) -> None:
         """The event of a container that begins to use a volume."""
         words = {"container": container_id, "destination": destination, "propagation": propagation, "read/write": str(writable).lower()}
-        self._publish("mount", name, driver=self._volumes[name].driver if name in self._volumes else _DRIVER, **words)
+        self._publish("mount", name, driver=self._volumes[name].driver if name in self._volumes else NAME, **words)
 
     def publish_unmount(self, name: str, container_id: str) -> None:
         """The event of a container that uses a volume no more."""
-        self._publish("unmount", name, driver=self._volumes[name].driver if name in self._volumes else _DRIVER, container=container_id)
+        self._publish("unmount", name, driver=self._volumes[name].driver if name in self._volumes else NAME, container=container_id)
 
     def _publish(self, action: str, name: str, **attributes: str) -> None:
         self._journal.publish("volume", action, name, attributes)

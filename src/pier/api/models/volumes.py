@@ -22,6 +22,7 @@ class Volume(Model):
     name: str = ""
     options: dict[str, str] | None = None
     scope: str = "local"
+    status: dict[str, object] | UnsetType = UNSET
     usage_data: UsageData | UnsetType = UNSET
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pier.api.models.volumes import VolumeCreate, VolumeList
+from pier.api.models.volumes import VolumeCreate
 from pier.errors import Invalid, Unavailable
 from pier.http.message import Answer, Request, empty, json
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 async def list_volumes(request: Request, engine: "Engine") -> Answer:
     """GET /volumes."""
-    found = engine.volumes.list_volumes(request.query.filters(), engine.containers.users_of_volume)
-    return json(VolumeList(volumes=list(found)))
+    return json(await engine.volumes.list_volumes(request.query.filters(), engine.containers.users_of_volume))
 
 
 async def create(request: Request, engine: "Engine") -> Answer:
@@ -23,12 +22,12 @@ async def create(request: Request, engine: "Engine") -> Answer:
     if wanted.cluster_volume_spec:
         raise Invalid("cluster volumes need a swarm, which Pier does not have: create the volume without ClusterVolumeSpec")
     record = await engine.volumes.create(wanted.name, wanted.driver, wanted.driver_opts, wanted.labels)
-    return json(engine.volumes.inspect(record.name), 201)
+    return json(await engine.volumes.inspect(record.name), 201)
 
 
 async def inspect(request: Request, engine: "Engine") -> Answer:
     """GET /volumes/{name}."""
-    return json(engine.volumes.inspect(request.params["name"]))
+    return json(await engine.volumes.inspect(request.params["name"]))
 
 
 async def remove(request: Request, engine: "Engine") -> Answer:
