@@ -12,10 +12,11 @@ from pathlib import Path
 
 from benchmarks import measures
 from benchmarks.contenders import Contenders
+from benchmarks.networks import NETWORKS
 from benchmarks.table import Row, render
 from benchmarks.transfers import TRANSFERS
 
-MEASURES = {**measures.MEASURES, **TRANSFERS}
+MEASURES = {**measures.MEASURES, **TRANSFERS, **NETWORKS}
 
 
 def main() -> int:

@@ -100,9 +100,7 @@ def _healthcheck(options: "Options") -> "dict[str, Any]":
 
 
 def networks(options: "Options") -> "tuple[str, dict[str, dict[str, Any]]]":
-    """(network mode, the settings of each network) of --network and the flags that belong to it. Raises ValueError with Docker's texts, NotYet."""
-    from pier.cli.flags import NotYet
-
+    """(network mode, the settings of each network) of --network and the flags that belong to it. Raises ValueError with Docker's texts."""
     mac = options.text("mac-address")
     if mac and not values.is_mac_address(mac):
         raise ValueError(f"{mac} is not a valid mac address")
@@ -111,6 +109,8 @@ def networks(options: "Options") -> "tuple[str, dict[str, dict[str, Any]]]":
     for number, (name, settings) in enumerate(parsed):
         if not number:
             _of_first(options, settings, mac)
+            if options.many("link") and name not in PREDEFINED_NETWORKS and not name.startswith("container:"):
+                settings["Links"] = [_link(text) for text in options.many("link")]
         if name in endpoints:
             raise ValueError(f"network {go_quote(name)} is specified multiple times")
         if name.startswith("container:") or (len(parsed) > 1 and name in ("host", "none")):
@@ -120,9 +120,14 @@ def networks(options: "Options") -> "tuple[str, dict[str, dict[str, Any]]]":
         # without settings of its own a network has an entry only where it is not named, or is one of a user
         if settings or name not in PREDEFINED_NETWORKS or name == "default" or len(parsed) > 1:
             endpoints[name] = {**_ENDPOINT, **settings}
-    if options.many("link"):
-        raise NotYet("--link")
     return parsed[0][0], endpoints
+
+
+def _link(text: str) -> str:
+    """A value of --link. Raises ValueError with Docker's text."""
+    if text.count(":") > 1:
+        raise ValueError(f"invalid argument {go_quote(text)} for \"--link\" flag: bad format for links: {text}")
+    return text
 
 
 def _of_first(options: "Options", settings: "dict[str, Any]", mac: str) -> None:
@@ -197,7 +202,7 @@ def _host_config(options: "Options", binds: list[str], network: str) -> "dict[st
         "GroupAdd": options.many("group-add") or None,
         "IpcMode": options.text("ipc"),
         "Cgroup": "",
-        "Links": None,
+        "Links": [_link(text) for text in options.many("link")] or None,
         "OomScoreAdj": options.number("oom-score-adj"),
         "PidMode": _mode(options, "pid", "PID", ("host",)),
         "Privileged": options.flag("privileged"),

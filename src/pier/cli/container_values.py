@@ -134,13 +134,22 @@ def is_address(text: str) -> bool:
     return False
 
 
+def _fields(text: str) -> "list[str]":
+    """Separated by commas; a field that has one is in quotation marks."""
+    if '"' not in text:
+        return text.split(",")
+    import csv
+
+    return next(csv.reader([text]))
+
+
 def network(text: str) -> "tuple[str, dict[str, Any]]":
     """A value of --network: its name, and the settings that `name=web,alias=a,ip=10.0.0.2` gives. Raises ValueError with Docker's texts."""
     if "=" not in text:
         return text, {}
     name = ""
     settings: dict[str, Any] = {}
-    for field in text.split(","):
+    for field in _fields(text):
         key, equals, value = field.partition("=")
         key, value = key.strip().lower(), value.strip()
         if not equals:

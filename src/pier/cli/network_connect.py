@@ -2,6 +2,7 @@
 
 from pier.cli.flags import go_quote
 from pier.cli.session import Cli
+from pier.cli.volume_create import pairs
 from pier.client.session import segment
 
 TYPE_CHECKING = False
@@ -21,7 +22,6 @@ FLAGS = (
     ("link", "", "list", "Add link to another container"),
     ("link-local-ip", "", "list", "Add a link-local address for the container"),
 )
-LATER = frozenset(["link", "link-local-ip", "driver-opt"])
 ARGS = (2, 2)
 
 
@@ -30,12 +30,20 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     from pier.cli.container_values import is_address
 
     config: dict[str, Any] = {}
+    if options.many("link-local-ip"):
+        config["LinkLocalIPs"] = options.many("link-local-ip")
     for flag, key in (("ip", "IPv4Address"), ("ip6", "IPv6Address")):
         text = options.text(flag)
         if text and not is_address(text):
             raise ValueError(f"invalid argument {go_quote(text)} for \"--{flag}\" flag: invalid string being converted to IP")
         if text:
             config[key] = text
-    settings = {"IPAMConfig": config, "Aliases": options.many("alias"), "GwPriority": options.number("gw-priority")}
+    settings = {
+        "IPAMConfig": config,
+        "Links": options.many("link"),
+        "Aliases": options.many("alias"),
+        "DriverOpts": pairs(options.many("driver-opt")),
+        "GwPriority": options.number("gw-priority"),
+    }
     cli.client().post(f"/networks/{segment(args[0])}/connect", body={"Container": args[1], "EndpointConfig": settings})
     return 0

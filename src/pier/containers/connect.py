@@ -47,7 +47,7 @@ async def connect(ctx: Containers, name: str, request: NetworkConnect) -> None:
         endpoint = await _plug_in(ctx, container, network, wanted)
         try:
             container.places = tuple(sorted((*before, endpoint), key=lambda place: (len(place.interface), place.interface)))
-            await _configure(ctx, container, before, endpoint)
+            await _configure(ctx, container, before, endpoint, wanted)
             trace.point("connect.record")
             await ctx.save_record(container, record)
         except BaseException:
@@ -82,12 +82,15 @@ async def _plug_in(ctx: Containers, container: Container, network: Network, sett
         os.close(space)
 
 
-async def _configure(ctx: Containers, container: Container, before: tuple[Endpoint, ...], gained: Endpoint | None) -> None:
-    """Addresses and routes, from inside: of the new interface, and of one that has the default gateway from now on."""
+async def _configure(
+    ctx: Containers, container: Container, before: tuple[Endpoint, ...], gained: Endpoint | None, settings: EndpointSettings | None = None
+) -> None:  # fmt: skip
+    """Addresses and routes, from inside: of the new interface, and of one that has the default gateway from now on. settings: of the new one."""
     old, new = default_gateways(before), default_gateways(container.places)
     moved = [version for version, was, now in (("4", old[0], new[0]), ("6", old[1], new[1])) if was is not now]
     touched = {place.interface for place in (gained, *(new[0 if version == "4" else 1] for version in moved)) if place is not None}
-    setups = [setup for setup in interfaces(container.places) if setup.name in touched]
+    asked = {**container.record.endpoints, **({gained.network: settings} if gained is not None and settings is not None else {})}
+    setups = [setup for setup in interfaces(container.places, asked) if setup.name in touched]
     if setups or moved:
         for fd in await errand.run(ctx, container, [errand.network_step(setups, moved)]):
             os.close(fd)

@@ -14,7 +14,22 @@ from msgspec import UNSET
 from pier import trace
 from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
 from pier.api.models.networks import EndpointSettings
-from pier.containers import health, image_mounts, joining, merge, mounts, names, preparing, security, sources, unsupported, validate, volumes
+from pier.containers import (
+    endpoint_options,
+    health,
+    image_mounts,
+    joining,
+    links,
+    merge,
+    mounts,
+    names,
+    preparing,
+    security,
+    sources,
+    unsupported,
+    validate,
+    volumes,
+)
 from pier.containers.degrade import degrade
 from pier.containers.record import Container, MountedImage, Record, State, encode
 from pier.containers.shapes import is_pooled
@@ -52,7 +67,9 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     wishes = await _mount_points(ctx, config, host)
     _resolve_modes(ctx, host)
     _fill_defaults(ctx, config, host)
+    endpoint_options.refuse_interface_sysctls(host.sysctls or {})
     endpoints = _endpoints(ctx, request, host)
+    links.settle(ctx, host, endpoints)
     path, args = merge.command(config)
     draft = Record(
         id="",
@@ -148,6 +165,7 @@ async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts
         drafts.done()
         undo.pop_all()
     ctx.table[container_id] = container
+    links.remember(ctx, record)
     del ctx.making[container_id]
     return container
 

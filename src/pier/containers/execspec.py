@@ -1,7 +1,7 @@
 """An exec's request -> the plan of its process. Pure."""
 
 from pier.api.models.execs import ExecCreateRequest
-from pier.containers import security
+from pier.containers import links, security
 from pier.containers.record import Container
 from pier.containers.spec import environment, rlimits
 from pier.containers.table import Containers
@@ -23,7 +23,7 @@ def build(ctx: Containers, container: Container, wanted: ExecCreateRequest, comm
     process = Process(
         terminal=wanted.tty,
         args=tuple(command),
-        env=_environment(container, wanted),
+        env=_environment(ctx, container, wanted),
         cwd=wanted.working_dir or record.config.working_dir or "/",
         capabilities=defaults.capability_sets(names),
         rlimits=rlimits(host),
@@ -42,10 +42,11 @@ def build(ctx: Containers, container: Container, wanted: ExecCreateRequest, comm
     return exec_plan(process, extras, ctx.facts)
 
 
-def _environment(container: Container, wanted: ExecCreateRequest) -> tuple[str, ...]:
+def _environment(ctx: Containers, container: Container, wanted: ExecCreateRequest) -> tuple[str, ...]:
     """The container's environment with the exec's over it; TERM only where the exec has a terminal."""
     given = {variable.partition("=")[0] for variable in wanted.env or []}
-    base = [v for v in environment(container.record) if v.partition("=")[0] not in given and (wanted.tty or v != "TERM=xterm")]
+    linked = links.environment(ctx, container.record) if container.record.host.links else ()
+    base = [v for v in environment(container.record, linked) if v.partition("=")[0] not in given and (wanted.tty or v != "TERM=xterm")]
     if wanted.tty and "TERM" not in given and not any(v.startswith("TERM=") for v in base):
         base.append("TERM=xterm")
     return (*base, *(variable for variable in wanted.env or [] if "=" in variable))

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pier.containers import links
 from pier.containers.naming import serves
 from pier.containers.record import Container
 from pier.containers.table import Containers
@@ -37,6 +38,7 @@ def write(ctx: Containers, container: Container) -> Bound:
             domainname=record.config.domainname,
             addresses=[address for endpoint in wired for address in endpoint.addresses],
             extra_hosts=host.extra_hosts or [],
+            links=links.hosts(ctx, record) if host.links else (),
             host_gateway=gateway,
             host_network=mode == "host",
         ),
@@ -67,6 +69,19 @@ def _resolv_conf(ctx: Containers, container: Container) -> str:
         dns=host.dns or [], search=host.dns_search or [], options=host.dns_options or [], host_network=host.network_mode == "host",
         embedded=serves(container.record),
     )  # fmt: skip
+
+
+def linked_moved(ctx: Containers, target: Container) -> None:
+    """A container that others link to has started, maybe with another address: their hosts files follow, in place."""
+    for identity in ctx.linked.get(target.id, ()):
+        container = ctx.table.get(identity)
+        if container is None or not container.state.running:
+            continue
+        aliases = {link.alias for link in links.of(container.record) if link.target == target.id}
+        fresh = [(address, names) for address, names in links.hosts(ctx, container.record) if names.split()[0] in aliases]
+        path = ctx.folder(identity) / "hosts"
+        kept = [line for line in path.read_text(errors="surrogateescape").splitlines(True) if not aliases & set(line.split()[1:2])]
+        path.write_text("".join(kept) + contents.link_lines(fresh), errors="surrogateescape")
 
 
 def gained(ctx: Containers, container: Container, endpoint: Endpoint) -> None:

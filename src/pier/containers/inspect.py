@@ -5,7 +5,7 @@ from msgspec import UNSET
 
 from pier.api.models.containers import ContainerInspect, ContainerState, GraphDriver, HealthcheckResult, HealthState, NetworkSettings
 from pier.api.models.networks import EndpointSettings
-from pier.containers import naming
+from pier.containers import links, naming
 from pier.containers.health import Health
 from pier.containers.phrases import rfc3339
 from pier.containers.record import Container
@@ -39,7 +39,7 @@ async def inspect(ctx: Containers, name: str, size: bool = False) -> ContainerIn
         process_label="",
         app_armor_profile=ctx.apparmor_profile(record),
         exec_ids=sorted(container.execs) or None,
-        host_config=record.host,
+        host_config=msgspec.structs.replace(record.host, links=links.shown(ctx, record)) if record.host.links else record.host,
         graph_driver=GraphDriver(name=ctx.snapshots.driver, data=ctx.snapshots.describe(record.id)),
         size_rw=writable if size else UNSET,
         size_root_fs=root if size else UNSET,

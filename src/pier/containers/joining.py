@@ -6,6 +6,7 @@ import ipaddress
 import msgspec
 
 from pier.api.models.networks import EndpointSettings
+from pier.containers import endpoint_options, links
 from pier.containers.record import Container, Record
 from pier.containers.table import Containers
 from pier.errors import Invalid, NotFound, NotImplementedByPier
@@ -51,8 +52,8 @@ def _wish(ctx: Containers, name: str, given: EndpointSettings, number: int) -> t
         raise NotFound(f"failed to set up container networking: network {key} not found") from None
     config = given.ipam_config
     return key, Wish(
-        interface=f"{network.prefix}{number}", mac=given.mac_address, address=config.ipv4_address if config else "",
-        address6=config.ipv6_address if config else "", priority=given.gw_priority,
+        interface=endpoint_options.interface(given, f"{network.prefix}{number}"), mac=given.mac_address,
+        address=config.ipv4_address if config else "", address6=config.ipv6_address if config else "", priority=given.gw_priority,
     )  # fmt: skip
 
 
@@ -64,12 +65,11 @@ def checked(network: Network | None, name: str, settings: EndpointSettings) -> E
     if problems:
         told = problems[0] if len(problems) == 1 else "\n".join(f"* {problem}" for problem in problems)
         raise Invalid(f"invalid config for network {name}: invalid endpoint settings:\n{told}")
-    if settings.links:
-        raise NotImplementedByPier(f"links in network {name} (EndpointsConfig.Links)", "networks of users have names: use --network-alias")
-    if settings.driver_opts:
-        raise NotImplementedByPier(f"driver options of a container's place in network {name} (EndpointsConfig.DriverOpts)")
-    if settings.ipam_config and settings.ipam_config.link_local_ips:
-        raise NotImplementedByPier(f"link-local addresses in network {name} (IPAMConfig.LinkLocalIPs)")
+    if settings.links and name in PREDEFINED:
+        raise NotImplementedByPier(f"links in network {name} (EndpointsConfig.Links)", "HostConfig.Links is for the default bridge")
+    for text in settings.links or ():
+        links.split(text)
+    endpoint_options.check(settings, name)
     return msgspec.structs.replace(
         settings, network_id=network.id if network and not network.predefined else "", endpoint_id="", gateway="", ip_address="", ip_prefix_len=0,
         ipv6_gateway="", global_ipv6_address="", global_ipv6_prefix_len=0, dns_names=None,

@@ -9,7 +9,7 @@ from itertools import islice
 from msgspec import UNSET
 
 from pier.api.models.containers import ContainerSummary, SummaryHostConfig, SummaryNetworkSettings
-from pier.containers import filters, health
+from pier.containers import filters, health, links
 from pier.containers.inspect import endpoints
 from pier.containers.phrases import status
 from pier.containers.record import Container
@@ -55,7 +55,7 @@ def summary(ctx: Containers, container: Container, label: str, now_ns: int, size
         ports = [{"PrivatePort": int(p.partition("/")[0]), "Type": p.partition("/")[2] or "tcp"} for p in exposed if p.partition("/")[0].isdigit()]
     return ContainerSummary(
         id=record.id,
-        names=["/" + record.name],
+        names=[*(links.names_of(ctx, record.id) if record.id in ctx.linked else ()), "/" + record.name],
         image=label,
         image_id=record.image_id,
         command=command_line(record.path, record.args),

@@ -7,7 +7,7 @@ import asyncio
 import os
 from typing import Any
 
-from pier.containers import errand
+from pier.containers import errand, links
 from pier.containers.naming import dns_names, serves
 from pier.containers.record import Container
 from pier.containers.table import Containers, log
@@ -41,7 +41,12 @@ def view(ctx: Containers, container: Container) -> dict[str, Any]:
     """What a container sees: its networks, and whom to ask further."""
     own = container.record.host.dns or ctx.networks.config.dns
     servers = list(own) or files.name_servers(files.host_resolv_text("/etc/resolv.conf")) or list(_DEFAULT_SERVERS)
-    return {"networks": [place.network_id for place in container.places], "own": {}, "servers": servers}
+    linked: dict[str, list[list[str]]] = {}
+    for place in container.places:
+        given = container.record.endpoints.get(place.network)
+        for name, alias in map(links.split, (given.links if given else None) or ()):
+            linked.setdefault(alias, []).append([place.network_id, ctx.short(name)])
+    return {"networks": [place.network_id for place in container.places], "own": linked, "servers": servers}
 
 
 async def started(ctx: Containers, container: Container, sockets: list[int]) -> None:

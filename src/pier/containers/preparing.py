@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pier import trace
-from pier.containers import files, image_mounts, joining, streams, volumes
+from pier.containers import files, image_mounts, joining, links, streams, volumes
 from pier.containers.joins import open_joins
 from pier.containers.record import Container, Record
 from pier.containers.shapes import shape
@@ -55,7 +55,7 @@ def can_be_ahead(record: Record) -> bool:
     refuse the call that the child waits in.
     """
     host = record.host
-    theirs = record.mounts or record.terminal or record.config.open_stdin or host.privileged or host.devices or host.init is True
+    theirs = host.links or record.mounts or record.terminal or record.config.open_stdin or host.privileged or host.devices or host.init is True
     filtered = any(option.startswith("seccomp") for option in host.security_opt or [])
     return not theirs and not filtered and host.network_mode in ("bridge", "none") and list(record.endpoints) == [host.network_mode]
 
@@ -133,6 +133,8 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
         joins = open_joins(ctx, host)
         filling.callback(joins.close)
         trace.point("start.network")
+        if host.links:
+            links.check(ctx, record)
         if host.network_mode.startswith("container:"):
             donor = ctx.find(host.network_mode.partition(":")[2]).record.config
             record.config.hostname, record.config.domainname = donor.hostname, donor.domainname

@@ -4,24 +4,25 @@ import asyncio
 import shutil
 
 from pier import trace
-from pier.containers import preparing, stop, streams, wait
+from pier.containers import links, preparing, stop, streams, wait
 from pier.containers.record import Container
 from pier.containers.table import Containers, log
 from pier.containers.volumes import anonymous
-from pier.errors import Conflict, Internal, PierError
+from pier.errors import Conflict, PierError
 from pier.volumes.records import delete_all
 
 _TRIES, _PAUSE_S, _UNHURRIED_S = 2, 0.2, 0.05
 
 
 async def remove(ctx: Containers, name: str, force: bool = False, volumes: bool = False, link: bool = False) -> None:
-    """Remove a container; `force` kills it first, `volumes` takes its anonymous volumes away.
+    """Remove a container; `force` kills it first, `volumes` takes its anonymous volumes away. `link`: not a container, a link (links.py).
 
     Raises NotFound, Conflict with Docker's texts.
     """
-    container = ctx.find(name)
     if link:
-        raise Internal("Conflict, cannot remove the default link name of the container")
+        await links.remove(ctx, name)
+        return
+    container = ctx.find(name)
     state = container.state
     if state.status == "removing":
         raise Conflict(f"removal of container {name} is already in progress")
@@ -72,6 +73,7 @@ async def erase(ctx: Containers, container: Container, volumes: bool = True) -> 
         raise
     container.removed = True
     ctx.table.pop(container.id, None)
+    ctx.linked.pop(container.id, None)
     if ctx.names.get(container.name) == container.id:
         del ctx.names[container.name]
     for exec_id in container.execs:

@@ -11,7 +11,7 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from pier.containers import monitor, names_service, policy, probe, start, streams
+from pier.containers import links, monitor, names_service, policy, probe, start, streams
 from pier.containers.exits import ended, go_on
 from pier.containers.record import Container, State, decode_record, decode_state
 from pier.containers.remove import erase
@@ -74,6 +74,7 @@ async def restore(ctx: Containers) -> None:
         container = Container(decode_record(row["record"]), decode_state(row["state"]), streams=True)
         ctx.table[container.id] = container
         ctx.names[container.name] = container.id
+        links.remember(ctx, container.record)
         child, note = kept.get(container.id), _note(ctx, container, kept.get(container.id), running)
         if child is not None and child.exit is None and _is_blank(container, child, note):
             # The child of a create, or of a start that was not acknowledged, whose daemon died: it has no plan and ends by itself.

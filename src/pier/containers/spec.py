@@ -11,8 +11,9 @@ from dataclasses import replace
 from msgspec import UNSET
 
 from pier.api.models.containers import BindOptions, HostConfig
+from pier.api.models.networks import EndpointSettings
+from pier.containers import endpoint_options, links, naming, security
 from pier.containers import mounts as points
-from pier.containers import naming, security
 from pier.containers.files import Bound
 from pier.containers.record import Container, Record
 from pier.containers.shapes import namespaces
@@ -60,8 +61,13 @@ _IPC_SYSCTLS = {
 }
 
 
-def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security.Profiles, cgroups_path: str, recursive_readonly: bool) -> Spec:
+def spec(
+    record: Record, kinds: frozenset[str], bound: Bound, profiles: security.Profiles, cgroups_path: str, recursive_readonly: bool,
+    linked: Sequence[str] = (),
+) -> Spec:  # fmt: skip
     """The specification of a container. `recursive_readonly`: the host can make all that lies below a bind read-only, too.
+
+    linked: variables that its links give it.
 
     Raises Internal or Invalid with what cannot be done.
     """
@@ -73,7 +79,7 @@ def spec(record: Record, kinds: frozenset[str], bound: Bound, profiles: security
     process = Process(
         terminal=config.tty,
         args=(record.path, *record.args),
-        env=environment(record),
+        env=environment(record, linked),
         cwd=config.working_dir or "/",
         capabilities=defaults.capability_sets(capability_names),
         rlimits=rlimits(host),
@@ -117,12 +123,13 @@ def build(
     """Specification and extras of a container that is about to start; its endpoint is there."""
     record, host = container.record, container.record.host
     kinds = namespaces(host)
-    network = NetworkSetup(interfaces=interfaces(container.places)) if "network" in kinds else None
+    network = NetworkSetup(interfaces=interfaces(container.places, record.endpoints)) if "network" in kinds else None
     rows, columns = host.console_size
     stdio = StdioSetup(terminal=record.terminal, rows=rows, cols=columns, stdin=io.stdin, stdout=io.stdout, stderr=io.stderr)
     init = f"host:{ctx.defaults.init_path}" if ctx.defaults.init_path else "builtin"
     cgroups_path = f"{ctx.facts.cgroups.parent}/{container.id}"
-    document = spec(record, kinds, bound, ctx.profiles, cgroups_path, ctx.facts.has(features.MOUNT_SETATTR))
+    linked = links.environment(ctx, record) if host.links else ()
+    document = spec(record, kinds, bound, ctx.profiles, cgroups_path, ctx.facts.has(features.MOUNT_SETATTR), linked)
     made = extras(record, root, network, stdio, joins, init)
     if naming.serves(record):
         made = replace(made, names=True)
@@ -131,8 +138,11 @@ def build(
     return document, replace(made, sources=volumes.sources, copy_up=frozenset(volumes.copy_up)) if volumes.sources else made
 
 
-def interfaces(places: Sequence[Endpoint]) -> tuple[InterfaceSetup, ...]:
-    """What the child configures for the places of a container in its networks; one of them has the default gateway of each family."""
+def interfaces(places: Sequence[Endpoint], asked: Mapping[str, EndpointSettings] = {}) -> tuple[InterfaceSetup, ...]:
+    """What the child configures for the places of a container in its networks; one of them has the default gateway of each family.
+
+    asked: what it wants of each network, by name.
+    """
     wired = [endpoint for endpoint in places if endpoint.interface]
     gateways = default_gateways(wired)
     found = []
@@ -140,7 +150,12 @@ def interfaces(places: Sequence[Endpoint]) -> tuple[InterfaceSetup, ...]:
         own = tuple(g for g, chosen in ((endpoint.gateway, gateways[0]), (endpoint.gateway6, gateways[1])) if g and chosen is endpoint)
         known = tuple((g, endpoint.gateway_mac) for g in (endpoint.gateway, endpoint.gateway6) if g and endpoint.gateway_mac)
         addresses = tuple(cidr for cidr in (endpoint.cidr, endpoint.cidr6) if cidr)
-        found.append(InterfaceSetup(endpoint.interface, addresses, endpoint.mac, own, known))
+        setup = InterfaceSetup(endpoint.interface, addresses, endpoint.mac, own, known)
+        given = asked.get(endpoint.network)
+        if given is not None and (given.driver_opts or given.ipam_config):
+            further = endpoint_options.link_local(given)
+            setup = replace(setup, addresses=(*addresses, *further), sysctls=endpoint_options.sysctls(given, endpoint.interface))
+        found.append(setup)
     return tuple(found)
 
 
@@ -161,8 +176,8 @@ def extras(record: Record, root: RootMount, network: NetworkSetup | None, stdio:
     )
 
 
-def environment(record: Record) -> tuple[str, ...]:
-    """PATH, HOSTNAME and TERM as Docker sets them, then what was given; HOME is added where the user is known."""
+def environment(record: Record, linked: Sequence[str] = ()) -> tuple[str, ...]:
+    """PATH, HOSTNAME and TERM as Docker sets them, what links give, then what was given; HOME is added where the user is known."""
     given = list(record.config.env or [])
     names = {variable.partition("=")[0] for variable in given}
     env = [DEFAULT_PATH] if "PATH" not in names else []
@@ -170,6 +185,7 @@ def environment(record: Record) -> tuple[str, ...]:
         env.append(f"HOSTNAME={record.config.hostname}")
     if record.config.tty and "TERM" not in names:
         env.append("TERM=xterm")
+    env += [variable for variable in linked if variable.partition("=")[0] not in names]
     return (*env, *(variable for variable in given if "=" in variable))
 
 

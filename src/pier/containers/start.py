@@ -8,7 +8,7 @@ import asyncio
 import time
 
 from pier import trace
-from pier.containers import monitor, names_service, preparing, streams, wait
+from pier.containers import files, monitor, names_service, preparing, streams, wait
 from pier.containers.record import Container
 from pier.containers.table import Containers, log
 from pier.errors import Conflict, Internal, Invalid, NotModified, PierError
@@ -112,6 +112,8 @@ async def _run(ctx: Containers, container: Container) -> None:
         loop.call_later(LAZY_SAVE_S, _save_later, ctx, container, container.run_number)
     if any(endpoint.host_interface for endpoint in container.places):
         ctx.spawn(ctx.networks.settle(container.id), f"settle {record.short_id}")
+    if container.id in ctx.linked:
+        files.linked_moved(ctx, container)
     ctx.publish(container, "start")
     if sockets := child.take_sockets():
         await names_service.started(ctx, container, sockets)

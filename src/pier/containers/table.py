@@ -72,6 +72,7 @@ class Containers:
     table: dict[str, Container] = field(default_factory=dict)
     making: dict[str, Container] = field(default_factory=dict)  # whose row is on its way to the disk, while a child of theirs may end
     names: dict[str, str] = field(default_factory=dict)
+    linked: dict[str, set[str]] = field(default_factory=dict)  # who links to a container (links.py)
     execs: "dict[str, object]" = field(default_factory=dict)
     ahead: set[str] = field(default_factory=set)  # whose start is prepared, though nobody has asked for it yet
     tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
@@ -99,6 +100,10 @@ class Containers:
         if not fitting:
             raise NotFound(f"No such container: {name}")
         return fitting[0]
+
+    def short(self, name: str) -> str:
+        """A whole ID as the short one, which names answer to; another name as it is."""
+        return name[:12] if name in self.table else name
 
     def folder(self, container_id: str) -> Path:
         """<data-root>/containers/<id>: records, logs and the files bound into /etc."""

@@ -12,7 +12,6 @@ from pier.errors import NotImplementedByPier
 _HOST_FIELDS: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("port_bindings", "PortBindings", ()),
     ("publish_all_ports", "PublishAllPorts", ()),
-    ("links", "Links", ()),
     ("cgroup", "Cgroup", ()),
     ("cgroup_parent", "CgroupParent", ()),
     ("storage_opt", "StorageOpt", ()),

@@ -331,6 +331,8 @@ def configure_inside(*, loopback: bool = True, interfaces: Sequence[dict[str, An
             netlink.run([*messages, *late], what)
     for one in interfaces:
         for name, value in one.get("sysctls", ()):
+            if not os.path.exists(f"/proc/sys/net/{name}"):
+                raise FileNotFoundError(2, f"/proc/sys/net/{name} is not a sysctl file")
             _write_sysctl(name, value)
 
 

@@ -26,10 +26,10 @@ class Network(NamedTuple):
 
 
 class View(NamedTuple):
-    """What one container sees. own: aliases that only it has for others (links): name -> addresses. servers: whom to ask further, in order."""
+    """What one container sees. own: its links: alias -> (network, name)s. servers: whom to ask further, in order."""
 
     networks: tuple[str, ...]
-    own: dict[str, list[str]]
+    own: dict[str, list[tuple[str, str]]]
     servers: tuple[str, ...]
 
 
@@ -54,8 +54,8 @@ class Zones:
         self.networks[identity] = Network(str(fields["name"]).lower(), bool(fields.get("internal")), subnets, hosts, dict(fields.get("pointers", {})))
 
     def set_view(self, container: str, fields: dict[str, Any]) -> None:
-        """A container: {"networks": [ID], "own": {name: [address]}, "servers": [address]}."""
-        own = {str(name).lower(): list(found) for name, found in fields.get("own", {}).items()}
+        """A container: {"networks": [ID], "own": {alias: [[ID, name]]}, "servers": [address]}."""
+        own = {str(alias).lower(): [(str(network), str(name).lower()) for network, name in found] for alias, found in fields.get("own", {}).items()}
         self.views[container] = View(tuple(fields.get("networks", ())), own, tuple(fields.get("servers", ())))
 
     def decide(self, container: str, question: Question, turn: int = 0) -> Answer:
@@ -71,7 +71,9 @@ class Zones:
             if any(ipaddress.ip_address(address) in subnet for network in networks for subnet in network.subnets):
                 return Answer(message.refusal(question, message.NXDOMAIN))
             return self._outside(question, view, networks)
-        found = self._addresses(question.name, view, networks)
+        found = self._linked(question.name, view)
+        if found is None:
+            found = self._addresses(question.name, networks)
         if found is None:
             return self._outside(question, view, networks)
         if question.kind not in (message.A, message.AAAA):
@@ -79,11 +81,16 @@ class Zones:
         found = found[turn % len(found) :] + found[: turn % len(found)] if found else found
         return Answer(message.addresses(question, found, TTL_S))
 
+    def _linked(self, name: str, view: View) -> list[str] | None:
+        """Addresses of who has an alias for this container alone; None where nobody of that name is there (yet)."""
+        for identity, target in view.own.get(name, ()):
+            if identity in self.networks and target in self.networks[identity].hosts:
+                return self.networks[identity].hosts[target]
+        return None
+
     @staticmethod
-    def _addresses(name: str, view: View, networks: list[Network]) -> list[str] | None:
+    def _addresses(name: str, networks: list[Network]) -> list[str] | None:
         """Addresses of a name of the container's networks; None for a name that they do not have."""
-        if name in view.own:
-            return view.own[name]
         for network in networks:
             if name in network.hosts:
                 return network.hosts[name]

@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from pier.api.models.networks import IPAM, IPAMConfig, NetworkCreate
 from pier.errors import Conflict, Forbidden, Invalid, NotFound, NotImplementedByPier
 from pier.networks import pools
-from pier.networks.model import BRIDGE_OPTIONS, FALSE_WORDS, PARENT_DRIVERS, PREDEFINED, TRUE_WORDS, IPNetwork, Network, Subnet
+from pier.networks.model import BRIDGE_OPTIONS, FALSE_WORDS, MAX_LINK_NAME, PARENT_DRIVERS, PREDEFINED, TRUE_WORDS, IPNetwork, Network, Subnet
 
 _BOOLEANS = ("enable_icc", "enable_ip_masquerade", "inhibit_ipv4", "default_bridge")
 _GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
@@ -19,7 +19,6 @@ _BRIDGE_KEYS = {
     for key in ("name", "host_binding_ipv4", "gateway_mode_ipv4", "gateway_mode_ipv6", *_BOOLEANS)
 } | {"com.docker.network.driver.mtu", "com.docker.network.container_iface_prefix"}
 _DRIVERS = ("bridge", *PARENT_DRIVERS)
-MAX_LINK_NAME = 15
 _MODES = {
     "macvlan": (("macvlan_mode", ("bridge", "private", "vepa", "passthru"), "bridge"),),
     "ipvlan": (("ipvlan_mode", ("l2", "l3", "l3s"), "l2"), ("ipvlan_flag", ("bridge", "private", "vepa"), "bridge")),

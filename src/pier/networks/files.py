@@ -28,6 +28,7 @@ def hosts_file(
     domainname: str = "",
     addresses: Sequence[str] = (),
     extra_hosts: Sequence[str] = (),
+    links: Sequence[tuple[str, str]] = (),
     host_gateway: str | None = None,
     host_network: bool = False,
     host_file: str | None = None,
@@ -35,6 +36,7 @@ def hosts_file(
     """/etc/hosts.
 
     addresses: of its interfaces. extra_hosts: "name:address" or "name=address"; the address "host-gateway" stands for `host_gateway`.
+    links: (address, names) of linked containers.
     host_network, host_file: with the host's network and no extra hosts it is the host's own file, read from /etc/hosts unless given.
     Raises Invalid for an extra host that is not one, and for "host-gateway" where there is none.
     """
@@ -48,7 +50,12 @@ def hosts_file(
                 raise Invalid(f'unable to derive the IP value for host-gateway in "{given}": the daemon has no bridge network')
             extra = host_gateway
         lines.append(f"{extra}\t{name}\n")
-    return "".join(lines) + own_lines(hostname, domainname, addresses)
+    return "".join(lines) + link_lines(links) + own_lines(hostname, domainname, addresses)
+
+
+def link_lines(links: Sequence[tuple[str, str]]) -> str:
+    """The lines of /etc/hosts for linked containers."""
+    return "".join(f"{address}\t{names}\n" for address, names in links)
 
 
 def own_lines(hostname: str, domainname: str, addresses: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 import msgspec
 
 IPNetwork = IPv4Network | IPv6Network
+MAX_LINK_NAME = 15  # bytes
 BRIDGE_OPTIONS = "com.docker.network.bridge."
 PARENT_DRIVERS = ("macvlan", "ipvlan")
 

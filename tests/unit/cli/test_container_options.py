@@ -9,7 +9,7 @@ import pytest
 from pier.cli import container_values as values
 from pier.cli import run
 from pier.cli.container_options import request
-from pier.cli.flags import FlagError, NotYet, parse
+from pier.cli.flags import FlagError, parse
 from pier.client import jsontext
 
 RECORDED = json.loads((Path(__file__).parent / "data/create.json").read_text())
@@ -110,9 +110,17 @@ def test_networks_that_make_no_sense(args: list[str], text: str) -> None:
     assert str(caught.value) == text
 
 
-def test_links_come_later() -> None:
-    with pytest.raises(NotYet):
-        body("--link", "db", "busybox")
+def test_links_go_to_the_network_of_a_user_too() -> None:
+    assert body("--link", "db", "busybox")["HostConfig"]["Links"] == ["db"]
+    made = body("--link", "db:x", "--network", "shop", "busybox")
+    assert (made["HostConfig"]["Links"], made["NetworkingConfig"]["EndpointsConfig"]["shop"]["Links"]) == (["db:x"], ["db:x"])
+    with pytest.raises(ValueError, match='invalid argument "a:b:c" for "--link" flag: bad format for links: a:b:c'):
+        body("--link", "a:b:c", "busybox")
+
+
+def test_a_field_of_network_with_a_comma_is_quoted() -> None:
+    made = body("--network", 'name=shop,"driver-opt=k=a=1,b=2",alias=x', "busybox")["NetworkingConfig"]["EndpointsConfig"]["shop"]
+    assert (made["DriverOpts"], made["Aliases"]) == ({"k": "a=1,b=2"}, ["x"])
 
 
 def test_files(tmp_path: Path) -> None:

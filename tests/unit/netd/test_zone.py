@@ -15,7 +15,7 @@ def zones() -> Zones:
     made.set_network("n1", {"name": "Shop", "subnets": ["10.1.0.0/16", "fd01::/64"], "hosts": shop, "pointers": {"10.1.0.2": "web.shop"}})
     made.set_network("n2", {"name": "back", "internal": True, "subnets": ["10.2.0.0/16"], "hosts": {"db": ["10.2.0.2"]}})
     made.set_view("c1", {"networks": ["n1"], "servers": ["192.0.2.53"]})
-    made.set_view("c2", {"networks": ["n1", "n2"], "own": {"database": ["10.2.0.2"]}, "servers": ["192.0.2.53"]})
+    made.set_view("c2", {"networks": ["n1", "n2"], "own": {"database": [["n2", "db"]], "later": [["n2", "nobody"]]}, "servers": ["192.0.2.53"]})
     made.set_view("c3", {"networks": ["n2"], "servers": ["192.0.2.53"]})
     return made
 
@@ -39,6 +39,7 @@ def test_other_networks_names_are_not_seen(zones: Zones) -> None:
     assert ask(zones, "c2", "db") == (0, ["10.2.0.2"])
     assert ask(zones, "c2", "database") == (0, ["10.2.0.2"])
     assert ask(zones, "c1", "database") == "outside"
+    assert ask(zones, "c2", "later") == "outside"
 
 
 def test_a_known_name_without_that_family_is_not_asked_outside(zones: Zones) -> None:
