@@ -129,6 +129,84 @@ def test_three_services_in_two_networks(docker: Target, compose: "Compose", tmp_
     assert docker("network", "ls", "-q", "--filter", f"name={name}").ok().out == ""
 
 
+APPLICATION = """
+name: {name}
+x-service: &service
+  image: {image}
+  stop_grace_period: 1s
+  labels: {{pier.test: {token}}}
+services:
+  web:
+    <<: *service
+    command: ["sh", "-c", "echo web {version}; while :; do (echo page; cat /data/rows) | nc -l -p 80; done"]
+    networks: [front, back]
+    volumes: ["data:/data:ro"]
+    depends_on: {{db: {{condition: service_healthy}}}}
+    healthcheck: {{test: "nc -w 1 db 5432 </dev/null | grep -q rows", interval: 300ms, retries: 100}}
+  db:
+    <<: *service
+    command: ["sh", "-c", "sleep 1; echo 42 > /data/rows; while :; do echo rows | nc -l -p 5432; done"]
+    networks: [back]
+    volumes: ["data:/data", "logs:/logs"]
+    healthcheck: {{test: ["CMD", "test", "-s", "/data/rows"], interval: 200ms, retries: 100}}
+  worker:
+    <<: *service
+    command: ["sh", "-c", "hostname; sleep 300"]
+    networks: [front]
+    depends_on: {{web: {{condition: service_healthy, restart: true}}}}
+networks:
+  front: {{}}
+  back: {{internal: true}}
+volumes:
+  data: {{}}
+  logs: {{labels: {{what: logs}}}}
+"""
+
+
+def test_an_application_with_health(docker: Target, compose: "Compose", tmp_path: Path) -> None:
+    name = docker.name()
+
+    def write(version: int) -> None:
+        text = APPLICATION.format(name=name, image=docker.image, token=docker.token, version=version)
+        (tmp_path / "compose.yaml").write_text(text)
+
+    def ids() -> dict[str, str]:
+        return {row["Service"]: row["ID"] for row in compose.ps()}
+
+    write(1)
+    try:
+        compose("up", "-d").ok()
+        assert {(row["Service"], row["State"], row["Health"]) for row in compose.ps()} == {
+            ("web", "running", "healthy"), ("db", "running", "healthy"), ("worker", "running", ""),
+        }  # fmt: skip
+        assert compose("exec", "-T", "worker", "sh", "-c", "nc -w 5 web 80 </dev/null").ok().out == "page\n42\n"
+        assert "web-1  | web 1\n" in compose("logs", "web").ok().out
+        assert docker("volume", "ls", "-q", "--filter", "label=what=logs", "--filter", f"name={name}").ok().line == f"{name}_logs"
+
+        before = ids()
+        compose("up", "-d", "--wait").ok()
+        assert ids() == before  # nothing changed: nothing is made anew
+        write(2)
+        compose("up", "-d", "--wait").ok()
+        after = ids()
+        assert after["db"] == before["db"] and after["web"] != before["web"]
+        assert "web 2" in compose("logs", "--tail", "5", "web").ok().out
+
+        compose("restart", "-t", "0", "db").ok()
+        compose("up", "-d", "--wait", "--scale", "worker=3").ok()
+        assert [service for service, state, _ in states(compose) if state == "running"] == ["db", "web"] + ["worker"] * 3
+        assert len(set(compose("logs", "--no-log-prefix", "worker").ok().out.split())) >= 3
+        compose("up", "-d", "--scale", "worker=1").ok()
+        assert [service for service, _, _ in states(compose)] == ["db", "web", "worker"]
+        compose("stop", "-t", "0", "web").ok()
+        compose("start", "web").ok()
+        assert "sleep 300" in compose("top", "worker").ok().out
+    finally:
+        compose("down", "-v").ok()
+    for kind in ("network", "volume"):
+        assert docker(kind, "ls", "-q", "--filter", f"name={name}").ok().out == ""
+
+
 def test_what_comes_later_is_refused_by_name(docker: Target, compose: "Compose", tmp_path: Path) -> None:
     if docker.kind == "reference":
         pytest.skip("Docker has it")
