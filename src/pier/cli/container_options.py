@@ -306,19 +306,10 @@ def _log_config(options: "Options") -> "dict[str, Any]":
 
 
 def _restart_policy(options: "Options") -> "dict[str, Any]":
-    name, colon, count = options.text("restart").partition(":")
-    if colon and not name:
-        raise ValueError("invalid restart policy format: no policy provided before colon")
-    if colon:
-        try:
-            retries = int(count)
-        except ValueError:
-            raise ValueError("invalid restart policy format: maximum retry count must be an integer") from None
-    else:
-        retries = 0
-    if options.flag("rm") and name not in ("no", ""):
+    policy = values.restart_policy(options.text("restart"))
+    if options.flag("rm") and policy["Name"] not in ("no", ""):
         raise ValueError("conflicting options: cannot specify both --restart and --rm")
-    return {"Name": name, "MaximumRetryCount": retries}
+    return policy
 
 
 def _security(texts: list[str]) -> "tuple[list[str], list[str] | None, list[str] | None]":

@@ -66,6 +66,19 @@ def duration(text: str) -> int:
     return parse_span(text)
 
 
+def restart_policy(text: str) -> "dict[str, Any]":
+    """`on-failure:3` -> its fields. Raises ValueError with Docker's texts."""
+    name, colon, count = text.partition(":")
+    if colon and not name:
+        raise ValueError("invalid restart policy format: no policy provided before colon")
+    if not colon:
+        return {"Name": name, "MaximumRetryCount": 0}
+    try:
+        return {"Name": name, "MaximumRetryCount": int(count)}
+    except ValueError:
+        raise ValueError("invalid restart policy format: maximum retry count must be an integer") from None
+
+
 def ulimit(text: str) -> "dict[str, Any]":
     """`nofile=1024[:2048]` as the API's Ulimit. Raises ValueError."""
     name, equals, rest = text.partition("=")

@@ -52,7 +52,7 @@ OTHER = {
     "kill": ("kill", "Kill one or more running containers"),
     "load": ("load", "Load an image from a tar archive or STDIN"),
     "logs": ("logs", "Fetch the logs of a container"),
-    "pause": (LATER, "Pause all processes within one or more containers"),
+    "pause": ("pause", "Pause all processes within one or more containers"),
     "port": (LATER, "List port mappings or a specific mapping for the container"),
     "rename": ("rename", "Rename a container"),
     "restart": ("restart", "Restart one or more containers"),
@@ -64,8 +64,8 @@ OTHER = {
     "stop": ("stop", "Stop one or more running containers"),
     "tag": ("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "top": ("top", "Display the running processes of a container"),
-    "unpause": (LATER, "Unpause all processes within one or more containers"),
-    "update": (LATER, "Update configuration of one or more containers"),
+    "unpause": ("unpause", "Unpause all processes within one or more containers"),
+    "update": ("update", "Update configuration of one or more containers"),
     "wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
 }
 SECTIONS = (("Common Commands", COMMON), ("Management Commands", MANAGEMENT), ("Swarm Commands", SWARM), ("Commands", OTHER))

@@ -61,7 +61,8 @@ async def commit(ctx: Containers, name: str, wanted: Wanted) -> str:
     latest = {} if wanted.created_ns is None else {"latest": wanted.created_ns // 1_000_000_000}
     with ctx.images.hold(image.id):
         async with container.reading, reading(ctx.snapshots, container.id) as fds, contextlib.AsyncExitStack() as still:
-            on_read = await still.enter_async_context(frozen(ctx, container)) if wanted.pause and container.state.running else _nothing
+            moves = container.state.running and not container.state.paused
+            on_read = await still.enter_async_context(frozen(ctx, container)) if wanted.pause and moves else _nothing
             trace.point("commit.read")
             fields = {"engine_made": ENGINE_MADE, **latest}
             made = await ctx.images.derive(image, Source(fds, fields, on_read, lambda: _check_there(container)), recipe)

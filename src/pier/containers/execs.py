@@ -42,6 +42,8 @@ async def create(ctx: Containers, name: str, request: ExecCreateRequest) -> str:
         raise Invalid("No exec command specified")
     if not await container.is_running():
         raise Conflict(f"container {container.id} is not running")
+    if container.state.paused:
+        raise Conflict(f"Container {name} is paused, unpause the container before exec")
     detach.parse(request.detach_keys)
     if request.working_dir and not request.working_dir.startswith("/"):
         raise Invalid(f"the working directory '{request.working_dir}' is invalid, it needs to be an absolute path")
@@ -106,6 +108,8 @@ async def start(ctx: Containers, exec_id: str, request: ExecStartRequest, hijack
     container = found.container
     if not container.state.running or container.child is None:
         raise Conflict(f"container {container.id} is not running")
+    if container.state.paused:
+        raise Conflict(f"Container {container.id} is paused, unpause the container before exec")
     found.started = found.running = True
     connection: Hijacked | None = None
     try:

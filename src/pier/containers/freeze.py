@@ -37,7 +37,7 @@ async def frozen(ctx: Containers, container: Container) -> AsyncIterator[Callabl
     await ctx.volatile.write(lambda db: db.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?)", row), durable=False)
     try:
         trace.point("freeze.noted")
-        await asyncio.to_thread(_freeze, ctx.facts.cgroups, container)
+        await asyncio.to_thread(freeze, ctx.facts.cgroups, container)
         ctx.publish(container, "pause")
         trace.point("freeze.frozen")
         yield thaw
@@ -45,7 +45,8 @@ async def frozen(ctx: Containers, container: Container) -> AsyncIterator[Callabl
         thaw()
 
 
-def _freeze(cgroups: CgroupLayout, container: Container) -> None:
+def freeze(cgroups: CgroupLayout, container: Container) -> None:
+    """Let every process of a container stand still; blocking. Raises Internal where one does not."""
     until = time.monotonic() + PATIENCE_S
     try:
         cgroups.freeze(container.id)

@@ -55,7 +55,7 @@ def state(container: Container) -> ContainerState:
     return ContainerState(
         status=now.status,
         running=now.running or now.restarting,
-        paused=False,
+        paused=now.paused,
         restarting=now.restarting,
         oom_killed=now.oom_killed,
         dead=now.status == "dead",

@@ -3,6 +3,7 @@
 import os
 import signal
 
+from pier.containers import pause
 from pier.containers.record import Container
 from pier.containers.table import Containers
 from pier.errors import Conflict, Invalid, NotFound
@@ -36,6 +37,8 @@ async def kill(ctx: Containers, name: str, signal_name: str | None) -> None:
             await ctx.save_state(container)
     send(ctx, container, int(number))
     ctx.publish(container, "kill", signal=str(int(number)))
+    if not isinstance(stop_signal, str) or not stop_signal or number == signals.parse_signal(stop_signal):
+        pause.wake(ctx, container)
 
 
 def send(ctx: Containers, container: Container, number: int) -> None:

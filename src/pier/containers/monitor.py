@@ -42,6 +42,13 @@ def go_on(ctx: Containers, container: Container) -> None:
     _plan(ctx, container, wanted, since_ns=now.log[-1].end_ns if now.log else container.state.started_ns)
 
 
+def again(ctx: Containers, container: Container) -> None:
+    """A container that stood still goes on: it counts as unhealthy until its next check, an interval from now."""
+    wanted = health.rules(container.record.config)
+    if wanted is not None:
+        _plan(ctx, container, wanted)
+
+
 def halt(ctx: Containers, container: Container) -> None:
     """A container has ended or is about to stand still: a check that is under way is ended, its answer does not count."""
     now = container.state.health
@@ -57,7 +64,7 @@ def due(ctx: Containers, container_id: str) -> None:
     """A check is due: make it in the background."""
     container = ctx.table.get(container_id)
     wanted = health.rules(container.record.config) if container is not None else None
-    if container is not None and wanted is not None and container.state.running and not ctx.stopping:
+    if container is not None and wanted is not None and container.state.running and not container.state.paused and not ctx.stopping:
         ctx.checking.under_way[container_id] = ctx.spawn(_check(ctx, container, wanted), f"health check of {container.record.short_id}")
 
 

@@ -81,10 +81,16 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     ever_started: bool = False
     backoff_s: float = 0.0
     health: Health | None = None  # None where there are no checks
+    limits_due: bool = False  # the kernel may not know the record's limits yet
 
     @property
     def running(self) -> bool:
-        return self.status == "running"
+        """Whether it has processes; those of a paused container stand still."""
+        return self.status in ("running", "paused")
+
+    @property
+    def paused(self) -> bool:
+        return self.status == "paused"
 
     @property
     def restarting(self) -> bool:

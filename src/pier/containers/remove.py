@@ -27,6 +27,8 @@ async def remove(ctx: Containers, name: str, force: bool = False, volumes: bool 
     if state.status == "removing":
         raise Conflict(f"removal of container {name} is already in progress")
     if (state.running or state.restarting) and not force:
+        if state.paused:
+            raise Conflict(f'cannot remove container "{name}": container is paused and must be unpaused first')
         kind = "running" if state.running else "restarting"
         raise Conflict(f'cannot remove container "{name}": container is {kind}: stop the container before removing or force remove')
     if container.doomed:

@@ -11,7 +11,7 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from pier.containers import links, monitor, names_service, policy, probe, start, streams
+from pier.containers import links, monitor, names_service, policy, probe, start, streams, update
 from pier.containers.exits import ended, go_on
 from pier.containers.record import Container, State, decode_record, decode_state
 from pier.containers.remove import erase
@@ -152,7 +152,8 @@ async def _act(ctx: Containers, container: Container, decision: Decision, kept: 
         await _reopen_quietly(ctx, container)
         await ended(ctx, decision.exit)
     elif decision.action == "search" and note is not None:
-        ctx.set_state(container, status="running", pid=note.pid, started_ns=note.started_ns, ever_started=True)
+        status = "paused" if container.state.paused else "running"
+        ctx.set_state(container, status=status, pid=note.pid, started_ns=note.started_ns, ever_started=True)
         log.warning("repair: the keeper of container %s was lost; its process %d is looked for", container.record.short_id, note.pid)
         await ctx.supervisor.adopt([Record(container.id, note.pid, note.start_time)])
         if os.path.exists(f"/proc/{note.pid}"):
@@ -172,7 +173,7 @@ async def _act(ctx: Containers, container: Container, decision: Decision, kept: 
 async def _adopt(ctx: Containers, container: Container, pid: int, start_time: int, note: Note | None) -> None:
     state = container.state
     begun = note.started_ns if note is not None else state.started_ns or container.record.created_ns
-    ctx.set_state(container, status="running", pid=pid, started_ns=begun, ever_started=True, error="", exit_code=0)
+    ctx.set_state(container, status="paused" if state.paused else "running", pid=pid, started_ns=begun, ever_started=True, error="", exit_code=0)
     try:
         container.child = Child.adopted(container.id, pid, start_time, await ctx.supervisor.fetch(container.id, "pidfd"))
     except KeyError:
@@ -181,7 +182,13 @@ async def _adopt(ctx: Containers, container: Container, pid: int, start_time: in
     container.places = ctx.networks.endpoints_of(container.id)
     await _reopen_quietly(ctx, container)
     ctx.running.remember(container.id, pid, start_time, begun)
-    monitor.go_on(ctx, container)
+    try:  # the last daemon may have got no further than the record
+        (ctx.facts.cgroups.freeze if state.paused else ctx.facts.cgroups.thaw)(container.id)
+        update.follow(ctx, container)
+    except (OSError, PierError) as problem:
+        log.warning("repair: container %s does not follow its record: %s", container.record.short_id, problem)
+    if not state.paused:
+        monitor.go_on(ctx, container)
 
 
 def _has_plan(pid: int) -> bool:

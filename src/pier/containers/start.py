@@ -28,6 +28,8 @@ async def start(ctx: Containers, name: str, detach_keys: str = "") -> None:
     async with container.lock:
         if container.removed or container.doomed or container.state.status in ("removing", "dead"):
             raise Conflict("container is marked for removal and cannot be started")
+        if container.state.paused:
+            raise Conflict("cannot start a paused container, try unpause instead")
         if container.state.running:
             raise NotModified("container is already running")
         if container.restart_task:

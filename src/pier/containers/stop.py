@@ -5,7 +5,7 @@ import signal
 
 from msgspec import UNSET
 
-from pier.containers import kill, wait
+from pier.containers import kill, pause, wait
 from pier.containers.record import Container
 from pier.containers.table import Containers
 from pier.errors import Internal, NotModified
@@ -54,6 +54,7 @@ async def halt(ctx: Containers, container: Container, signal_name: str | None = 
     exited = container.exited
     kill.send(ctx, container, number)
     ctx.publish(container, "kill", signal=str(number))
+    pause.wake(ctx, container)
     try:
         await asyncio.wait_for(exited.wait(), None if timeout_s < 0 else max(timeout_s, 0.01))
         return

@@ -34,12 +34,17 @@ _HOST_FIELDS: tuple[tuple[str, str, tuple[object, ...]], ...] = (
 _MOUNT_KINDS = ("cluster", "npipe")
 
 
-def refuse(request: CreateRequest, host: HostConfig) -> None:
-    """Raise NotImplementedByPier for the first field with a value that asks for a missing feature."""
+def refuse_resources(host: HostConfig) -> None:
+    """Raise NotImplementedByPier for the first field of a host configuration whose feature is missing."""
     for attribute, name, harmless in _HOST_FIELDS:
         value = getattr(host, attribute)
         if value is not UNSET and value and value not in harmless:
             raise NotImplementedByPier(f"HostConfig.{name}")
+
+
+def refuse(request: CreateRequest, host: HostConfig) -> None:
+    """Raise NotImplementedByPier for the first field with a value that asks for a missing feature."""
+    refuse_resources(host)
     if host.pid_mode.startswith("container:"):
         raise NotImplementedByPier(f"HostConfig.PidMode {host.pid_mode!r}")
     for bind in host.binds or []:

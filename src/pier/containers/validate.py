@@ -124,6 +124,13 @@ def check(config: ContainerConfig, host: HostConfig, machine: Machine) -> list[s
     return _check_resources(host, machine)
 
 
+def check_update(host: HostConfig, machine: Machine) -> list[str]:
+    """Check what an update asks for, or what comes of it. Returns warnings; raises Invalid with Docker's text."""
+    _check_restart(host)
+    swap = host.memory_swap if host.memory else 0  # alone it goes with the memory that the container has
+    return _check_resources(msgspec.structs.replace(host, memory_swap=swap), machine)
+
+
 def check_conflicts(request: ContainerConfig, host: HostConfig) -> None:
     """Raise Invalid for what a mode leaves no room for; only what was asked for counts, not what the image brings."""
     if host.network_mode.startswith("container:"):

@@ -16,7 +16,7 @@ def answer(code: int, at_s: float = 100.0) -> Check:
 
 def history(rules: Rules, *answers: tuple[float, int]) -> list[tuple[str, int]]:
     """(status, failing streak) after each answer of (seconds since the start, exit code)."""
-    now, found = health.begun(None), []
+    now, found = health.begun(None), list[tuple[str, int]]()
     for at_s, code in answers:
         now = health.after(now, answer(code, at_s), rules, 0)
         found.append((now.status, now.failing_streak))

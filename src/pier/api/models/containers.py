@@ -260,6 +260,10 @@ class ContainerState(Model, kw_only=True):
     health: HealthState | UnsetType = UNSET
 
 
+class UpdateResponse(Model, kw_only=True):
+    warnings: list[str] | None
+
+
 class MountPoint(Model, kw_only=True):
     """A mount as the container has it."""
 

@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from pier.api.models.containers import CreateRequest, HostConfig
+from msgspec import UNSET
+
+from pier.api.models.containers import CreateRequest, HostConfig, UpdateResponse
 from pier.containers import create as _create
 from pier.containers import inspect as _inspect
 from pier.containers import kill as _kill
 from pier.containers import listing as _listing
+from pier.containers import pause as _pause
 from pier.containers import prune as _prune
 from pier.containers import remove as _remove
 from pier.containers import rename as _rename
@@ -15,6 +18,7 @@ from pier.containers import restart as _restart
 from pier.containers import start as _start
 from pier.containers import stop as _stop
 from pier.containers import top as _top
+from pier.containers import update as _update
 from pier.daemon.routes.old_clients import adapt_create
 from pier.daemon.routes.query import terminal_size
 from pier.http.message import Answer, Request, empty, json
@@ -84,6 +88,26 @@ async def kill(request: Request, engine: "Engine") -> Answer:
     return empty()
 
 
+async def pause(request: Request, engine: "Engine") -> Answer:
+    """POST /containers/{name}/pause."""
+    await _pause.pause(engine.containers, request.params["name"])
+    return empty()
+
+
+async def unpause(request: Request, engine: "Engine") -> Answer:
+    """POST /containers/{name}/unpause."""
+    await _pause.unpause(engine.containers, request.params["name"])
+    return empty()
+
+
+async def update(request: Request, engine: "Engine") -> Answer:
+    """POST /containers/{name}/update."""
+    wanted = await request.json(HostConfig)
+    wanted.kernel_memory = UNSET  # left the API in 1.42; nobody's kernel has it
+    warnings = await _update.update(engine.containers, request.params["name"], wanted)
+    return json(UpdateResponse(warnings=warnings or None))
+
+
 async def rename(request: Request, engine: "Engine") -> Answer:
     """POST /containers/{name}/rename."""
     await _rename.rename(engine.containers, request.params["name"], request.query.get("name"))
@@ -123,6 +147,9 @@ ROUTES: "tuple[Route, ...]" = (
     ("POST", "/containers/{name:.*}/stop", stop),
     ("POST", "/containers/{name:.*}/restart", restart),
     ("POST", "/containers/{name:.*}/kill", kill),
+    ("POST", "/containers/{name:.*}/pause", pause),
+    ("POST", "/containers/{name:.*}/unpause", unpause),
+    ("POST", "/containers/{name:.*}/update", update),
     ("POST", "/containers/{name:.*}/rename", rename),
     ("POST", "/containers/{name:.*}/resize", resize),
     ("GET", "/containers/{name:.*}/top", top),
