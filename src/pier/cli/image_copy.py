@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 USAGE = "[OPTIONS] SOURCE[:TAG|@DIGEST] TARGET[:TAG]"
 SHORT = "Copy an image between registries"
 LONG = """Copy an image between registries.
-Every platform is copied, with attestations, byte for byte. Only what the target lacks is sent; within one registry layers are mounted."""
+Every platform is copied, with attestations, signatures and whatever else refers to it, byte for byte. Only what the target lacks is sent; within
+one registry layers are mounted."""
 FLAGS = (
     ("all-platforms", "", "bool", "Copy an index with all its platforms; where false, the image for this machine alone (default true)"),
     ("insecure", "", "bool", "Allow registries without TLS, or with a certificate that nobody vouches for"),
     ("platform", "", "string", 'Copy the image of this platform alone. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")'),
     ("quiet", "q", "bool", "Print only what was copied, with its digest"),
+    ("referrers", "", "bool", "Copy what refers to the image, too: signatures, attestations, SBOMs (default true)"),
 )
-DEFAULTS = {"all-platforms": True}
+DEFAULTS = {"all-platforms": True, "referrers": True}
 ARGS = (2, 2)
 _PAUSE_S = 0.1  # between two sizes of one blob on the screen
 
@@ -43,10 +45,17 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
             wanted = remote.transfer.for_platform(where, wanted, remote.wanted_platform(options.text("platform")))
         found = remote.transfer.tree(where, wanted)
         tag = target.tag or found.top.digest
-        show(cli, _messages(source, lambda progress: remote.send(cli, client, source, target, found, tag, progress)), 1, quiet)
+        about = remote.transfer.referring(where, found) if options.flag("referrers") else []
+
+        def send(progress: "Callable[[Any, str, int], None]") -> None:
+            for name, tree in ((tag, found), *about):
+                remote.send(cli, client, source, target, tree, name, progress)
+
+        show(cli, _messages(source, send), 1, quiet)
     if quiet:
         cli.out(f"{target.familiar}@{found.top.digest}\n")
     else:
+        cli.out(f"{len(about)} signatures, attestations or others that refer to it\n" if about else "")
         cli.out(f"{tag}: digest: {found.top.digest} size: {len(found.top.data)}\n")
     return 0
 

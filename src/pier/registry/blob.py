@@ -49,7 +49,7 @@ class Places:
         except Missing:
             registry = self._endpoints.of("pull")[-1]
             for url in self._urls:
-                if url.startswith("https://") or (url.startswith("http://") and registry.insecure):
+                if url.startswith("https://") or (url.startswith("http://") and self.exchange.insecure(registry, url)):
                     return ask(registry, url, True)
             raise
 

@@ -16,6 +16,8 @@ REMEMBERED_S = 600.0  # whether a server of which TLS is not demanded speaks it
 SHUNNED_S = 60.0  # a mirror that could not be reached
 MIRROR_TRIES = 2
 
+MOST_SERVERS = 1000  # of which something is remembered
+
 T = TypeVar("T")
 
 
@@ -39,7 +41,8 @@ class Endpoint:
 
 
 class Learnt:
-    """What a process knows of servers: which scheme they speak, which could not be reached just now. Thread-safe."""
+    """What a process knows of servers: which scheme they speak, which could not be reached just now. Thread-safe, and bounded: an image's name
+    can name any host."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -61,6 +64,7 @@ class Learnt:
         """The endpoint spoke HTTP to us."""
         if endpoint.host.plain_http and self.base(endpoint.host) != endpoint.base:
             with self._lock:
+                self._prune()
                 self._bases[endpoint.host.url] = endpoint.base, time.monotonic() + REMEMBERED_S
 
     def failed(self, endpoint: Endpoint) -> None:
@@ -68,7 +72,19 @@ class Learnt:
         with self._lock:
             self._bases.pop(endpoint.host.url, None)
             if endpoint.host.mirror:
+                self._prune()
                 self._shunned[endpoint.host.url] = time.monotonic() + SHUNNED_S
+
+    def _prune(self) -> None:
+        """Under the lock: where it has become much, what is not true any more goes, and all of it where that is not enough."""
+        if len(self._bases) + len(self._shunned) < MOST_SERVERS:
+            return
+        now_s = time.monotonic()
+        self._bases = {url: known for url, known in self._bases.items() if known[1] > now_s}
+        self._shunned = {url: until_s for url, until_s in self._shunned.items() if until_s > now_s}
+        if len(self._bases) + len(self._shunned) >= MOST_SERVERS:
+            self._bases.clear()
+            self._shunned.clear()
 
 
 class Endpoints:

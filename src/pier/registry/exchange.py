@@ -13,7 +13,7 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from pier.errors import PierError
-from pier.registry import challenge, redirect, retry
+from pier.registry import challenge, hosts, redirect, retry
 from pier.registry.cancel import Cancel
 from pier.registry.config import RegistryConfig
 from pier.registry.credentials import Credentials
@@ -36,6 +36,7 @@ class Ask:
 
     ok: statuses that are answers; any other is an error. repeat: whether it may be sent again when nobody knows what became of the first.
     tries: how often at most, None as usual. anonymous: a URL that is not the registry's: nothing of ours goes there.
+    unasked: name and password go along before anybody asks for them (with nobody, nothing does).
     """
 
     method: str
@@ -47,6 +48,7 @@ class Ask:
     repeat: bool = True
     tries: int | None = None
     anonymous: bool = False
+    unasked: bool = False
 
 
 class Exchange:
@@ -103,13 +105,33 @@ class Exchange:
         self.cancel.wait(wait_s)
         return True
 
+    def insecure(self, endpoint: Endpoint, url: str) -> bool:
+        """Whether plain http will do at a URL that an endpoint names: on the endpoint's host as there, elsewhere as that host is configured.
+
+        False for what is no URL.
+        """
+        return endpoint.insecure if _same_host(endpoint, url) else self._told_insecure(url)
+
     def send(self, endpoint: Endpoint, method: str, url: str, headers: Mapping[str, str], body: Body | None = None, *, own: bool) -> Response:
-        """One request, any answer. own: whether `url` is on the endpoint's origin: only there go its headers and its client certificate."""
+        """One request, any answer. own: whether `url` is on the endpoint's origin: only there go its headers and its client certificate.
+
+        Whom an insecure registry sends us to is verified like anybody else.
+        """
         host = endpoint.host
         sent = {"User-Agent": self._user_agent, **headers, **(dict(host.headers) if own else {})}
         proxy = host.proxy if own and host.proxy else proxy_for(url, self._config.proxies)
-        route = Route(host.tls if own else Tls(host.tls.verify, host.tls.ca), proxy, host.dial_s if own else None)
+        verify = host.tls.verify if own or _same_host(endpoint, url) else not self._told_insecure(url)
+        route = Route(host.tls if own else Tls(verify, host.tls.ca), proxy, host.dial_s if own else None)
         return self._transport.send(method, url, sent, body, route, self.cancel)
+
+    def _told_insecure(self, url: str) -> bool:
+        try:
+            scheme, host, port = redirect.origin(url)
+        except redirect.BadLocation:
+            return False
+        name = f"[{host}]" if ":" in host else host
+        names = (f"{name}:{port}", *((name,) if port == redirect.PORTS[scheme] else ()))
+        return any(hosts.insecure(name, self._config) for name in names)
 
     def _retried(self, once: Callable[[], T], repeat: bool, tries: int | None, endpoint: Endpoint) -> T:
         """What `once` gives, called again after failures that may pass. A host that never answered, and is not there, is not waited for."""
@@ -142,7 +164,7 @@ class Exchange:
                 return response
             response.close()
             try:
-                step = redirect.follow(method, url, response.status, location, insecure=endpoint.insecure)
+                step = redirect.follow(method, url, response.status, location, insecure=partial(self.insecure, endpoint))
             except redirect.BadLocation as error:
                 raise Untrue(f"{shown_url(url)} redirects to where Pier does not follow: {error}: {shown_url(location)!r}") from None
             method, url, body = step.method, step.url, body if step.keeps_body else None
@@ -154,8 +176,8 @@ class Exchange:
         if not own or any(name.lower() == "authorization" for name, _ in endpoint.host.headers):
             return self.send(endpoint, method, url, ask.headers, body, own=own)
         who = NOBODY if endpoint.host.mirror else self.credentials
-        desk = self._tokens.desk(endpoint.origin, who, partial(self.token, endpoint), self.cancel, insecure=endpoint.insecure)
-        value = desk.known(ask.scopes)
+        desk = self._tokens.desk(endpoint.origin, who, partial(self.token, endpoint), self.cancel, partial(self.insecure, endpoint))
+        value = desk.known(ask.scopes) or (who.basic if ask.unasked else "")
         response = self.send(endpoint, method, url, _with(ask.headers, value), body, own=True)
         self._learnt.answered(endpoint)
         if response.status != 401:
@@ -167,6 +189,14 @@ class Exchange:
                 done.pop_all()
                 return response
         return self.send(endpoint, method, url, _with(ask.headers, fresh), body, own=True)
+
+
+def _same_host(endpoint: Endpoint, url: str) -> bool:
+    """Whether a URL is on the endpoint's host, at whatever port."""
+    try:
+        return redirect.origin(url)[1] == endpoint.origin[1]
+    except redirect.BadLocation:
+        return False
 
 
 @contextmanager

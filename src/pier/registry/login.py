@@ -45,7 +45,7 @@ def login(exchange: Exchange, endpoint: Endpoint) -> Login:
             raise without_credentials("GET", url)
         value, refresh = who.basic, ""
     else:
-        request = tokens.request(asked, who, scopes.merge(asked.get("scope")), insecure=endpoint.insecure, offline=True)
+        request = tokens.request(asked, who, scopes.merge(asked.get("scope")), insecure=exchange.insecure(endpoint, asked.get("realm")), offline=True)
         try:
             token = tokens.read(exchange.token(endpoint, request), (), 0.0)
         except Answered as error:

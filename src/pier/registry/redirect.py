@@ -4,6 +4,7 @@ An origin is (scheme, host, port). What belongs to a host (Authorization, its co
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -44,10 +45,10 @@ class Step:
     keeps_body: bool
 
 
-def resolve(base: str, location: str, *, insecure: bool) -> str:
+def resolve(base: str, location: str, *, insecure: Callable[[str], bool]) -> str:
     """The absolute URL of a Location seen at `base`. Raises BadLocation: no URL, credentials in it, or from https down to plain http.
 
-    insecure: whether the registry is configured as one for which plain http will do.
+    insecure: whether plain http will do at a URL.
     """
     if not location or any(c <= " " or c > "~" or c == "\\" for c in location):
         raise BadLocation("an address with spaces, backslashes or other than ASCII characters in it" if location else "an empty address")
@@ -62,13 +63,13 @@ def resolve(base: str, location: str, *, insecure: bool) -> str:
         raise BadLocation(f"not a URL: {error}") from None
     if parts.username is not None or parts.password is not None:
         raise BadLocation("an address with credentials in it")
-    if scheme == "http" and base.startswith("https:") and not insecure:
+    if scheme == "http" and base.startswith("https:") and not insecure(url):
         raise BadLocation("from https to plain http")
     return url.partition("#")[0]
 
 
-def follow(method: str, url: str, status: int, location: str, *, insecure: bool) -> Step:
-    """The request that a redirect asks for (RFC 9110, section 15.4). Raises BadLocation."""
+def follow(method: str, url: str, status: int, location: str, *, insecure: Callable[[str], bool]) -> Step:
+    """The request that a redirect asks for (RFC 9110, section 15.4); `insecure` as in `resolve`. Raises BadLocation."""
     target = resolve(url, location, insecure=insecure)
     if method in ("GET", "HEAD") or status in (307, 308):
         return Step(method, target, keeps_body=True)

@@ -72,6 +72,13 @@ class Referrers:
         others = [other for other in self._by_tag(about.digest) if other.digest != entry.digest]
         self._repository.put(self._endpoint, fallback_tag(about.digest), msgspec.json.encode(index([*others, entry])), OCI_INDEX)
 
+    def drop(self, about: Descriptor, digest: str) -> None:
+        """Take a manifest that is gone from the list under the fallback tag, if it is there; a registry with the API keeps no such list."""
+        before = self._by_tag(about.digest)
+        left = [other for other in before if other.digest != digest]
+        if len(left) < len(before):
+            self._repository.put(self._endpoint, fallback_tag(about.digest), msgspec.json.encode(index(left)), OCI_INDEX)
+
     def _by_api(self, digest: str, artifact_type: str) -> list[Descriptor]:
         query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
         path = f"/{self._repository.reference.path}/referrers/{digest}{query}"

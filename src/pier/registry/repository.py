@@ -119,10 +119,20 @@ class Repository:
         return response.headers
 
     def delete(self, name: str) -> None:
-        """Remove a tag, or a manifest by its digest. Raises Missing, Refused where the registry does not delete."""
+        """Remove a tag, or a manifest by its digest, which is not listed any more among the referrers of what it was about then.
+
+        Raises Missing, Refused where the registry does not delete.
+        """
         wanted = scopes.merge(*self._scopes, scopes.repository(self.reference.path, "delete"))
         ask = Ask("DELETE", self._manifest(name), wanted, ok=frozenset({200, 202, 204}))
-        self._endpoints.each("push", lambda endpoint: self._exchange.ask(endpoint, ask).close())
+
+        def work(endpoint: Endpoint) -> None:
+            about = subject(self.fetch(endpoint, name).data) if ":" in name else None
+            self._exchange.ask(endpoint, ask).close()
+            if about is not None:
+                Referrers(self, self._exchange, endpoint, self._scopes).drop(about, name)
+
+        self._endpoints.each("push", work)
 
     def tags(self, limit: int | None = None) -> list[str]:
         """All tags in the registry's order, or the first `limit`."""

@@ -14,11 +14,13 @@ from pier.oci.manifest import MAX_DOCUMENT_BYTES
 from pier.registry.endpoints import Endpoint
 from pier.registry.errors import Answered, Overloaded, Untrue, clean, shown_url
 from pier.registry.exchange import Ask, Exchange
+from pier.registry.hosts import Host
 from pier.registry.pages import names
 
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 100
-HUB_SEARCH = "https://index.docker.io/v1/search"
+HUB_INDEX = "https://index.docker.io"  # Docker Hub's search is not where its images are
+SEARCH_SCOPE = ("registry:catalog:search",)
 CATALOGUE_SCOPE = ("registry:catalog:*",)
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
@@ -103,10 +105,10 @@ def search(exchange: Exchange, endpoint: Endpoint, query: Wanted) -> list[Found]
     """What an endpoint finds. A registry without search is asked for its catalogue, in which names that contain the term are found."""
     if query.automated:  # nothing is, since Docker Hub gave that up
         return []
-    root = HUB_SEARCH if not query.domain else f"{endpoint.base.removesuffix('/v2')}/v1/search"
-    url = f"{root}?{urlencode({'q': query.term, 'n': query.limit})}"
+    place = endpoint if query.domain else Endpoint(Host(HUB_INDEX), HUB_INDEX)
+    url = f"{place.base.removesuffix('/v2')}/v1/search?{urlencode({'q': query.term, 'n': query.limit})}"
     try:
-        found = read(_get(exchange, endpoint, url), url)
+        found = read(_get(exchange, place, url, hub=not query.domain), url)
     except (Answered, Untrue) as error:
         if query.domain and not isinstance(error, Overloaded):
             found = _catalogue(exchange, endpoint, query, error)
@@ -117,8 +119,13 @@ def search(exchange: Exchange, endpoint: Endpoint, query: Wanted) -> list[Found]
     return [one for one in found if query.takes(one)][: query.limit]
 
 
-def _get(exchange: Exchange, endpoint: Endpoint, url: str) -> bytes:
-    with exchange.ask(endpoint, Ask("GET", url, headers={"Accept": "application/json"})) as response:
+def _get(exchange: Exchange, endpoint: Endpoint, url: str, *, hub: bool) -> bytes:
+    """Hub's search answers nobody in particular, too, with what is public: who has a login sends it before being asked, as Docker does."""
+    scopes: tuple[str, ...] = ()
+    if hub and exchange.credentials.identity_token:
+        scopes = SEARCH_SCOPE
+        exchange.ask(endpoint, Ask("GET", f"{HUB_INDEX}/v2/", scopes)).close()  # whose challenge names the token server
+    with exchange.ask(endpoint, Ask("GET", url, scopes, {"Accept": "application/json"}, unasked=hub)) as response:
         data = response.read_bounded(MAX_DOCUMENT_BYTES)
     if len(data) > MAX_DOCUMENT_BYTES:
         raise Untrue(f"{shown_url(url)}: more than {MAX_DOCUMENT_BYTES} bytes")

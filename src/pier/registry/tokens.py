@@ -109,9 +109,9 @@ class Tokens:
         self._tokens: dict[Key, list[Token]] = {}
         self._busy: dict[Key, threading.Lock] = {}
 
-    def desk(self, place: Origin, who: Credentials, fetch: Fetch, cancel: Cancel, *, insecure: bool) -> "Desk":
-        """Where one user gets the Authorization for one registry. insecure: plain http will do for its token server."""
-        return Desk(self, place, who, fetch, cancel, insecure=insecure)
+    def desk(self, place: Origin, who: Credentials, fetch: Fetch, cancel: Cancel, insecure: Callable[[str], bool]) -> "Desk":
+        """Where one user gets the Authorization for one registry. insecure: whether plain http will do for the token server at a URL."""
+        return Desk(self, place, who, fetch, cancel, insecure)
 
     def asked(self, place: Origin, who: Credentials) -> Challenge | None:
         """What the registry asked for the last time."""
@@ -165,7 +165,7 @@ class Tokens:
 class Desk:
     """See Tokens.desk."""
 
-    def __init__(self, tokens: Tokens, place: Origin, who: Credentials, fetch: Fetch, cancel: Cancel, *, insecure: bool) -> None:
+    def __init__(self, tokens: Tokens, place: Origin, who: Credentials, fetch: Fetch, cancel: Cancel, insecure: Callable[[str], bool]) -> None:
         self._tokens = tokens
         self._place = place
         self._who = who
@@ -205,7 +205,7 @@ class Desk:
         with self._tokens.alone(key, self._cancel):
             token = self._tokens.cached(key, wanted)
             if token is None:
-                answer = self._fetch(request(asked, self._who, wanted, insecure=self._insecure), tries)
+                answer = self._fetch(request(asked, self._who, wanted, insecure=self._insecure(asked.get("realm"))), tries)
                 token = read(answer, wanted, time.monotonic())
                 self._tokens.keep(key, token)
         return f"Bearer {token.value}"

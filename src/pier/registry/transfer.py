@@ -15,7 +15,8 @@ from pier.oci.manifest import Index, Manifest, is_attestation
 from pier.oci.platform import Platform, normalise
 from pier.registry.blob import Blob
 from pier.registry.cancel import Cancel
-from pier.registry.errors import Untrue
+from pier.registry.errors import Missing, Refused, Untrue
+from pier.registry.referrers import fallback_tag
 from pier.registry.repository import Fetched, Repository
 from pier.registry.transport import READ_BYTES
 
@@ -23,6 +24,7 @@ MAX_DOCUMENTS = 1000
 MAX_DEPTH = 4
 MAX_SMALL_BYTES = 8 << 20
 WORKERS = 4
+COSIGN_SUFFIXES = (".sig", ".att", ".sbom")  # cosign's tags for what it says of `sha256-<hex>`: signatures, attestations, SBOMs
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,35 @@ def tree_of(*documents: Fetched) -> Tree:
         if isinstance(document.document, Manifest):
             blobs.update({blob.digest: blob for blob in _blobs(document.document)})
     return Tree(documents, tuple(blobs.values()))
+
+
+def referring(source: Repository, what: Tree) -> list[tuple[str, Tree]]:
+    """What the source has about a tree, each with the name under which it is to be had: what refers to one of its manifests (and what refers to
+    that), by its digest, and what cosign keeps under tags of its own. In an order in which nothing comes before what it is about."""
+    found: dict[str, Tree] = {}
+    known = {document.digest for document in what.documents}
+    left = [document.digest for document in reversed(what.documents)]
+    while left:
+        digest = left.pop(0)
+        for entry in _referrers(source, digest):
+            if entry.digest in known or entry.media_type not in INDEX_TYPES | MANIFEST_TYPES:
+                continue
+            if len(known) >= MAX_DOCUMENTS:
+                raise Invalid(f"{source.reference.bare()}: more than {MAX_DOCUMENTS} manifests refer to it")
+            found[entry.digest] = tree(source, entry.digest)
+            known.add(entry.digest)
+            left.append(entry.digest)
+        for tag in (fallback_tag(digest) + suffix for suffix in COSIGN_SUFFIXES):
+            if source.head(tag) is not None:
+                found[tag] = tree(source, tag)
+    return list(found.items())
+
+
+def _referrers(source: Repository, digest: str) -> list[Descriptor]:
+    try:
+        return source.referrers(digest).manifests
+    except (Missing, Refused):  # a registry that knows nothing of them, and says so in words of its own
+        return []
 
 
 def _blobs(manifest: Manifest) -> list[Descriptor]:

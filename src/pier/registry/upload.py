@@ -5,6 +5,7 @@ chunks double from FIRST_CHUNK, so that sending begins early and a long blob tak
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 from urllib.parse import urlencode
 
@@ -223,6 +224,6 @@ class Upload:
 
     def _move(self, base: str, location: str) -> None:
         try:
-            self._location = redirect.resolve(base, location, insecure=self._endpoint.insecure)
+            self._location = redirect.resolve(base, location, insecure=partial(self._exchange.insecure, self._endpoint))
         except redirect.BadLocation as error:
             raise Untrue(f"{self._reference.bare()}: {self._endpoint.host.name} names a place for an upload that is none: {error}") from None

@@ -11,7 +11,7 @@ from pier.registry.client import Registries
 from pier.registry.config import RegistryConfig, RegistryOptions, insecure_registry
 from pier.registry.credentials import Credentials
 from pier.registry.proxies import Proxies
-from tests.harness.registry import Authority, Basic, FakeRegistry, HttpProxy, SocksProxy, small
+from tests.harness.registry import Authority, Basic, BlobHost, FakeRegistry, HttpProxy, SocksProxy, TokenServer, small
 from tests.harness.registry_images import Document
 
 APP = small("app")
@@ -188,3 +188,69 @@ def test_a_registry_that_nobody_answers_for_takes_as_long_as_it_is_given(config:
         registry.add("app", APP, "latest")
         (folder / "hosts.toml").write_text(f'server = "{registry.url}"\n[host."http://192.0.2.1"]\ndial_timeout = "100ms"\n')
         assert pull(config, "reg.example.com/app") is APP
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_where_an_insecure_registry_leads_to_is_verified(config: RegistryConfig, tmp_path: Path, configured: bool) -> None:
+    authority = Authority(tmp_path / "a")
+    with FakeRegistry() as registry, BlobHost(dict(zip(APP.layers, APP.blobs[1:], strict=True)), tls=authority.server("x.example")) as cdn:
+        names = {"reg.example.com:5000": ("127.0.0.1", registry.port), "cdn.example.com:443": ("127.0.0.1", cdn.port)}
+        registry.add("app", APP, "latest")
+        registry.fault("GET .*/blobs/", redirect=f"https://cdn.example.com/{APP.layers[0]}", times=None)
+        insecure = {"reg.example.com:5000"} | ({"cdn.example.com"} if configured else set())
+        with HttpProxy(names) as proxy:
+            told = replace(config, proxies=Proxies(proxy.url, proxy.url), insecure=frozenset(insecure))
+            if configured:
+                assert pull(told, "reg.example.com:5000/app") is APP
+                return
+            with pytest.raises(PierError, match="x509: certificate signed by unknown authority"):
+                pull(told, "reg.example.com:5000/app")
+            assert cdn.handshakes_failed and not cdn.requests
+
+
+def test_an_unverified_registry_leads_nobody_to_plain_http(config: RegistryConfig, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "a")
+    with FakeRegistry(tls=authority.server("x.example")) as registry, BlobHost({}) as cdn, TokenServer({}) as tokens:
+        names = {"reg.example.com:5000": ("127.0.0.1", registry.port), "elsewhere.example.com:80": ("127.0.0.1", cdn.port)}
+        registry.add("app", APP, "latest")
+        registry.fault("GET .*/blobs/", redirect="http://elsewhere.example.com/", times=None)
+        with HttpProxy(names) as proxy:
+            told = replace(config, proxies=Proxies(proxy.url, proxy.url), insecure=frozenset({"reg.example.com:5000"}))
+            with pytest.raises(PierError, match="from https to plain http"):
+                pull(told, "reg.example.com:5000/app")
+            challenge = {"WWW-Authenticate": 'Bearer realm="http://elsewhere.example.com/token",service="s"'}
+            registry.fault("GET .*/manifests/", status=401, headers=challenge, times=None)
+            with pytest.raises(PierError, match="is on plain http: refused"):
+                pull(told, "reg.example.com:5000/app", ALICE)
+            assert not cdn.requests and not tokens.requests
+
+
+def test_a_search_on_hub_is_made_in_ones_own_name(config: RegistryConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = b'{"results":[{"name":"alice/private"}]}'
+    with TokenServer({"alice": "secret"}) as tokens, FakeRegistry() as index, FakeRegistry() as elsewhere:
+        monkeypatch.setattr("pier.registry.search.HUB_INDEX", index.url)
+        index.fault("/v1/search", status=200, body=results, times=None)
+        client = Registries(config)
+        assert [row.name for row in client.search("private")] == ["alice/private"]
+        assert client.search("private", credentials=ALICE)
+        assert [request.headers.get("authorization") for request in index.asked("/v1/search")] == [None, ALICE.basic]
+        index.forget()
+        challenge = {"WWW-Authenticate": f'Bearer realm="{tokens.realm}",service="s"'}
+        index.fault("GET /v2/$", status=401, headers=challenge)
+        index.fault("GET /v2/$", status=200, body=b"{}")
+        index.fault("/v1/search", status=200, body=results, times=None)
+        identity = client_identity(tokens)
+        assert client.search("private", credentials=Credentials("alice", "", identity))
+        assert index.asked("/v1/search")[0].headers["authorization"].startswith("Bearer ")
+        assert tokens.requests[-1].body.count(b"registry%3Acatalog%3Asearch") == 1
+        index.forget()
+        index.fault("/v1/search", redirect=f"{elsewhere.url}/", times=None)
+        with pytest.raises(PierError):
+            client.search("private", credentials=ALICE)
+        assert elsewhere.requests and not any("authorization" in request.headers for request in elsewhere.requests)
+
+
+def client_identity(tokens: TokenServer) -> str:
+    """An identity token, as a login gets one."""
+    with FakeRegistry(auth=tokens) as registry:
+        return Registries(RegistryConfig(certs_folders=(), hosts_folders=())).login(registry.name, ALICE).identity_token

@@ -219,6 +219,17 @@ def test_referrers_where_there_is_no_api() -> None:
         assert [entry.digest for entry in made.referrers(APP.digest).manifests] == [digests.of(one)]
 
 
+def test_what_is_deleted_is_no_referrer_any_more(registry: Registry) -> None:
+    made = repository(registry, push=True)
+    push(made, APP, "1")
+    one, two = signature(APP), signature(APP, "application/example.sbom")
+    for data in (one, two):
+        made.put_manifest(digests.of(data), data, OCI_MANIFEST)
+    for gone, left in ((one, [two]), (two, [])):
+        made.delete(digests.of(gone))
+        assert [entry.digest for entry in made.referrers(APP.digest).manifests] == [digests.of(data) for data in left]
+
+
 def test_the_catalogue(registry: Registry) -> None:
     for name in ("team/a", "team/b", "c"):
         registry.add(name, APP, "1") if isinstance(registry, FakeRegistry) else registry.push(name, APP, "1")

@@ -12,7 +12,7 @@ from pier.registry import transfer
 from pier.registry.cancel import Cancel, Cancelled
 from pier.registry.client import Registries
 from pier.registry.repository import Repository
-from tests.harness.registry import DockerRegistry, Document, FakeRegistry, image, index, needs_docker_registry, small
+from tests.harness.registry import DockerRegistry, Document, FakeRegistry, Options, image, index, needs_docker_registry, small
 
 from .clients import registries
 
@@ -235,3 +235,43 @@ def test_between_the_real_ones(both: Document, tmp_path: Path) -> None:
         digest, told = copied(f"{one.name}/team/app", f"{two.name}/app", "v1")
         assert digest == both.digest and two.manifest("app", "v1") == both.data and {state for _, state in told} == {"done"}
         assert {state for _, state in copied(f"{two.name}/app", f"{two.name}/other", "v1")[1]} == {"mounted"}
+
+
+# What is about an image
+
+
+def about(of: Document, kind: str) -> Document:
+    """A signature or the like, that says what it is about."""
+    made = small(kind)
+    return made.changed(subject={"mediaType": of.media_type, "digest": of.digest, "size": len(of.data)}, artifactType=f"application/{kind}")
+
+
+@pytest.mark.parametrize("api", [True, False])
+def test_what_refers_to_an_image_comes_along(api: bool) -> None:
+    amd, arm = small("amd"), small("arm", platform="linux/arm64/v8")
+    both = index([(amd, "linux/amd64"), (arm, "linux/arm64/v8")])
+    with FakeRegistry(options=Options(referrers=True)) as one, FakeRegistry(options=Options(referrers=api)) as two:
+        one.add("app", both, "v1")
+        of_index, of_amd = about(both, "signature"), about(amd, "sbom")
+        of_sbom = about(of_amd, "signature-of-the-sbom")
+        for document in (of_index, of_amd, of_sbom, small("unrelated")):
+            one.add("app", document)
+        one.add("app", small("cosign"), f"sha256-{arm.digest[7:]}.sig")
+        client = registries()
+        source, target = repository(client, f"{one.name}/app"), repository(client, f"{two.name}/copy", True)
+        what = transfer.tree(source, "v1")
+        found = transfer.referring(source, what)
+        assert [name for name, _ in found] == [of_index.digest, f"sha256-{arm.digest[7:]}.sig", of_amd.digest, of_sbom.digest]
+        for name, tree in (("v1", what), *found):
+            transfer.copy(source, target, tree, name, Cancel(), lambda *_: None)
+        assert [[entry.digest for entry in target.referrers(one_.digest).manifests] for one_ in (both, amd, of_amd)] == [
+            [of_index.digest], [of_amd.digest], [of_sbom.digest]]  # fmt: skip
+        assert two.manifest("copy", f"sha256-{arm.digest[7:]}.sig") == small("cosign").data
+
+
+def test_a_registry_that_refuses_the_question_has_none(fakes: tuple[FakeRegistry, FakeRegistry]) -> None:
+    one, _ = fakes
+    one.add("app", small(), "v1")
+    one.fault("/referrers/", status=400, times=None)
+    source = repository(registries(), f"{one.name}/app")
+    assert transfer.referring(source, transfer.tree(source, "v1")) == []

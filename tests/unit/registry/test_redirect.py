@@ -21,7 +21,7 @@ HERE = "https://reg.example.com/v2/app/blobs/sha256:1?x=1"
     ],
 )
 def test_locations(location: str, expected: str) -> None:
-    assert resolve(HERE, location, insecure=False) == expected
+    assert resolve(HERE, location, insecure=lambda _: False) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_locations(location: str, expected: str) -> None:
 )
 def test_bad_locations(location: str) -> None:
     with pytest.raises(BadLocation):
-        resolve(HERE, location, insecure=False)
+        resolve(HERE, location, insecure=lambda _: False)
 
 
 def test_an_insecure_registry_may_lead_to_plain_http() -> None:
-    assert resolve(HERE, "http://other/x", insecure=True) == "http://other/x"
-    assert resolve("http://reg/x", "http://other/x", insecure=False) == "http://other/x"
+    assert resolve(HERE, "http://other/x", insecure=lambda _: True) == "http://other/x"
+    assert resolve("http://reg/x", "http://other/x", insecure=lambda _: False) == "http://other/x"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_an_insecure_registry_may_lead_to_plain_http() -> None:
     ],
 )
 def test_methods(method: str, status: int, expected: Step) -> None:
-    assert follow(method, HERE, status, "https://h/x", insecure=False) == expected
+    assert follow(method, HERE, status, "https://h/x", insecure=lambda _: False) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_origins(one: str, other: str, same: bool) -> None:
 @given(st.text(max_size=80))
 def test_any_location_is_followed_or_refused(location: str) -> None:
     try:
-        found = resolve(HERE, location, insecure=False)
+        found = resolve(HERE, location, insecure=lambda _: False)
     except BadLocation:
         return
     parsed = parse_url(found)  # the other parser, which decides where the connection goes

@@ -141,7 +141,7 @@ Fetching = Callable[[TokenRequest, int | None], bytes]
 
 
 def desk(tokens: Tokens, fetch: Fetching, who: Credentials = ALICE, place: tuple[str, str, int] = HERE, cancel: Cancel | None = None) -> Desk:
-    return tokens.desk(place, who, fetch, cancel or Cancel(), insecure=False)
+    return tokens.desk(place, who, fetch, cancel or Cancel(), lambda _: False)
 
 
 def test_a_token_is_kept_for_what_it_was_asked_for() -> None:
