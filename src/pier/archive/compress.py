@@ -136,6 +136,12 @@ def compress(tar_fd: int, out_fd: int, form: Form, threads: int, read: Callable[
     return Compressed("sha256:" + found.hexdigest(), tar_bytes, size + len(tail))
 
 
+def whole(data: bytes, form: Form) -> bytes:
+    """The same bytes as `compress` writes, for a tar in memory."""
+    blocks = [form.block(data[at : at + form.block_bytes]) for at in range(0, len(data), form.block_bytes)]
+    return b"".join((form.head, *blocks, form.tail(isal_zlib.crc32(data), len(data))))
+
+
 def _full(fd: int, size: int) -> bytes:
     """`size` bytes, fewer only at the end: where a block ends must not depend on how a pipe was filled."""
     data = os.read(fd, size)

@@ -24,6 +24,7 @@ from pier.archive.tarstream import Entry, TarReader
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SNIFF_BYTES = 1024
+ABSENT = -1  # number of a layer that was not read
 _HEX = frozenset("0123456789abcdef")
 Progress = Callable[[int, str], None]  # bytes of the archive read so far, the entry being read
 
@@ -137,7 +138,7 @@ class ImageIntake:
     def _file(self, reader: TarReader, entry: Entry, name: str) -> None:
         payload = Chunks(lambda: reader.some(READ_BYTES))
         head = payload.peek(_SNIFF_BYTES)
-        promised = _promised_digest(name)
+        promised = promised_digest(name)
         if promised and promised in self.contents.by_digest:
             blob = self._only_hash(payload, name)
         elif looks_like_layer(head):
@@ -263,8 +264,8 @@ def _joined(entry: str, base: str, name: str) -> str:
     return "/".join(parts)
 
 
-def _promised_digest(name: str) -> str:
-    """The digest that a name claims: `blobs/sha256/<hex>`, or `<hex>.json` of old archives; empty for other names."""
+def promised_digest(name: str) -> str:
+    """The digest that a name claims: `blobs/sha256/<hex>`, or `<hex>.json` of old archives; empty for other names. Raises BadArchive."""
     head, _, base = name.rpartition("/")
     if head.startswith("blobs/"):
         if head != "blobs/sha256" or len(base) != 64 or not _HEX.issuperset(base):

@@ -7,14 +7,16 @@ Two formats, often both in one archive: `manifest.json` (docker save; it decides
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pier.archive.descriptors import Json, are_strings, digest_of, is_attestation, key_of_tag, kind, platform_of, tag_of
-from pier.archive.image_archive import Blob, Contents
+from pier.archive.image_archive import ABSENT, Blob, Contents, TakenLayer, promised_digest
 from pier.archive.limits import DEFAULT, Limits
 from pier.archive.refusal import BadArchive
 from pier.oci.platform import Platform
 
+WITHOUT = "without.json"  # Pier's own: the layers, by diff ID, that an archive names and does not hold
 _LAYER_MEDIA = {
     "none": "application/vnd.oci.image.layer.v1.tar",
     "gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
@@ -24,7 +26,10 @@ _LAYER_MEDIA = {
 
 @dataclass(frozen=True)
 class ImageLayer:
-    """A layer of an image: its blob, what its manifest calls it (or what it is), and its number among the layers read."""
+    """A layer of an image: its blob, what its manifest calls it (or what it is), and its number among the layers read.
+
+    number: ABSENT for one that the archive was written without, because its reader has it.
+    """
 
     diff_id: str
     blob_digest: str
@@ -130,7 +135,7 @@ class Documents:
         if not are_strings(names) or not are_strings(tags):
             raise BadArchive(here, "Layers and RepoTags must be lists of names")
         config = self._named(here, config_name)
-        blobs = [self._named(here, name) for name in names]
+        blobs = [self._contents.find(name) or self._absent(name) or self._named(here, name) for name in names]
         found = manifests.get(config.digest)
         text, described = found if found else (None, [])
         if len(described) != len(blobs) or any(d.get("digest") != b.digest for d, b in zip(described, blobs, strict=False)):
@@ -226,7 +231,21 @@ class Documents:
         _, manifest = self._document(self._contents.by_digest[manifest_digest])
         layers = manifest.get("layers")
         named = [manifest.get("config"), *(layers if isinstance(layers, list) else [None])]
-        return all(isinstance(one, dict) and one.get("digest") in self._contents.by_digest for one in named)
+        return all(isinstance(one, dict) and (one.get("digest") in self._contents.by_digest or one.get("digest") in self._without) for one in named)
+
+    @cached_property
+    def _without(self) -> frozenset[str]:
+        """The layers, by diff ID, that the archive was written without (GET /images/get?without=)."""
+        found = self._contents.find(WITHOUT)
+        listed = self._read(WITHOUT, found) if found else []
+        if not are_strings(listed):
+            raise BadArchive(WITHOUT, "it is not a list of diff IDs")
+        return frozenset(listed)
+
+    def _absent(self, name: str) -> Blob | None:
+        """A layer that the archive names by the digest of its tar and was written without."""
+        digest = promised_digest(name)
+        return Blob(name, digest, -1, "none", TakenLayer(ABSENT, digest, None, None)) if digest in self._without else None
 
     def _config_of(self, manifest_digest: str) -> str:
         config = self._document(self._contents.by_digest[manifest_digest])[1].get("config")
@@ -244,7 +263,11 @@ class Documents:
         config, layers = manifest.get("config"), manifest.get("layers")
         if not isinstance(config, dict) or not isinstance(layers, list) or not all(isinstance(d, dict) for d in layers):
             raise BadArchive(blob.entry, "a manifest has a config and a list of layers")
-        pairs = [(self._described(blob.entry, d), str(d.get("mediaType") or "")) for d in layers]
+        here = self._contents.by_digest
+        pairs = [
+            ((digest_of(blob.entry, d) not in here and self._absent(_blob_name(d))) or self._described(blob.entry, d), str(d.get("mediaType") or ""))
+            for d in layers
+        ]
         return replace(self._image(self._described(blob.entry, config), text, tags, pairs), index=index)
 
     def _described(self, where: str, descriptor: Json) -> Blob:
@@ -323,6 +346,10 @@ class Documents:
         if not isinstance(listed, list) or not all(isinstance(d, dict) for d in listed) or len(listed) > self._limits.images:
             raise BadArchive(where, f"it has no list of at most {self._limits.images} manifests")
         return listed
+
+
+def _blob_name(descriptor: Json) -> str:
+    return "blobs/" + str(descriptor.get("digest")).replace(":", "/", 1)
 
 
 def _parse(entry: str, data: bytes) -> tuple[str, Any]:

@@ -20,7 +20,7 @@ from pier.archive.chunks import Chunks, Piece, from_fd
 from pier.archive.compare import compare
 from pier.archive.differences import list_differences
 from pier.archive.growing import Abandoned, follow
-from pier.archive.image_archive import ImageIntake
+from pier.archive.image_archive import ABSENT, ImageIntake
 from pier.archive.image_documents import Documents, FoundImage
 from pier.archive.layer import KINDS, Layer
 from pier.archive.limits import DEFAULT, Limits
@@ -99,9 +99,9 @@ def _image(image: FoundImage, sizes: Mapping[int, Layer]) -> Fields:
             "blob_digest": layer.blob_digest,
             "blob_size": layer.blob_size,
             "media_type": layer.media_type,
-            "dir": f"layers/{layer.number}",
-            "tar_bytes": sizes[layer.number].tar_bytes,
-            "size": sizes[layer.number].files_bytes,
+            "dir": f"layers/{layer.number}" if layer.number != ABSENT else "",
+            "tar_bytes": sizes[layer.number].tar_bytes if layer.number != ABSENT else -1,
+            "size": sizes[layer.number].files_bytes if layer.number != ABSENT else -1,
         }
         for layer in image.layers
     ]

@@ -50,8 +50,7 @@ def endpoint(cli: Cli, values: dict[str, str]) -> "dict[str, Any]":
         try:
             check_host(host)
         except CommandError:
-            if not host.startswith("ssh://"):
-                raise CommandError(f"unable to create docker endpoint config: invalid bind address format: {host}") from None
+            raise CommandError(f"unable to create docker endpoint config: invalid bind address format: {host}") from None
     return {**({"Host": host} if host else {}), "SkipTLSVerify": False}
 
 

@@ -69,6 +69,7 @@ OTHER = {
     "wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
 }
 SECTIONS = (("Common Commands", COMMON), ("Management Commands", MANAGEMENT), ("Swarm Commands", SWARM), ("Commands", OTHER))
+HIDDEN_IN = {"system": {"dial-stdio": ("system_dial_stdio", "Proxy the stdio stream to the daemon connection")}}
 HIDDEN = {"completion": ("completion", "Generate the autocompletion script for the specified shell")}
 
 _CONTAINER = [
@@ -152,7 +153,7 @@ def find(words: list[str]) -> tuple[str, str, int]:
     if first in GROUPS:
         if len(words) < 2 or words[1].startswith("-"):
             return first, "group", 1
-        commands = GROUPS[first]
+        commands = GROUPS[first] | HIDDEN_IN.get(first, {})
         name = words[1]
         if name not in commands and not (name == "ps" and first != "container"):
             name = ALIASES.get(name, name)

@@ -1,4 +1,4 @@
-"""`pier push`: have the daemon send an image to its registry."""
+"""`pier push`: have the daemon send an image to its registry, or send it to the daemon of another machine."""
 
 from pier.cli import content_trust
 from pier.cli.session import Cli, CommandError
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pier.cli.flags import Options
 
-USAGE = "[OPTIONS] NAME[:TAG]"
+USAGE = "[OPTIONS] [ssh://[USER@]HOST[:PORT]/]NAME[:TAG]"
 SHORT = "Upload an image to a registry"
 ALIASES = ("image push", "push")
 FLAGS = (
@@ -31,6 +31,8 @@ ARGS = (1, 1)
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """Send; with --quiet prints the name at the end."""
     content_trust.refuse(cli, options)
+    if args[0].startswith("ssh://"):
+        return _by_ssh(cli, options, args[0])
     try:
         name = parse(args[0])
     except ValueError as error:
@@ -61,3 +63,16 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     if quiet:
         cli.out(f"{name.familiar}\n")
     return 0
+
+
+def _by_ssh(cli: Cli, options: "Options", target: str) -> int:
+    from pier.cli.push_ssh import push
+
+    if options.flag("all-tags"):
+        raise CommandError("--all-tags goes to registries only: name one image behind ssh://HOST/")
+    platform = options.text("platform")
+    if platform:
+        from pier.cli.platforms import parameter
+
+        platform = parameter(platform)
+    return push(cli, target, platform, options.flag("quiet"))

@@ -165,7 +165,15 @@ def check_host(host: str) -> str:
         scheme, rest = "tcp", host
     if scheme == "unix":
         return f"unix://{rest or '/run/pier.sock'}"
-    if scheme in ("ssh", "http", "https", "npipe", "fd"):
+    if scheme == "ssh":
+        from pier.client.ssh import parse
+
+        try:
+            parse(host)
+        except ValueError as error:
+            raise CommandError(f"Failed to initialize: unable to resolve docker endpoint: {error}") from None
+        return host
+    if scheme in ("http", "https", "npipe", "fd"):
         raise CommandError(f"Failed to initialize: {scheme}:// is not supported by Pier yet: use unix://")
     if scheme != "tcp" or "/" in rest.rstrip("/"):
         raise CommandError(f"Failed to initialize: unable to resolve docker endpoint: invalid bind address format: {host}")

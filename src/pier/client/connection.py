@@ -31,9 +31,9 @@ class Unsupported(ValueError):
 
 
 def dial(address: str) -> "_socket.socket":
-    """A connected socket to `unix:///path` or `tcp://host:port` (no TLS).
+    """A connected socket to `unix:///path`, `tcp://host:port` (no TLS) or, through the program ssh, `ssh://[user@]host[:port][/path]`.
 
-    Raises Unreachable; Unsupported for another scheme, by its name.
+    Raises Unreachable; Unsupported for another scheme, by its name, and for what is no such address.
     """
     scheme, separator, rest = address.partition("://")
     try:
@@ -47,6 +47,13 @@ def dial(address: str) -> "_socket.socket":
             sock = _socket.socket(family, kind | _CLOEXEC, proto)
             sock.connect(where)
             return sock
+        if scheme == "ssh":
+            from pier.client import ssh
+
+            try:
+                return ssh.dial(address)
+            except ValueError as error:
+                raise Unsupported(str(error)) from None
     except OSError as error:
         raise Unreachable(address, error) from None
     if not separator:

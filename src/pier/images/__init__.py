@@ -10,7 +10,7 @@ Files without a row are what a daemon that died left: `repair` collects them.
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
 
 from pier.api.models.images import DeleteItem, HistoryItem, ImageInspect, ImageSummary, PruneReport
 from pier.content import ContentStore
@@ -105,9 +105,11 @@ class Images:
         """Fetch an image, or what is missing of it; the lines of Docker's pull. What goes wrong before the first is raised. See pull.pull."""
         return _pull.pull(self._ctx, self._transfers, asked, platform, credentials)
 
-    def save(self, names: Sequence[str], platforms: Sequence[Platform] = ()) -> contextlib.AbstractAsyncContextManager[Archive]:
+    def save(
+        self, names: Sequence[str], platforms: Sequence[Platform] = (), without: Collection[str] = ()
+    ) -> contextlib.AbstractAsyncContextManager[Archive]:
         """An archive of images, for the time of the block. See save.save."""
-        return _save.save(self._ctx, names, platforms)
+        return _save.save(self._ctx, names, platforms, without)
 
     def open_tar(self, diff_id: str) -> int:
         """A descriptor to read a layer's tar from, once, front to back, the caller's; from any thread. Raises NotFound."""

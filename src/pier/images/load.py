@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pier.errors import Invalid, NotFound, PierError
 from pier.images import progress
 from pier.images.commit import NewImage, NewLayer, commit
 from pier.images.context import Context, uninterrupted
+from pier.images.garbage import keeping
 from pier.images.job import parsed
 from pier.images.names import from_archive
 from pier.oci import digest as digests
@@ -48,7 +49,9 @@ async def _load(
         async with parsed(ctx, "load", stream, report, **({"platform": str(platform)} if platform else {})) as (answer, scratch):
             images = for_platform(from_answer(answer), platform)
             known = {layer.diff_id for image in ctx.catalog.everything() for layer in image.layers}
-            moved = await uninterrupted(_keep(ctx, scratch, images))
+            async with keeping(ctx, absent := {layer.diff_id for image in images for layer in image.layers if not layer.folder}):
+                _check_there(ctx, absent)
+                moved = await uninterrupted(_keep(ctx, scratch, images))
     except (PierError, OSError) as error:
         lines.put_nowait(progress.failed(str(error)))
         return
@@ -62,6 +65,12 @@ async def _load(
     if not images[-1].references:
         # As Docker: one that ends without a name has all of them told by ID.
         lines.put_nowait({"stream": "".join(f"Loaded image ID: {image.id}\n" for image in images)})
+
+
+def _check_there(ctx: Context, absent: Iterable[str]) -> None:
+    """Raises Invalid where layers that the archive names and does not hold (GET /images/get?without=) are not here either."""
+    if missing := sorted(diff_id for diff_id in absent if not ctx.layers.has(diff_id) or ctx.catalog.layer(diff_id) is None):
+        raise Invalid(f"the archive names layer {missing[0]}, which is neither in it nor here: save the image with all its layers, and load that")
 
 
 async def _keep(ctx: Context, scratch: Path, images: Sequence[NewImage]) -> dict[str, str]:

@@ -4,6 +4,7 @@
     index.json           every name with its manifest
     manifest.json        every image with its names, for readers of docker-archives; repositories: the names of old
     oci-layout
+    without.json         Pier's own, where the reader has layers that are named and not in it: their diff IDs
 
 Decided before the first byte: what is in it, in which order, how long it is. The same images give the same bytes.
 Sources: OCI image-spec image-layout.md; archives that Docker 28.5 wrote.
@@ -11,7 +12,7 @@ Sources: OCI image-spec image-layout.md; archives that Docker 28.5 wrote.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from pier.archive.tarwriter import END, FOLDER, Member, header, padding
@@ -56,11 +57,14 @@ class Archive:
 
 
 @contextlib.asynccontextmanager
-async def save(ctx: Context, texts: Sequence[str], platforms: Sequence[Platform] = ()) -> AsyncIterator[Archive]:
+async def save(
+    ctx: Context, texts: Sequence[str], platforms: Sequence[Platform] = (), without: Collection[str] = ()
+) -> AsyncIterator[Archive]:
     """The archive of what `texts` name; while the block runs, its layers stay where they are.
 
     texts: names and IDs; a name without a tag means all tags of its repository. platforms: take the images for these; none: all that
-    each name means here. Raises NotFound, Invalid; Internal for an image that is damaged, naming what is.
+    each name means here. without: layers (diff IDs) that the archive's reader has: named there, but not in it. Raises NotFound, Invalid;
+    Internal for an image that is damaged, naming what is.
     """
     wanted = choose(ctx.catalog, texts, platforms)
     images = {image.id: image for one in wanted for image in one.images}
@@ -73,7 +77,7 @@ async def save(ctx: Context, texts: Sequence[str], platforms: Sequence[Platform]
         point("images.save")
         for image in images.values():
             ctx.publish("save", image)
-        yield plan(wanted, sizes, own)
+        yield plan(wanted, sizes, own, without)
 
 
 def choose(catalog: Catalog, texts: Sequence[str], platforms: Sequence[Platform]) -> list[Wanted]:
@@ -117,17 +121,17 @@ def _fitting(one: Wanted, platforms: Sequence[Platform]) -> tuple[Image, ...]:
     return tuple(chosen.values())
 
 
-def plan(wanted: Sequence[Wanted], sizes: dict[str, int], own: dict[str, bytes]) -> Archive:
-    """The archive. Pure. sizes: bytes of the tar of each layer, by diff ID; own: manifests that images keep, by their ID."""
+def plan(wanted: Sequence[Wanted], sizes: dict[str, int], own: dict[str, bytes], without: Collection[str] = ()) -> Archive:
+    """The archive. Pure. sizes: bytes of the tar of each layer, by diff ID; own: manifests that images keep, by their ID; without: as in `save`."""
     files: dict[str, bytes | LayerTar] = {}
     times: dict[str, int] = {}
     for image in {image.id: image for one in wanted for image in one.images}.values():
-        for diff_id in image.diff_ids:
+        for diff_id in (diff_id for diff_id in image.diff_ids if diff_id not in without):
             files.setdefault(documents.blob_path(diff_id), LayerTar(diff_id, sizes[diff_id]))
             times.setdefault(documents.blob_path(diff_id), _seconds(image))
         files[documents.blob_path(image.id)] = image.config_bytes
         times.setdefault(documents.blob_path(image.id), _seconds(image))
-    files.update(documents.write([(one.name, one.images) for one in wanted], sizes, own))
+    files.update(documents.write([(one.name, one.images) for one in wanted], sizes, own, without))
     pieces: list[bytes | LayerTar] = []
     if any(name.startswith(documents.BLOBS) for name in files):
         newest = max(times.values(), default=0)

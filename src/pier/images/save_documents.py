@@ -3,10 +3,11 @@
 Key order, and what is left out where it is empty, are those of Docker 28.5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
+from pier.archive.image_documents import WITHOUT
 from pier.errors import Invalid
 from pier.images.image import Image
 from pier.oci import digest as digests
@@ -36,11 +37,11 @@ def fitting(data: bytes, image: Image) -> bytes | None:
     return data if tuple(layer.digest for layer in document.layers) == image.diff_ids else None
 
 
-def write(wanted: Wanted, sizes: dict[str, int], own: dict[str, bytes]) -> dict[str, bytes]:
+def write(wanted: Wanted, sizes: dict[str, int], own: dict[str, bytes], without: Collection[str] = ()) -> dict[str, bytes]:
     """All documents by their path in the archive.
 
     wanted: names (None for what is saved by its ID) and the images that each means, the one for readers of docker-archives first.
-    sizes: of the layers' tars by diff ID. own: manifests that are kept, by image ID.
+    sizes: of the layers' tars by diff ID. own: manifests that are kept, by image ID. without: layers that the archive does not hold.
     """
     blobs: dict[str, bytes] = {}
     described: dict[str, Json] = {}
@@ -53,6 +54,8 @@ def write(wanted: Wanted, sizes: dict[str, int], own: dict[str, bytes]) -> dict[
     files = {**blobs, "index.json": _encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})}
     files["manifest.json"] = _encode(_docker_manifest(wanted, sizes)) + b"\n"
     files["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'
+    if left_out := sorted(set(without).intersection(sizes)):
+        files[WITHOUT] = _encode(left_out)
     if repositories := _repositories(wanted):
         files["repositories"] = _encode(repositories) + b"\n"
     return files

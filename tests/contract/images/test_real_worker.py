@@ -2,18 +2,20 @@
 
 import asyncio
 import gzip
+import hashlib
 import io
 import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from pier.errors import Invalid
 from tests.contract.images.world import World, chunked, tell
+from tests.harness.images import docker_archive, layer
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -115,3 +117,48 @@ def test_an_import_is_an_image(run: Callable[..., None]) -> None:
         assert w.left() == []
 
     run(story)
+
+
+def test_an_archive_may_be_without_layers_that_are_here(run: Callable[..., None], tmp_path: Path) -> None:
+    """Those that it says it was written without; what it does not say, or is not here, is missing."""
+    layers = [layer({"base": b"x" * 9000}), layer({"own": b"y" * 9000})]
+    ids = ["sha256:" + hashlib.sha256(data).hexdigest() for data in layers]
+
+    async def saved(w: World, name: str, without: Sequence[str]) -> bytes:
+        async with w.images.save([name], (), without) as archive:
+            return b"".join(piece if isinstance(piece, bytes) else read_tar(w, piece.diff_id) for piece in archive.pieces)
+
+    async def story(w: World) -> None:
+        docker_archive(tmp_path / "i.tar", "app:1", layers)
+        whole = (tmp_path / "i.tar").read_bytes()
+        await w.load(whole)
+        named = [entry for entry in await saved_names(await saved(w, "app:1", [])) if entry.startswith("blobs/")]
+        data = await saved(w, "app:1", [ids[0], "sha256:" + "0" * 64])
+        assert set(named) - set(await saved_names(data)) == {f"blobs/sha256/{ids[0][7:]}"}
+        docker_archive(tmp_path / "other.tar", "base:1", layers[:1])
+        await w.load((tmp_path / "other.tar").read_bytes())
+        await w.images.remove("app:1", True, False, lambda identity: [])
+        for part in ("manifest.json", "index.json"):
+            assert (await w.load(members(data, lambda name, content, part=part: None if name == part else content)))[-1] == {
+                "stream": "Loaded image: app:1\n"
+            }
+            assert w.images.resolve("app:1").diff_ids == tuple(ids) and read_tar(w, ids[0]) == layers[0]
+            await w.images.remove("app:1", True, False, lambda identity: [])
+        (line,) = await w.load(members(data, lambda name, content: None if name == "without.json" else content))
+        assert "which is not in the archive" in line["error"]
+        await w.images.remove("base:1", False, False, lambda identity: [])
+        (line,) = await w.load(data)
+        assert line["error"].startswith(f"the archive names layer {ids[0]}, which is neither in it nor here")
+        assert w.left() == [] and w.ingests() == []
+
+    run(story)
+
+
+async def saved_names(data: bytes) -> list[str]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return archive.getnames()
+
+
+def read_tar(w: World, diff_id: str) -> bytes:
+    with open(w.images.open_tar(diff_id), "rb") as tar:
+        return tar.read()

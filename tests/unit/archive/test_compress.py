@@ -42,6 +42,7 @@ def test_the_same_bytes_with_any_number_of_threads_and_the_tar_again(tmp_path: P
     out, made = packed(tmp_path, data, form, 1)
     assert made == compress.Compressed(digests.of(data), size, len(out))
     assert all(packed(tmp_path, data, form, threads) == (out, made) for threads in (2, 5))
+    assert compress.whole(data, form) == out
     pieces = iter([out])
     name, pull = compression.expand(Chunks(lambda: next(pieces, b"")))
     expanded = b""

@@ -168,7 +168,7 @@ def test_a_missing_image_names_the_way_out(tmp_path: Path) -> None:
         (["run", "-it", "x"], 1, "the input device is not a TTY"),
         (["run", "-d", "-a", "stdin", "x"], 1, "conflicting options: cannot specify both --attach and --detach"),
         (["--tls", "ps"], 125, "--tls is not supported by Pier yet"),
-        (["-H", "ssh://x", "ps"], 1, "Failed to initialize: ssh:// is not supported by Pier yet"),
+        (["-H", "ssh://-x", "ps"], 1, "Failed to initialize: unable to resolve docker endpoint: ssh://-x: no name of a host in it"),
         (["-H", "foo://x", "ps"], 1, "Failed to initialize: unable to resolve docker endpoint: invalid bind address format: foo://x"),
         (["-c", "nope", "ps"], 1, 'Failed to initialize: unable to resolve docker endpoint: context "nope": context not found'),
     ],

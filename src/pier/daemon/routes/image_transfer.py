@@ -11,6 +11,7 @@ from pier.daemon.routes.registries import user_of
 from pier.errors import Invalid
 from pier.http.message import Answer, FileSegment, Request, Segments, Stream
 from pier.images import push_plan
+from pier.oci.digest import is_sha256
 
 if TYPE_CHECKING:
     from pier.daemon.engine import Engine
@@ -34,8 +35,11 @@ async def _archive(request: Request, engine: "Engine", names: list[str]) -> Answ
     if len(given) > 1:
         raise Invalid("multiple platform parameters not supported")
     platforms = [found for text in given if (found := platform_parameter(text))]
+    without = frozenset(request.query.get_all("without"))
+    if bad := next((digest for digest in sorted(without) if not is_sha256(digest)), None):
+        raise Invalid(f"without: {bad!r} is no diff ID of a layer (sha256: and 64 hexadecimal digits)")
     async with AsyncExitStack() as stack:
-        archive = await stack.enter_async_context(engine.images.save(names, platforms))
+        archive = await stack.enter_async_context(engine.images.save(names, platforms, without))
         return Segments(_parts(engine.images, archive), archive.size, "application/x-tar", stack.pop_all().aclose)
 
 
