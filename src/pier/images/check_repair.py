@@ -180,7 +180,7 @@ class Repairer:
                 return bytes(data)
 
         who = self._credentials.get(name.domain)
-        data = await self._ctx.remote.call(lambda registries, cancel: work(registries.repository(name, who, cancel=cancel)))
+        data = await self._ctx.remote.call(lambda registries, cancel: work(registries.repository(name, who, cancel=cancel)), host=name.domain)
         if digests.of(data) != part.digest:
             raise Invalid(f"{name.bare()}@{part.digest}: its bytes have the digest {digests.of(data)}")
         return data

@@ -70,6 +70,12 @@ class NewImage:
         return digests.of(self.manifest_bytes) if self.manifest_bytes else None
 
     @property
+    def proven_manifest(self) -> str | None:
+        """The manifest, where each layer was seen to be what it names: an image that was made here may be known by it. A manifest that only
+        says what its blobs are belongs to the names that it came with, and to nothing else of the same image."""
+        return self.manifest if {source.diff_id for source in self.sources}.issuperset(layer.diff_id for layer in self.layers) else None
+
+    @property
     def index(self) -> str | None:
         """The index's digest."""
         return digests.of(self.index_bytes) if self.index_bytes else None
@@ -93,7 +99,6 @@ async def _commit(ctx: Context, scratch: Path, images: Sequence[NewImage]) -> di
         named = _meanings(ctx, images)
         before = {name: meaning for name in named if (meaning := ctx.catalog.meaning(name))}
         lost = {name: [identity for identity in meaning.images if identity not in named[name].images] for name, meaning in before.items()}
-        replaced = {old.manifest for new in images if (old := ctx.catalog.get(new.id)) and old.manifest}
         layers = {new.diff_id: _stored(ctx, new) for image in images for new in image.layers}
         now_ns = time.time_ns()
         point("images.files")
@@ -104,9 +109,9 @@ async def _commit(ctx: Context, scratch: Path, images: Sequence[NewImage]) -> di
             _show(ctx, image, layers, now_ns)
         for name, meaning in named.items():
             ctx.catalog.give(name, meaning)
-        # An index that came without a name is nobody's, too.
-        came = {image.index for image in images if image.index}
-        await collect(ctx, replaced.union(came, *(meaning.documents() for meaning in before.values())))
+        # Documents that came without a name are nobody's, too.
+        came = {digest for image in images for digest in (image.index, image.manifest) if digest}
+        await collect(ctx, came.union(*(meaning.documents() for meaning in before.values())))
     return {key_of(name): identities[0] for name, identities in lost.items() if identities}
 
 
@@ -188,9 +193,8 @@ def _write(
     for image in images:
         connection.execute(
             "INSERT INTO images (id, manifest_digest, parent, added_ns, last_tag_ns) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
-            " SET hidden = 0, manifest_digest = coalesce(excluded.manifest_digest, manifest_digest),"
-            " last_tag_ns = max(last_tag_ns, excluded.last_tag_ns)",
-            (image.id, image.manifest, image.parent, now_ns, now_ns if image.references else 0),
+            " SET hidden = 0, manifest_digest = coalesce(manifest_digest, ?), last_tag_ns = max(last_tag_ns, excluded.last_tag_ns)",
+            (image.id, image.manifest, image.parent, now_ns, now_ns if image.references else 0, image.proven_manifest),
         )
         connection.executemany(
             "INSERT INTO image_layers (image_id, position, diff_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -220,7 +224,7 @@ def _show(ctx: Context, new: NewImage, layers: dict[str, Layer], now_ns: int) ->
             config_bytes=new.config_bytes,
             layers=tuple(layers[layer.diff_id] for layer in new.layers),
             references=before.references if before else (),
-            manifest=new.manifest or (before.manifest if before else None),
+            manifest=(before.manifest or new.proven_manifest) if before else new.manifest,
             parent=before.parent if before else new.parent,
             added_ns=before.added_ns if before else now_ns,
             last_tag_ns=now_ns if new.references else before.last_tag_ns if before else 0,

@@ -37,7 +37,7 @@ class Image:
     config_bytes: bytes
     layers: tuple[Layer, ...]  # the bottom one first
     references: tuple[Reference, ...] = ()  # sorted as Docker shows them
-    manifest: str | None = None  # digest of the manifest blob that it came with last; a name may mean it by another: catalog.meaning
+    manifest: str | None = None  # digest of the manifest that it came with first, for who knows it by its ID; each name has its own: catalog.meaning
     parent: str = ""
     added_ns: int = 0
     last_tag_ns: int = 0

@@ -3,7 +3,7 @@
     asked         the name, the tag or digest, or all tags                       pull_plan
     up to date?   one HEAD, where the name is here
     manifest      the best of an index for the platform, checked                 pull_manifest
-    configuration which layers there are, by diff ID: those that are here stay
+    configuration which layers there are, by diff ID: those that are here with their blobs stay
     layers        each blob fetched, verified, decompressed, indexed, all at     pull_layers: pull_blob, pull_follow
                   once, and shared with whoever pulls the same
     commit        files, then rows; then the client hears that it is done        commit
@@ -61,7 +61,8 @@ async def pull(
         if lines.qsize() < _MOST_QUEUED or not line.get("progressDetail"):
             lines.put_nowait(line)
 
-    work = asyncio.ensure_future(_Pull(ctx, transfers, asked.reference, platform, credentials, Report(put)).run(asked))
+    report = Report(put)
+    work = asyncio.ensure_future(_Pull(ctx, transfers, asked.reference, platform, credentials, report).run(asked))
     work.add_done_callback(lambda _: lines.put_nowait(None))
     begun = False
     try:
@@ -75,6 +76,7 @@ async def pull(
                 raise
             yield progress.failed(str(error))
     finally:
+        report.close()
         work.cancel()
         with contextlib.suppress(asyncio.CancelledError, PierError, OSError):
             await work
@@ -111,7 +113,8 @@ class _Pull:
     async def _every_tag(self) -> list[Reference]:
         with self._docker_words(self._name):
             tags = await self._ctx.remote.call(
-                lambda registries, cancel: registries.repository(self._name, self._credentials, cancel=cancel, notice=self._notice).tags()
+                lambda registries, cancel: registries.repository(self._name, self._credentials, cancel=cancel, notice=self._notice).tags(),
+                host=self._name.domain,
             )
         return [self._name.with_tag(tag) for tag in tags]
 
@@ -128,7 +131,8 @@ class _Pull:
             found = await ctx.remote.call(
                 lambda registries, cancel: find(
                     registries.repository(reference, self._credentials, cancel=cancel, notice=self._notice), _asked_for(reference), self._wanted
-                )
+                ),
+                host=reference.domain,
             )
         report.pulling(reference)
         point("pull.manifest")
@@ -146,7 +150,8 @@ class _Pull:
             head = await self._ctx.remote.call(
                 lambda registries, cancel: registries.repository(reference, self._credentials, cancel=cancel, notice=self._notice).head(
                     _asked_for(reference)
-                )
+                ),
+                host=reference.domain,
             )
         return head.digest if head else None
 
@@ -160,7 +165,8 @@ class _Pull:
             return await self._ctx.remote.call(
                 lambda registries, cancel: configuration(
                     registries.repository(reference, self._credentials, cancel=cancel, notice=self._notice), descriptor, here
-                )
+                ),
+                host=reference.domain,
             )
 
     async def _take(self, reference: Reference, found: Found, data: bytes, config: ImageConfig, steps: tuple[Step, ...]) -> bool:
@@ -173,7 +179,7 @@ class _Pull:
             here = {step.diff_id: layer for step in steps if (layer := _layer_here(ctx, step.diff_id))}
             missing: dict[str, Transfer] = {}
             for step in steps:
-                if step.diff_id in here:
+                if step.diff_id in here and self._is_whole(step):
                     self._report.layer(step, "Already exists")
                 elif step.blob.digest not in missing:
                     self._report.layer(step, "Pulling fs layer")
@@ -195,6 +201,13 @@ class _Pull:
                 raise for_pull(error, reference) if isinstance(error, PierError) else error from error
         return bool(missing)
 
+    def _is_whole(self, step: Step) -> bool:
+        """Whether a layer that is here is so as its manifest has it: one that was loaded, or came as other bytes, is fetched for its blob, so that
+        the image can be pushed on with the digest that it was pulled by; and so that nobody has to believe that the blob is the layer."""
+        digest = step.blob.digest
+        here = digest == step.diff_id or not self._ctx.remote.config.keep_compressed or self._ctx.content.has(digest)
+        return here and (is_proven(self._ctx, step.diff_id, digest) or not self._ctx.remote.config.keep_compressed)
+
     async def _layers(self, missing: Mapping[str, Transfer]) -> dict[str, Taken]:
         """What the transfers end with; the first that fails ends it."""
         async with self._report.following(missing):
@@ -215,7 +228,7 @@ class _Pull:
         self, step: Step, here: Mapping[str, Layer], missing: Mapping[str, Transfer], taken: Mapping[str, Taken], proven: bool
     ) -> NewLayer:
         digest = step.blob.digest
-        if step.diff_id in here:
+        if digest not in taken:
             kept = digest if proven and digest != step.diff_id and self._ctx.content.has(digest) else None
             return NewLayer(step.diff_id, "", here[step.diff_id].size_bytes, kept, step.blob.media_type)
         layer = taken[digest]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pier.content import Part, Partial
 from pier.errors import PierError, Unavailable
-from pier.images.pull_slots import Slots
+from pier.images.pull_slots import Slot, Slots
 from pier.images.remote import Remote
 from pier.oci.reference import Reference
 from pier.registry.cancel import Cancel
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pier.registry.client import Registries
 
 CONNECTIONS = 4  # for one blob, at most
+PATIENCE_S, SLOW_BYTES_S = 3.0, 4096
 PART_BYTES = 16 << 20  # of a blob that is fetched in ranges: the parts are begun in order, so that a reader from the start follows soon
 
 
@@ -86,10 +87,10 @@ class Download:
         """Fetch one part after another till nothing is left; a spare one leaves its slot between two of them to whoever waits."""
         waits = (lambda: None) if spare else self.on_wait
         while True:
-            async with self._slots.taken(spare=spare, waits=waits):
+            async with self._slots.taken(spare=spare, waits=waits) as slot:
                 while (part := self._next(spare)) is not None:
                     try:
-                        await self._remote.call(functools.partial(self._receive, source, part), bulk=True)
+                        await self._received(source, part, slot)
                     except OSError as error:
                         raise Unavailable(f"{self._what(source)}: {error.strerror or error}") from error
                     finally:
@@ -98,6 +99,28 @@ class Download:
                         break
                 else:
                     return
+
+    async def _received(self, source: Source, part: Part, slot: Slot) -> None:
+        """One request and its bytes. While next to nothing comes (a server that hangs, or is not to be asked for a while) the slot is lent."""
+        work = functools.partial(self._receive, source, part)
+        call = asyncio.ensure_future(self._remote.call(work, host=source.reference.domain, bulk=True))
+        try:
+            while not call.done():
+                before = self._there(part)
+                await asyncio.wait({call}, timeout=PATIENCE_S)
+                if self._there(part) - before < SLOW_BYTES_S * PATIENCE_S:
+                    slot.lend()
+                else:
+                    slot.reclaim()
+        finally:
+            call.cancel()
+            await asyncio.wait({call})
+        slot.reclaim()
+        call.result()
+
+    def _there(self, part: Part) -> int:
+        """What has come over the connection that fills the part."""
+        return part.at if self._ranges else self._partial.there_bytes
 
     def _next(self, spare: bool) -> Part | None:
         """The next part to fetch; there is no use in a spare connection where the server gives no ranges."""

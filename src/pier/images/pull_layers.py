@@ -185,7 +185,7 @@ class Transfer:
                 partial.sync()
 
         try:
-            await self._remote.call(lambda registries, cancel: check(), bulk=True)
+            await self._remote.aside(check)
         except Invalid as error:
             if partial.resumed_bytes:
                 raise _Damaged(str(error)) from None

@@ -10,7 +10,7 @@ from pier.images.pull_layers import COMPLETE, DOWNLOADED, VERIFYING, Transfer
 from pier.images.pull_plan import Step
 from pier.oci.reference import Reference
 
-_EVERY_S = 0.1
+_EVERY_S, _PATIENCE_S = 0.1, 1.0
 
 
 def short(digest: str) -> str:
@@ -19,28 +19,43 @@ def short(digest: str) -> str:
 
 
 class Report:
-    """Puts lines. What is retried before the first line that says that there is something to pull waits for that one."""
+    """Puts lines. What is retried before the line that says that there is something to pull waits for that one, but not for long."""
 
     def __init__(self, put: Callable[[progress.Line], None]) -> None:
         self._put = put
         self._begun = False
         self._held: list[progress.Line] = []
+        self._waiting: asyncio.TimerHandle | None = None
 
     def notice(self, text: str) -> None:
         """Something is retried, or asked elsewhere."""
         line = {"status": text[:1].upper() + text[1:]}
         if self._begun:
             self._put(line)
-        else:
-            self._held.append(line)
+            return
+        self._held.append(line)
+        if self._waiting is None:
+            # Up to the first line a failure is an answer of its own, with its status: who fails at once is not told of retries.
+            self._waiting = asyncio.get_running_loop().call_later(_PATIENCE_S, self._begin)
 
-    def pulling(self, reference: Reference) -> None:
-        """The image is there, and this is it."""
+    def _begin(self) -> None:
+        """From now on everything is told as it comes."""
+        self.close()
         self._begun = True
-        self._put({"status": f"Pulling from {reference.path}", "id": str(reference) if reference.digest else reference.tag or ""})
         for line in self._held:
             self._put(line)
         self._held.clear()
+
+    def close(self) -> None:
+        """Nothing more is told of itself."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def pulling(self, reference: Reference) -> None:
+        """The image is there, and this is it."""
+        self._put({"status": f"Pulling from {reference.path}", "id": str(reference) if reference.digest else reference.tag or ""})
+        self._begin()
 
     def layer(self, step: Step, status: str) -> None:
         """What becomes of a layer."""

@@ -7,6 +7,25 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 
 
+class Slot:
+    """One that was given. Whoever gets no bytes for a while lends it to others; with bytes again it counts again, even over the limit."""
+
+    def __init__(self, slots: "Slots") -> None:
+        self._slots, self._lent = slots, False
+
+    def lend(self) -> None:
+        """Let others have it; nothing where they do."""
+        if not self._lent:
+            self._lent = True
+            self._slots.add(-1)
+
+    def reclaim(self) -> None:
+        """Use it again."""
+        if self._lent:
+            self._lent = False
+            self._slots.add(1)
+
+
 class Slots:
     """Slots for downloads, given in the order of asking; a *spare* one, for one more connection of the same blob, only when nobody else waits."""
 
@@ -18,7 +37,7 @@ class Slots:
         self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
 
     @contextlib.asynccontextmanager
-    async def taken(self, *, spare: bool = False, waits: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+    async def taken(self, *, spare: bool = False, waits: Callable[[], None] = lambda: None) -> AsyncIterator["Slot"]:
         """A slot for the time of the block; `waits` is called where there is none at once."""
         if self._used < self.limit() and not self._next():
             self._used += 1
@@ -30,12 +49,13 @@ class Slots:
                 await turn
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
-                    self._give_back()  # it had been given just now
+                    self.add(-1)  # it had been given just now
                 raise
+        slot = Slot(self)
         try:
-            yield
+            yield slot
         finally:
-            self._give_back()
+            slot.lend()
 
     def _next(self) -> bool:
         """Whether somebody waits; who has gone meanwhile is forgotten."""
@@ -43,8 +63,12 @@ class Slots:
             heapq.heappop(self._waiting)
         return bool(self._waiting)
 
-    def _give_back(self) -> None:
-        self._used -= 1
+    def add(self, count: int) -> None:
+        """A slot that was given comes back for a while (-1), or is used again whether or not there is one (1)."""
+        self._used += count
+        self._next_turns()
+
+    def _next_turns(self) -> None:
         while self._used < self.limit() and self._next():
             self._used += 1
             heapq.heappop(self._waiting)[2].set_result(None)

@@ -1,6 +1,7 @@
 """POST /images/{name}/push: an image goes to a registry, or what is missing of it there.
 
     asked         the name with its tag, or all tags                                push_plan
+    up to date?   one HEAD, where the repository had that manifest before: then that is all
     image         the manifest it came with, if it can be sent; else one is made    push_image
     layers        all at once, by HEAD, mount, upload, or compressed on the way     push_layers: push_compress
     manifest      under the tag, once everything that it names is there; of an index all manifests, then the index
@@ -13,6 +14,7 @@ compressed layers; the next one goes on from there.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pier.errors import Conflict, Internal, PierError
@@ -110,14 +112,31 @@ class _Push:
         async with keeping(ctx, needed | {digest for digest in (target.index, target.instead) if digest}):
             if index and document and target.instead:
                 self._tell_instead(index, document, target)
-            sent = await all_of([one.send() for one in [self._sender.begin(part) for part in target.parts]])
-            point("push.blobs")
+            sendings = [self._sender.begin(part) for part in target.parts]
             whole = Sent(target.parts[0], index, push_plan.announced(document), False, ()) if index and document and target.index else None
-            await self._manifests(name, sent, whole)
+            there = whole.digest if whole else sendings[0].digest
+            if there and await self._is_there(name, there):
+                sent = [one.there() for one in sendings]
+            else:
+                sent = await all_of([one.send() for one in sendings])
+                point("push.blobs")
+                await self._manifests(name, sent, whole)
             point("push.manifest")
             await uninterrupted(record(ctx, _pushed(ctx, name, sent, whole)))
         last = whole or sent[0]
         self._report.done(name.tag or "", last.digest, len(last.data))
+
+    async def _is_there(self, name: Reference, digest: str) -> bool:
+        """Whether the tag names that manifest or index already, and so all that belongs to it: no registry takes one without its blobs.
+
+        Asked where the repository is known to have had it, else it would be one more question for most pushes.
+        """
+        if self._ctx.catalog.meaning(replace(name.bare(), digest=digest)) is None:
+            return False
+        head = await self._ctx.remote.call(
+            lambda registries, cancel: self._to.repository(registries, cancel).head(name.tag or "latest"), host=name.domain
+        )
+        return head is not None and head.digest == digest
 
     def _tell_instead(self, index: bytes, document: Index, target: Target) -> None:
         entry = next((entry for entry in document.manifests if entry.digest == target.parts[0].manifest), None)
@@ -138,7 +157,7 @@ class _Push:
             for under, document in puts:
                 repository.put_manifest(under, document.data, document.media_type)
 
-        await self._ctx.remote.call(work)
+        await self._ctx.remote.call(work, host=name.domain)
 
 
 def _pushed(ctx: Context, name: Reference, sent: Sequence[Sent], whole: Sent | None) -> Pushed:

@@ -14,13 +14,14 @@ import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pier.content import Ingest
 from pier.errors import Internal, PierError, Unavailable
 from pier.images.context import Context, uninterrupted
 from pier.images.image import Blob
 from pier.images.push_record import keep_blob
+from pier.oci import digest as digests
 from pier.oci.descriptor import DOCKER_LAYER_GZIP, OCI_LAYER_ZSTD
 from pier.registry.cancel import Cancel
 from pier.trace import point
@@ -29,7 +30,36 @@ _log = logging.getLogger("pier.images")
 _PIPE_BYTES = 1 << 20
 _THREADS = 8  # of one worker at most: beyond that reading is what takes time
 _PUMPS = 64
+SMALL_BYTES = 256 << 10
+"""The largest tar that is compressed here, in the thread that sends it."""
 _MEDIA = {"gzip": DOCKER_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
+
+
+class Tar(Protocol):
+    """A layer's tar, read from any place."""
+
+    def read(self, offset: int, size: int) -> bytes: ...
+
+
+def small_form(tar: Tar, size: int, diff_id: str, form: str) -> tuple[bytes, str]:
+    """(the compressed form of a tar of `size` bytes, at most SMALL_BYTES, and its media type): the bytes that a worker would make.
+
+    The tar was made here, by a worker, and nothing looks into it. Raises Internal for a damaged one.
+    """
+    from pier.archive.compress import form_of, whole  # not before somebody pushes
+
+    pieces, at = [], 0
+    while at <= size and (piece := tar.read(at, size + 1 - at)):
+        pieces.append(piece)
+        at += len(piece)
+    data = b"".join(pieces)
+    if digests.of(data) != diff_id:
+        raise Internal(_damaged(diff_id, digests.of(data)))
+    return whole(data, form_of(form)), _MEDIA[form]
+
+
+def _damaged(diff_id: str, found: object) -> str:
+    return f"layer {diff_id} is damaged on the disk: its tar has the digest {found}: pull or load its images again"
 
 
 class Growing:
@@ -196,8 +226,12 @@ class Compressions:
             if ctx.remote.config.keep_compressed:
                 self._kept[diff_id] = asyncio.ensure_future(uninterrupted(self._keep(diff_id, ingest, growing.media_type)))
                 ingest = None
-        except Exception as error:
-            if not isinstance(error, (PierError, OSError)):
+        except Exception as failure:
+            error = failure
+            if isinstance(failure, OSError):
+                room = ctx.content.root
+                error = Unavailable(f"layer {diff_id} cannot be compressed in {room}: {(failure.strerror or str(failure)).lower()}")
+            elif not isinstance(failure, PierError):
                 _log.exception("the compression of layer %s failed", diff_id)
             if ready.done():
                 ready.result().fail(error)
@@ -237,7 +271,7 @@ class Compressions:
             finally:
                 await uninterrupted(_over(pump))
         if answer.get("diff_id") != diff_id:
-            raise Internal(f"layer {diff_id} is damaged on the disk: its tar has the digest {answer.get('diff_id')}: pull or load its images again")
+            raise Internal(_damaged(diff_id, answer.get("diff_id")))
         if answer.get("size") != growing.size:
             raise Unavailable(f"layer {diff_id}: the worker that compressed it wrote {growing.size} bytes, and says {answer.get('size')}: try again")
 

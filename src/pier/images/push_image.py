@@ -7,7 +7,7 @@ from pier.images import push_plan
 from pier.images.context import Context
 from pier.images.push_layers import Destination, Uploads, all_of
 from pier.images.push_plan import LayerTask, Part, Placed
-from pier.images.push_report import EXISTS, PREPARING, Report
+from pier.images.push_report import EXISTS, FOREIGN, PREPARING, Report
 from pier.oci import digest as digests
 from pier.oci.manifest import Manifest
 
@@ -60,6 +60,13 @@ class Sender:
         placed = self._there[task.key] = await self._uploads.place(self._to, task, self._report)
         return placed
 
+    def there(self, task: LayerTask) -> Placed:
+        """A layer that is there as its manifest has it."""
+        assert task.wanted
+        how = FOREIGN if push_plan.is_foreign(task.wanted) else EXISTS
+        self._report.layer(task.diff_id, how)
+        return Placed(task.diff_id, task.wanted.digest, task.wanted.size, task.wanted.media_type, how)
+
     async def configuration(self, data: bytes) -> None:
         """Have a configuration there. Raises PierError."""
         if data not in self._configurations:
@@ -75,6 +82,17 @@ class Sending:
     part: Part
     own: tuple[bytes, Manifest] | None
     tasks: Sequence[LayerTask]
+
+    @property
+    def digest(self) -> str | None:
+        """Of the manifest that it is sent with, where that is known."""
+        return digests.of(self.own[0]) if self.own else None
+
+    def there(self) -> Sent:
+        """It is at the registry already, by its own manifest."""
+        assert self.own
+        data, manifest = self.own
+        return Sent(self.part, data, push_plan.announced(manifest), False, tuple(self.sender.there(task) for task in self.tasks))
 
     async def send(self) -> Sent:
         """Its blobs, all at once. Raises PierError, OSError."""

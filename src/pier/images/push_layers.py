@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pier.images.context import Context
 from pier.images.pull_slots import Slots
-from pier.images.push_compress import Compressions, Reader
+from pier.images.push_compress import SMALL_BYTES, Compressions, Reader, small_form
 from pier.images.push_plan import Form, LayerTask, Placed, forms, is_foreign
 from pier.images.push_report import EXISTS, FOREIGN, PUSHED, WAITING, Report, mounted
 from pier.images.sources import known
@@ -68,7 +68,9 @@ class Uploads:
             await self._compressions.settled(task.diff_id)
             forms = turn.forms(self._ctx, task, to.reference)
             placed = await self._ctx.remote.call(
-                lambda registries, cancel: self._known(to.repository(registries, cancel), task.diff_id, forms, pushing), bulk=True
+                lambda registries, cancel: self._known(to.repository(registries, cancel), task.diff_id, forms, pushing),
+                host=to.reference.domain,
+                bulk=True,
             )
             turn.placed = placed or await self._made(to, task.diff_id, pushing)
             return _told(report, turn.placed)
@@ -81,7 +83,7 @@ class Uploads:
             if repository.blob_size(digest) is None:
                 repository.upload(digest, len(data), _Bytes(data, digest))
 
-        await self._ctx.remote.call(work)
+        await self._ctx.remote.call(work, host=to.reference.domain)
 
     @contextlib.asynccontextmanager
     async def _turn(self, repository: str, task: LayerTask) -> AsyncIterator["_Turn"]:
@@ -98,7 +100,7 @@ class Uploads:
                 del self._turns[key]
 
     def _known(self, repository: "Repository", diff_id: str, forms: Sequence[Form], pushing: Pushing) -> Placed | None:
-        """In a thread: by a form that is known; None where one has to be made."""
+        """In a thread: by a form that is known, or made in no time; None where a worker has to make one."""
         for form in forms:
             size = repository.blob_size(form.digest)
             if size is not None:
@@ -112,7 +114,24 @@ class Uploads:
                 return self._tar(repository, diff_id, form, pushing)
             if form.kept and (placed := self._kept(repository, diff_id, form, pushing)):
                 return placed
-        return None
+        return self._small(repository, diff_id, pushing)
+
+    def _small(self, repository: "Repository", diff_id: str, pushing: Pushing) -> Placed | None:
+        """Compress and send a layer for which a worker's job would be most of the work; None for a larger one. Raises Internal for a damaged one.
+
+        Its form is not kept: it is made again, the same, in a moment.
+        """
+        size = self._ctx.layers.tar_bytes(diff_id)
+        if size > SMALL_BYTES:
+            return None
+        with _Tar(lambda: self._ctx.layers.open_tar(diff_id), diff_id) as tar:
+            data, media_type = small_form(tar, size, diff_id, self._ctx.remote.config.push_compression)
+        digest = digests.of(data)
+        point("push.small")
+        if repository.blob_size(digest) is None:
+            repository.upload(digest, len(data), _Bytes(data, digest), _seldom(lambda sent: pushing(min(sent, size), size)))
+            return Placed(diff_id, digest, len(data), media_type, PUSHED)
+        return Placed(diff_id, digest, len(data), media_type, EXISTS)
 
     def _tar(self, repository: "Repository", diff_id: str, form: Form, pushing: Pushing) -> Placed:
         """Send a layer whose manifest has it uncompressed."""
@@ -142,7 +161,7 @@ class Uploads:
                 with cancel.waking(growing.wake):
                     return to.repository(registries, cancel).upload(None, None, Reader(growing, cancel), told)
 
-            digest = await self._ctx.remote.call(work, bulk=True)
+            digest = await self._ctx.remote.call(work, host=to.reference.domain, bulk=True)
             return Placed(diff_id, digest, growing.size, growing.media_type, PUSHED)
 
 

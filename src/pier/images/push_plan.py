@@ -123,7 +123,7 @@ def target(catalog: Catalog, name: Reference, platform: Platform | None, index: 
     variants = catalog.variants(name, platform)
     if meaning is None or not variants:
         raise NotFound(f"tag does not exist: {name}")
-    parts = [Part(image, meaning.images[image.id] or image.manifest) for image in variants]
+    parts = [Part(image, meaning.images[image.id]) for image in variants]
     best = variants[0].config.platform
     if platform and not platform.runs(best):
         raise NotFound(f"image with reference {name} was found but its platform ({best}) does not match the specified platform ({platform})")

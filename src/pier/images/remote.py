@@ -1,12 +1,14 @@
 """The registry client, which blocks, from the loop: each call in a thread, and ended at once when nobody waits for it any more.
 
 Threads for calls (manifests, tags) and for bulk (blobs, both ways) are not the same, so that a slow transfer keeps no short call waiting;
-how many transfers there are at once is for the verbs to say. urllib3 is imported by the first call, in its thread.
+one registry gets a quarter of them, so that one that hangs keeps nobody else waiting; how many transfers there are at once is for the verbs
+to say. urllib3 is imported by the first call, in its thread.
 """
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CALLS, _BULK = 32, 128
+_SHARE = 4  # one registry gets a quarter
 IDLE_S = 30.0  # how long connections are kept that nobody uses
 
 
@@ -31,6 +34,7 @@ class Remote:
         self._making = threading.Lock()
         self._calls = ThreadPoolExecutor(_CALLS, thread_name_prefix="registry")
         self._bulk = ThreadPoolExecutor(_BULK, thread_name_prefix="transfer")
+        self._turns: dict[tuple[str, bool], _Turns] = {}
         self._running: set[Cancel] = set()
         self._resting: asyncio.TimerHandle | None = None
 
@@ -53,11 +57,31 @@ class Remote:
                 self._made = Registries(self._config, self._user_agent)
             return self._made
 
-    async def call(self, work: "Callable[[Registries, Cancel], T]", *, bulk: bool = False) -> T:
+    async def call(self, work: "Callable[[Registries, Cancel], T]", *, host: str, bulk: bool = False) -> T:
         """`work(registries, cancel)` in a thread; what it raises is raised. When the caller is cancelled, `cancel` is thrown and its end awaited.
 
-        bulk: it takes as long as its bytes take.
+        host: the registry that is asked, however it is named; "" for Docker Hub. bulk: it takes as long as its bytes take.
         """
+        async with self._turn(host, bulk):
+            return await self._called(work, bulk)
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Work without a registry that takes as long as its bytes take, in such a thread."""
+        return await self._called(lambda registries, cancel: work(), bulk=True)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, host: str, bulk: bool) -> AsyncIterator[None]:
+        turns = self._turns.setdefault((host, bulk), _Turns((_BULK if bulk else _CALLS) // _SHARE))
+        turns.users += 1
+        try:
+            async with turns.free:
+                yield
+        finally:
+            turns.users -= 1
+            if not turns.users:
+                del self._turns[host, bulk]
+
+    async def _called(self, work: "Callable[[Registries, Cancel], T]", bulk: bool) -> T:
         cancel = Cancel()
         future = asyncio.get_running_loop().run_in_executor(self._bulk if bulk else self._calls, lambda: work(self.registries(), cancel))
         self._running.add(cancel)
@@ -90,6 +114,13 @@ class Remote:
             self._resting.cancel()
         for pool in (self._calls, self._bulk):
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Turns:
+    """The threads of one registry."""
+
+    def __init__(self, most: int) -> None:
+        self.users, self.free = 0, asyncio.Semaphore(most)
 
 
 async def _ended(future: "asyncio.Future[T]") -> None:

@@ -3,7 +3,7 @@
 SCHEMA = """
 CREATE TABLE images (
     id TEXT PRIMARY KEY,                -- digest of the configuration
-    manifest_digest TEXT,               -- blob of the manifest it came with, NULL where it had none
+    manifest_digest TEXT,               -- blob of the manifest it came with first, NULL where it had none
     parent TEXT NOT NULL DEFAULT '',    -- ID of the image it was made from here
     added_ns INTEGER NOT NULL,          -- wall clock
     last_tag_ns INTEGER NOT NULL DEFAULT 0,  -- 0: never tagged

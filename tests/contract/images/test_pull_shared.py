@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import gzip
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from pier.errors import PierError
 from pier.images.pull_plan import asked
@@ -13,7 +16,7 @@ from pier.oci.reference import parse
 from pier.registry.config import RegistryConfig
 from tests.contract.images.pulling import FAST, statuses
 from tests.contract.images.world import World
-from tests.harness.images import layer
+from tests.harness.images import docker_archive, layer
 from tests.harness.registry import FakeRegistry, image, small
 
 # -- several at once
@@ -176,3 +179,42 @@ def test_a_prune_leaves_what_is_being_pulled(once: Callable[..., None], registry
 
 def test_a_name_of_the_default_registry() -> None:
     assert str(parse("ubuntu").with_default_tag()) == "ubuntu:latest" and parse("ubuntu").path == "library/ubuntu"
+
+
+def test_a_registry_that_hangs_holds_no_slot(once: Callable[..., None], registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pier.images.pull_blob.PATIENCE_S", 0.1)
+    slow, quick = small("slow", size=300_000), small("quick", size=300_000)
+    name = registry.add("quick", quick, "1")
+
+    async def story(w: World) -> None:
+        with FakeRegistry() as bad:
+            stuck = asyncio.ensure_future(w.pull(bad.add("slow", slow, "1")))
+            bad.fault(f"GET .*/blobs/{slow.layers[0]}", times=None, hang=True, cut=1000)
+            while not bad.asked(f"blobs/{slow.layers[0]}"):
+                await asyncio.sleep(0.01)
+            lines = await w.pull(name)
+            assert lines[-1]["status"].startswith("Status: Downloaded") and "Waiting" in statuses(lines, quick.layers[0])
+            stuck.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await stuck
+
+    once(story, RegistryConfig(max_downloads=1))
+
+
+def test_a_layer_that_was_loaded_is_fetched_for_its_blob(over_kinds: Callable[..., None], registry: FakeRegistry, tmp_path: Path) -> None:
+    made = small(layers=2, size=50_000)
+    name = registry.add("app", made, "1")
+
+    async def story(w: World) -> None:
+        tars = [gzip.decompress(blob) for blob in made.blobs[1:]]
+        docker_archive(tmp_path / "image.tar", "loaded:1", tars)
+        await w.load((tmp_path / "image.tar").read_bytes())
+        lines = await w.pull(name)
+        assert {statuses(lines, digest)[-1] for digest in made.layers} == {"Pull complete"}
+        assert all(w.content.has(digest) for digest in made.layers) and w.ingests() == []
+        found = w.images.resolve(name)
+        assert [blob.digest for stored in found.layers for blob in stored.blobs] == made.layers
+        again = await w.pull(name)
+        assert again[-1]["status"].startswith("Status: Image is up to date")
+
+    over_kinds(story)

@@ -1,9 +1,11 @@
 """Pulls at the edges: many layers, many tags, large sparse files, disks that are full."""
 
+import contextlib
 import io
 import os
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +91,61 @@ def test_a_disk_that_is_full(cramped: Engine, left: int) -> None:
         pulled(cramped, name)
         for shown in (first, name):
             remove(cramped, shown)
+
+
+@contextlib.contextmanager
+def filled(engine: Engine, left: int) -> Iterator[None]:
+    """A disk that has so many bytes left; at the end as many are there again."""
+    filler = str(engine.data_root / "filler")
+    inside(engine, "fallocate", "-l", str(free(engine) - left), filler)
+    there = free(engine)
+    try:
+        yield
+        eventually(lambda: abs(there - free(engine)) < 500_000, says="the room that it took is there again")
+        assert inside(engine, "ls", str(engine.data_root / "content/ingests")) == ""
+    finally:
+        inside(engine, "rm", filler)
+
+
+@pytest.mark.parametrize("left", [8_000, 1_000_000, 3_000_000, 66_000_000])
+def test_a_disk_that_is_full_under_a_load(cramped: Engine, tmp_path: Path, left: int) -> None:
+    images.docker_archive(tmp_path / "i.tar", "loaded:1", [images.layer({f"f{n}": os.urandom(2_500_000)}) for n in range(2)])
+    with filled(cramped, left):
+        cramped.pier("load", "-i", str(tmp_path / "i.tar")).fails(1, "load: no space left on the disk")
+        assert not present(cramped, "loaded:1")
+    assert cramped.pier("load", "-i", str(tmp_path / "i.tar")).ok().out == "Loaded image: loaded:1\n"
+    remove(cramped, "loaded:1")
+
+
+@pytest.mark.parametrize("left", [8_000, 1_000_000, 66_000_000])
+def test_a_disk_that_is_full_under_a_commit(cramped: Engine, left: int) -> None:
+    cramped.load_busybox()
+    made = cramped.pier("run", "-d", "busybox", "sh", "-c", "head -c 3000000 /dev/urandom > /data; echo there; sleep 600").ok().line
+    try:
+        eventually(lambda: cramped.pier("logs", made).out == "there\n", says="the file is there")
+        with filled(cramped, left):
+            cramped.pier("commit", made, "kept:1").fails(1, "o space left")
+            assert not present(cramped, "kept:1")
+        assert cramped.pier("exec", made, "echo", "on").ok().out == "on\n"
+        cramped.pier("commit", made, "kept:1").ok()
+        remove(cramped, "kept:1")
+    finally:
+        cramped.pier("rm", "-f", made)
+        cramped.pier("rmi", "-f", "busybox")
+
+
+@pytest.mark.parametrize("left", [8_000, 1_000_000])
+def test_a_disk_that_is_full_under_a_push(cramped: Engine, tmp_path: Path, left: int) -> None:
+    with FakeRegistry(inside=cramped.namespaces) as registry:
+        name = f"{registry.name}/app:1"
+        images.docker_archive(tmp_path / "i.tar", name, [images.layer({"f": os.urandom(3_000_000)})])
+        cramped.api("POST", "/images/load", data=(tmp_path / "i.tar").read_bytes()).ok()
+        layer = cramped.api.get(f"/images/{name}/json")["RootFS"]["Layers"][0]
+        with filled(cramped, left):
+            failed = cramped.pier("push", name).fails(1, "o space left")
+            assert layer in failed.err and not registry.repositories["app"].tags
+        cramped.pier("push", name).ok()
+        remove(cramped, name)
 
 
 def inside(engine: Engine, *command: str) -> str:

@@ -14,6 +14,7 @@ from pier.events import Journal
 from pier.images import STEPS, Images, load
 from pier.images.commit import commit
 from pier.images.context import Context
+from pier.images.sources import LayerSource
 from pier.oci import digest as digests
 from pier.oci.reference import parse
 from pier.store import Store
@@ -112,9 +113,10 @@ def parsed(
     }  # fmt: skip
 
 
-def manifest_of(identity: str) -> bytes:
-    """A manifest that names the image, and nothing but."""
-    return json.dumps({"schemaVersion": 2, "config": {"mediaType": "", "digest": identity, "size": 1}, "layers": []}).encode()
+def manifest_of(identity: str, note: str = "") -> bytes:
+    """A manifest that names the image, and nothing but; with another note it is another one."""
+    more = {"annotations": {"note": note}} if note else {}
+    return json.dumps({"schemaVersion": 2, "config": {"mediaType": "", "digest": identity, "size": 1}, "layers": [], **more}).encode()
 
 
 @dataclass
@@ -144,15 +146,19 @@ class World:
         self.worker.images = list(images)
         return [line async for line in self.images.load(stream(b"archive"), quiet)]
 
-    async def pull(self, names: Sequence[str], index: bytes | None, *images: dict[str, Any]) -> None:
-        """What is left of a pull once its content is here: images of one index get names; each has a manifest of its own."""
+    async def pull(self, names: Sequence[str], index: bytes | None, *images: dict[str, Any], note: str = "", proven: bool = False) -> None:
+        """What is left of a pull once its content is here: images of one index get names; each has a manifest of its own.
+
+        note: makes another manifest. proven: the blobs that it names were unpacked to the layers.
+        """
         scratch = self.content.scratch()
         new = []
         for image in load.from_answer({"images": images}):
             for layer in image.layers:
                 (scratch / layer.folder).mkdir(parents=True, exist_ok=True)
             references = tuple(parse(name) for name in names)
-            new.append(replace(image, references=references, index_bytes=index, manifest_bytes=manifest_of(image.id)))
+            seen = tuple(LayerSource(layer.diff_id, layer.diff_id, 1, "", "r/a") for layer in image.layers) if proven else ()
+            new.append(replace(image, references=references, index_bytes=index, manifest_bytes=manifest_of(image.id, note), sources=seen))
         try:
             await commit(self.ctx, scratch, new)
         finally:

@@ -296,18 +296,96 @@ def test_a_call_is_ended_when_nobody_waits_for_it() -> None:
             seen.append(cancel)
             cancel.wait(30)
 
-        task = asyncio.ensure_future(remote.call(work))
+        task = asyncio.ensure_future(remote.call(work, host="a.example"))
         while not seen:
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert seen[0].thrown
-        task = asyncio.ensure_future(remote.call(work, bulk=True))
+        task = asyncio.ensure_future(remote.call(work, host="a.example", bulk=True))
         while len(seen) < 2:
             await asyncio.sleep(0.001)
         await asyncio.to_thread(remote.close)
         with pytest.raises(Unavailable, match="the daemon ends"):
             await task
+
+    run(story)
+
+
+def test_one_registry_that_hangs_keeps_nobody_else_waiting() -> None:
+    async def story() -> None:
+        remote, hanging = Remote(), asyncio.Event()
+        loop, begun = asyncio.get_running_loop(), list[Cancel]()
+
+        def hang(registries: object, cancel: Cancel) -> None:
+            begun.append(cancel)
+            loop.call_soon_threadsafe(hanging.set)
+            cancel.wait(30)
+
+        stuck = [asyncio.ensure_future(remote.call(hang, host="bad.example")) for _ in range(40)]
+        await hanging.wait()
+        assert await remote.call(lambda registries, cancel: 7, host="good.example") == 7
+        assert await remote.aside(lambda: 8) == 8
+        assert len(begun) == 8, "a quarter of the threads"
+        for task in stuck:
+            task.cancel()
+        await asyncio.wait(stuck)
+        assert not remote._turns
+        await asyncio.to_thread(remote.close)
+
+    run(story)
+
+
+def test_who_waits_for_a_registry_hears_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pier.images.pull_report._PATIENCE_S", 0.02)
+
+    async def story() -> None:
+        lines: list[dict[str, Any]] = []
+        report = Report(lines.append)
+        report.notice("retrying in 9 s: busy")
+        assert lines == []
+        await asyncio.sleep(0.05)
+        report.notice("retrying in 19 s: busy")
+        assert [line["status"] for line in lines] == ["Retrying in 9 s: busy", "Retrying in 19 s: busy"]
+        report.pulling(parse("127.0.0.1:5000/a/b:1"))
+        assert [line["status"] for line in lines[2:]] == ["Pulling from a/b"]
+        over = Report(lines.append)
+        over.notice("never told")
+        over.close()
+        await asyncio.sleep(0.05)
+        assert len(lines) == 3
+
+    run(story)
+
+
+def test_a_slot_that_is_lent_counts_again_when_bytes_come() -> None:
+    async def story() -> None:
+        slots, order = Slots(lambda: 1), list[str]()
+
+        async def take(name: str, end: asyncio.Event) -> None:
+            async with slots.taken():
+                order.append(name)
+                await end.wait()
+
+        ends = {name: asyncio.Event() for name in ("second", "third")}
+        async with slots.taken() as slot:
+            tasks = [asyncio.ensure_future(take(name, end)) for name, end in ends.items()]
+            await asyncio.sleep(0.01)
+            assert order == []
+            slot.lend()
+            slot.lend()
+            await asyncio.sleep(0.01)
+            assert order == ["second"]
+            slot.reclaim()
+            ends["second"].set()
+            await asyncio.sleep(0.01)
+            assert order == ["second"], "the one that was lent counts again"
+        await asyncio.sleep(0.01)
+        assert order == ["second", "third"]
+        ends["third"].set()
+        await asyncio.gather(*tasks)
+        async with slots.taken(waits=lambda: pytest.fail("all slots are back")):
+            pass
 
     run(story)

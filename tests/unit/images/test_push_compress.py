@@ -199,7 +199,7 @@ def test_a_full_disk_is_what_is_told_not_the_broken_pipe(world: World, monkeypat
 
         monkeypatch.setattr("pier.content.ingest.Ingest.write", full)
         async with made.joined(diff_id("base")) as growing:
-            with pytest.raises(OSError, match="No space left"):
+            with pytest.raises(Unavailable, match="no space left"):
                 await read(growing)
 
     story(world, Worker(os.urandom(4 << 20)), tell)

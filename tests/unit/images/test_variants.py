@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pier.errors import Conflict, Invalid, NotFound
+from pier.images import push_plan
 from pier.images.garbage import keeping
 from pier.images.names import Meaning
 from pier.oci import digest as digests
@@ -54,6 +55,31 @@ def test_images_of_one_index_share_its_names(run: Callable[[Story], None]) -> No
         assert w.files() == (sorted(map(diff_id, ("base", "a", "b"))), blobs(HERE, THERE, index=INDEX), [])
         meaning = w.ctx.catalog.meaning(parse("app:latest"))
         assert meaning == Meaning(digests.of(INDEX), {HERE: digests.of(manifest_of(HERE)), THERE: digests.of(manifest_of(THERE))})
+
+    run(story)
+
+
+def test_each_name_keeps_the_manifest_that_it_came_with(run: Callable[[Story], None]) -> None:
+    """A configuration can be had with other blobs: by another manifest, which is not that of other names, nor of the image itself."""
+    first, second = digests.of(manifest_of(HERE)), digests.of(manifest_of(HERE, "other"))
+
+    async def story(w: World) -> None:
+        await w.load({**here, "tags": ["made:here"]})
+        await w.pull(["other.example/app"], None, here, note="other")
+        assert w.images.resolve("made:here").manifest is None, "nobody has seen that its blobs are the layers"
+        await w.images.tag(HERE, "by", "id")
+        await w.pull(["app"], None, here, proven=True)
+        for images in (w.images, w.again()):
+            meant = {name: images._ctx.catalog.meaning(parse(name)) for name in ("made:here", "by:id", "other.example/app:latest", "app:latest")}
+            assert [m and m.images[HERE] for m in meant.values()] == [None, None, second, first]
+            assert images.resolve("made:here").manifest == first
+        await w.pull(["app"], None, here, note="other", proven=True)
+        assert w.images.resolve("app").manifest == first, "the first stays the image's own"
+        parts = push_plan.target(w.ctx.catalog, parse("made:here"), None, None).parts
+        assert [part.manifest for part in parts] == [None], "it is not pushed with what a registry said of the same image"
+        await w.images.remove("other.example/app", False, False, w.users)
+        await w.images.remove("app", False, False, w.users)
+        assert w.files()[1] == sorted([HERE, first]), "a manifest goes with its last name, the image's own with the image"
 
     run(story)
 

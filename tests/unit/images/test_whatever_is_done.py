@@ -23,7 +23,8 @@ async def act(w: World, chance: random.Random) -> None:
     name = chance.choice(NAMES)
     match chance.choice(("pull", "pull", "load", "tag", "remove", "remove", "prune", "use", "release")):
         case "pull":
-            await w.pull(chance.sample(NAMES, chance.randint(0, 2)), chance.choice(INDEXES), *chance.sample(IMAGES, chance.randint(1, 2)))
+            names, images = chance.sample(NAMES, chance.randint(0, 2)), chance.sample(IMAGES, chance.randint(1, 2))
+            await w.pull(names, chance.choice(INDEXES), *images, note=chance.choice(("", "", "other")), proven=chance.random() < 0.5)
         case "load":
             tags = [name if ":" in name.rpartition("/")[2] else f"{name}:latest"] * chance.randint(0, 1)
             await w.load({**chance.choice(IMAGES), "tags": tags})

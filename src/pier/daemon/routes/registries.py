@@ -45,7 +45,7 @@ async def auth(request: Request, engine: "Engine") -> Answer:
         return registries.login(asked.server_address, who, cancel=cancel)
 
     try:
-        done = await engine.images.remote.call(work)
+        done = await engine.images.remote.call(work, host=asked.server_address)
     except PierError as error:
         raise for_engine(error) from None
     return json(AuthResponse(identity_token=done.identity_token, status=done.status))
@@ -62,7 +62,7 @@ async def search(request: Request, engine: "Engine") -> Answer:
         return registries.search(term, int(text or 0), filters, who, cancel=cancel)
 
     try:
-        found = await engine.images.remote.call(work)
+        found = await engine.images.remote.call(work, host=term.partition("/")[0] if "/" in term else "")
     except PierError as error:
         raise for_engine(error) from None
     return json([SearchResult(**{name: getattr(one, name) for name in SearchResult.__struct_fields__}) for one in found])
@@ -79,7 +79,7 @@ async def distribution(request: Request, engine: "Engine") -> Answer:
         return _inspect(registries, reference, who, cancel)
 
     try:
-        return json(await engine.images.remote.call(work))
+        return json(await engine.images.remote.call(work, host=reference.domain))
     except PierError as error:
         raise for_engine(error) from None
 
