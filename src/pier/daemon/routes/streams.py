@@ -1,5 +1,6 @@
 """The /containers routes whose answers last: wait, logs, attach."""
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -7,10 +8,11 @@ from typing import TYPE_CHECKING
 from pier.api.stream import MULTIPLEXED, RAW
 from pier.containers import attach as _attach
 from pier.containers import logs as _logs
+from pier.containers import stats as _stats
 from pier.containers import wait as _wait
 from pier.daemon.routes.times import unix_ns
-from pier.errors import PierError
-from pier.http.message import Answer, Hijacked, Raw, Request, Stream, Taken, encode
+from pier.errors import Invalid, PierError
+from pier.http.message import Answer, Hijacked, Raw, Request, Stream, Taken, encode, json
 
 if TYPE_CHECKING:
     from pier.api.models.containers import WaitResponse
@@ -81,8 +83,29 @@ async def attach(request: Request, engine: "Engine") -> Answer:
     return Taken()
 
 
+async def stats(request: Request, engine: "Engine") -> Answer:
+    """GET /containers/{name}/stats: one sample, or one each second."""
+    query = request.query
+    wanted = query.bool_("stream", True)
+    one_shot = query.bool_("one-shot") and request.version >= (1, 41)
+    if wanted and one_shot:
+        raise Invalid("cannot have stream=true and one-shot=true")
+    name = request.params["name"]
+    if not wanted:
+        return json(await _stats.once(engine.containers, name, one_shot))
+    container = engine.containers.find(name)
+
+    async def lines() -> AsyncIterator[bytes]:
+        async with contextlib.aclosing(_stats.stream(engine.containers, container)) as samples:
+            async for sample in samples:
+                yield encode(sample) + b"\n"
+
+    return Stream(lines(), "application/json")
+
+
 ROUTES: "tuple[Route, ...]" = (
     ("POST", "/containers/{name:.*}/wait", wait),
     ("GET", "/containers/{name:.*}/logs", logs),
     ("POST", "/containers/{name:.*}/attach", attach),
+    ("GET", "/containers/{name:.*}/stats", stats),
 )
