@@ -46,6 +46,11 @@ class Target:
         """The command in the engine's network, for what it asks registries itself."""
         return run(["nsenter", "--target", str(self.inside.pid), "--net", "--", *self.argv(*words)], self.env)
 
+    def reads(self, address: str, port: int) -> str:
+        """What a TCP server says to the engine's host, "" where there is none."""
+        reader = f"import socket; s = socket.create_connection(({address!r}, {port}), 5); s.shutdown(1); print(s.makefile().read(), end='')"
+        return run(["nsenter", "--target", str(self.inside.pid), "--net", "--", sys.executable, "-c", reader]).out
+
     def terminal(self, *words: str, rows: int = 24, cols: int = 80) -> Terminal:
         """The command on a terminal of its own."""
         return Terminal(self.argv(*words), self.env, rows, cols)

@@ -90,12 +90,14 @@ services:
   web:
     <<: *service
     command: ["sh", "-c", "while :; do echo page from web | nc -l -p 80; done"]
+    ports: ["28080:80", "81"]
     networks: {{front: {{aliases: [www]}}, back: {{ipv4_address: 10.97.1.9}}}}
   db:
     <<: *service
     command: ["sh", "-c", "while :; do echo rows | nc -l -p 5432; done"]
     networks: [back]
     volumes: ["data:/data"]
+    ports: ["127.0.0.1:25432:5432"]
   guest:
     <<: *service
     command: ["sleep", "300"]
@@ -124,6 +126,10 @@ def test_three_services_in_two_networks(docker: Target, compose: "Compose", tmp_
         assert reads("guest", "web", "80") == reads("guest", "www", "80") == "page from web\n"
         assert reads("web", "db", "5432") == "rows\n" and reads("db", "10.97.1.9", "80") == "page from web\n"
         assert reads("guest", "db", "5432") == ""
+        assert compose("port", "web", "80").ok().line == "0.0.0.0:28080"
+        assert compose("port", "web", "81").ok().line.startswith("0.0.0.0:")
+        assert docker.reads("127.0.0.1", 28080) == docker.reads("::1", 28080) == "page from web\n"
+        assert docker.reads("127.0.0.1", 25432) == "", "a port of an internal network is not published"
     finally:
         compose("down", "-v").ok()
     assert docker("network", "ls", "-q", "--filter", f"name={name}").ok().out == ""
@@ -210,5 +216,5 @@ def test_an_application_with_health(docker: Target, compose: "Compose", tmp_path
 def test_what_comes_later_is_refused_by_name(docker: Target, compose: "Compose", tmp_path: Path) -> None:
     if docker.kind == "reference":
         pytest.skip("Docker has it")
-    (tmp_path / "compose.yaml").write_text(f"services: {{web: {{image: {docker.image}, network_mode: bridge, ports: ['8080:80']}}}}\n")
-    compose("up", "-d").fails(1, "HostConfig.PortBindings is not supported by Pier yet")
+    (tmp_path / "compose.yaml").write_text(f"services: {{web: {{image: {docker.image}, network_mode: bridge, cgroup_parent: x}}}}\n")
+    compose("up", "-d").fails(1, "HostConfig.CgroupParent is not supported by Pier yet")

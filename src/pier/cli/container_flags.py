@@ -138,7 +138,7 @@ LATER = frozenset(
     [
         "blkio-weight", "blkio-weight-device", "cgroup-parent", "cpu-count", "cpu-percent", "cpu-rt-period", "cpu-rt-runtime",
         "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "gpus", "io-maxbandwidth", "io-maxiops",
-        "isolation", "kernel-memory", "publish", "publish-all",
+        "isolation", "kernel-memory",
         "storage-opt", "use-api-socket",
     ]
 )  # fmt: skip

@@ -48,8 +48,9 @@ def request(options: "Options", image: str, command: list[str], environ: "Mappin
         "AttachStdout": "stdout" in attach or not attach,
         "AttachStderr": "stderr" in attach or not attach,
     }
-    if options.many("expose"):
-        config["ExposedPorts"] = {port: {} for text in options.many("expose") for port in values.exposed(text)}
+    exposed, bindings = _ports(options)
+    if exposed:
+        config["ExposedPorts"] = exposed
     config |= {
         "Tty": options.flag("tty"),
         "OpenStdin": interactive,
@@ -74,7 +75,7 @@ def request(options: "Options", image: str, command: list[str], environ: "Mappin
     if "stop-timeout" in options.given:
         config["StopTimeout"] = options.number("stop-timeout")
     mode, endpoints = networks(options)
-    config["HostConfig"] = _host_config(options, binds, mode)
+    config["HostConfig"] = _host_config(options, binds, mode, bindings)
     config["NetworkingConfig"] = {"EndpointsConfig": endpoints}
     return config
 
@@ -171,7 +172,20 @@ _ENDPOINT = {
 }
 
 
-def _host_config(options: "Options", binds: list[str], network: str) -> "dict[str, Any]":
+def _ports(options: "Options") -> "tuple[dict[str, dict[str, str]], dict[str, list[dict[str, str]]]]":
+    """(exposed ports, port bindings) of --publish and --expose."""
+    exposed: dict[str, dict[str, str]] = {}
+    bindings: dict[str, list[dict[str, str]]] = {}
+    if options.many("publish"):
+        from pier.cli.port_values import published
+
+        exposed, bindings = published(options.many("publish"))
+    if options.many("expose"):
+        exposed = dict(sorted({**exposed, **{port: {} for text in options.many("expose") for port in values.exposed(text)}}.items()))
+    return exposed, bindings
+
+
+def _host_config(options: "Options", binds: list[str], network: str, bindings: "dict[str, list[dict[str, str]]]") -> "dict[str, Any]":
     swappiness = options.number("memory-swappiness")
     if not -1 <= swappiness <= 100:
         raise ValueError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
@@ -182,7 +196,7 @@ def _host_config(options: "Options", binds: list[str], network: str) -> "dict[st
         "ContainerIDFile": options.text("cidfile"),
         "LogConfig": _log_config(options),
         "NetworkMode": network,
-        "PortBindings": {},
+        "PortBindings": bindings,
         "RestartPolicy": _restart_policy(options),
         "AutoRemove": options.flag("rm"),
         "VolumeDriver": options.text("volume-driver"),
@@ -206,7 +220,7 @@ def _host_config(options: "Options", binds: list[str], network: str) -> "dict[st
         "OomScoreAdj": options.number("oom-score-adj"),
         "PidMode": _mode(options, "pid", "PID", ("host",)),
         "Privileged": options.flag("privileged"),
-        "PublishAllPorts": False,
+        "PublishAllPorts": options.flag("publish-all"),
         "ReadonlyRootfs": options.flag("read-only"),
         "SecurityOpt": security or None,
     }

@@ -53,7 +53,7 @@ OTHER = {
     "load": ("load", "Load an image from a tar archive or STDIN"),
     "logs": ("logs", "Fetch the logs of a container"),
     "pause": ("pause", "Pause all processes within one or more containers"),
-    "port": (LATER, "List port mappings or a specific mapping for the container"),
+    "port": ("port", "List port mappings or a specific mapping for the container"),
     "rename": ("rename", "Rename a container"),
     "restart": ("restart", "Restart one or more containers"),
     "rm": ("rm", "Remove one or more containers"),

@@ -10,7 +10,7 @@ import msgspec
 
 from pier import trace
 from pier.api.models.networks import EndpointSettings, NetworkConnect, NetworkDisconnect
-from pier.containers import errand, files, joining, names_service
+from pier.containers import errand, files, joining, names_service, published
 from pier.containers.record import Container
 from pier.containers.spec import interfaces
 from pier.containers.table import Containers
@@ -56,6 +56,7 @@ async def connect(ctx: Containers, name: str, request: NetworkConnect) -> None:
             raise
         files.gained(ctx, container, endpoint)
         await names_service.joined(ctx, container)
+        await published.moved(ctx, container)
 
 
 def _check_mode(container: Container, network: Network) -> None:
@@ -125,6 +126,7 @@ async def disconnect(ctx: Containers, name: str, request: NetworkDisconnect) -> 
         except Conflict:
             return  # it ends just now
         await names_service.joined(ctx, container)
+        await published.moved(ctx, container)
 
 
 async def _cut(ctx: Containers, container: Container, network_id: str) -> None:

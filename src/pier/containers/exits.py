@@ -8,7 +8,7 @@ import asyncio
 import time
 
 from pier import trace
-from pier.containers import execs, monitor, names_service, policy, preparing, start, streams, volumes, wait
+from pier.containers import execs, monitor, names_service, policy, preparing, published, start, streams, volumes, wait
 from pier.containers.naming import serves
 from pier.containers.record import Container
 from pier.containers.remove import erase
@@ -76,6 +76,8 @@ async def ended(ctx: Containers, exit: Exit) -> None:
         ctx.publish(container, "die", exitCode=str(exit.code), execDuration=str(lived_s))
         container.exited.set()
         ctx.snapshots.release(container.id)
+        if published.wants(record):
+            await published.withdraw(ctx, container.id)
         if places:
             await ctx.networks.detach(container.id)
         if serves(record):

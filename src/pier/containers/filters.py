@@ -70,7 +70,7 @@ def for_list(ctx: Containers, wanted: dict[str, list[str]]) -> Predicate:
     for key in ("publish", "expose"):
         if key in wanted:
             ports = set().union(*(_ports(v, key) for v in wanted[key]))
-            tests.append(_exposes(ports) if key == "expose" else lambda c: False)
+            tests.append(_exposes(ports) if key == "expose" else _publishes(ctx, ports))
     if "ancestor" in wanted:
         tests.append(_descends(ctx, wanted["ancestor"]))
     if "before" in wanted:
@@ -149,6 +149,10 @@ def _ports(text: str, key: str) -> set[str]:
     if not all(re.fullmatch("[0-9]{1,5}", n) and int(n) < 1 << 16 for n in numbers):
         raise Invalid(f"invalid filter '{key}={text}': invalid port")
     return {f"{n}/{protocol or 'tcp'}" for n in range(int(first), int(last or first) + 1)}
+
+
+def _publishes(ctx: Containers, ports: set[str]) -> Predicate:
+    return lambda c: any(f"{b.host_port}/{b.protocol}" in ports for b in ctx.networks.ports.bindings_of(c.id))
 
 
 def _exposes(ports: set[str]) -> Predicate:

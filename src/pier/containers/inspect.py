@@ -10,6 +10,7 @@ from pier.containers.health import Health
 from pier.containers.phrases import rfc3339
 from pier.containers.record import Container
 from pier.containers.table import Containers
+from pier.networks import ports
 
 
 async def inspect(ctx: Containers, name: str, size: bool = False) -> ContainerInspect:
@@ -112,7 +113,6 @@ def network_settings(ctx: Containers, container: Container) -> NetworkSettings:
     if bridge is not None:
         settings.endpoint_id, settings.gateway = bridge.endpoint_id, bridge.gateway
         settings.ip_address, settings.ip_prefix_len, settings.mac_address = bridge.ip_address, bridge.ip_prefix_len, bridge.mac_address
-    if container.state.running and not container.record.host.network_mode.startswith(("container:", "host", "none")):
-        exposed = container.record.config.exposed_ports
-        settings.ports = dict.fromkeys(exposed) if exposed is not UNSET else {}
+    if container.state.running and ctx.networks.ports.has_gateway(container.id):
+        settings.ports = ports.port_map(container.record.config.exposed_ports or {}, ctx.networks.ports.bindings_of(container.id))
     return settings

@@ -15,6 +15,7 @@ from pier.containers.phrases import status
 from pier.containers.record import Container
 from pier.containers.table import Containers
 from pier.errors import NotFound
+from pier.networks import ports
 
 
 async def list_containers(
@@ -49,10 +50,10 @@ def _sizes(ctx: Containers, containers: list[Container]) -> dict[str, tuple[int,
 def summary(ctx: Containers, container: Container, label: str, now_ns: int, sizes: tuple[int, int] | None = None) -> ContainerSummary:
     """One item of a list. label: what its image is called; sizes: of the writable layer and of everything, in bytes."""
     record, state = container.record, container.state
-    exposed = record.config.exposed_ports
-    ports: list[dict[str, str | int]] = []
-    if state.running and exposed is not UNSET and record.host.network_mode == "bridge":
-        ports = [{"PrivatePort": int(p.partition("/")[0]), "Type": p.partition("/")[2] or "tcp"} for p in exposed if p.partition("/")[0].isdigit()]
+    shown: list[dict[str, str | int]] = []
+    bindings = ctx.networks.ports.bindings_of(record.id)
+    if state.running and (bindings or record.config.exposed_ports) and ctx.networks.ports.has_gateway(record.id):
+        shown = ports.summaries(record.config.exposed_ports or {}, bindings)
     return ContainerSummary(
         id=record.id,
         names=[*(links.names_of(ctx, record.id) if record.id in ctx.linked else ()), "/" + record.name],
@@ -60,7 +61,7 @@ def summary(ctx: Containers, container: Container, label: str, now_ns: int, size
         image_id=record.image_id,
         command=command_line(record.path, record.args),
         created=record.created_ns // 1_000_000_000,
-        ports=ports,
+        ports=shown,
         size_rw=sizes[0] if sizes and sizes[0] else UNSET,
         size_root_fs=sizes[1] if sizes else UNSET,
         labels=record.config.labels or {},

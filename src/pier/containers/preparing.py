@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pier import trace
-from pier.containers import files, image_mounts, joining, links, streams, volumes
+from pier.containers import files, image_mounts, joining, links, published, streams, volumes
 from pier.containers.joins import open_joins
 from pier.containers.record import Container, Record
 from pier.containers.shapes import shape
@@ -57,7 +57,9 @@ def can_be_ahead(record: Record) -> bool:
     host = record.host
     theirs = host.links or record.mounts or record.terminal or record.config.open_stdin or host.privileged or host.devices or host.init is True
     filtered = any(option.startswith("seccomp") for option in host.security_opt or [])
-    return not theirs and not filtered and host.network_mode in ("bridge", "none") and list(record.endpoints) == [host.network_mode]
+    if theirs or filtered or published.wants(record):
+        return False
+    return host.network_mode in ("bridge", "none") and list(record.endpoints) == [host.network_mode]
 
 
 def begin(ctx: Containers, container: Container) -> None:
@@ -158,6 +160,9 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
         ready = await volumes.prepare(ctx, container, undo, filling) if record.has_volumes else volumes.Ready()
         if not ahead:
             await asyncio.shield(attaching)
+            if published.wants(record):
+                undo.push_async_callback(published.withdraw, ctx, container.id)
+                await published.publish(ctx, container)
         bound = files.write(ctx, container)
         handed = [*fds, *joins.fds, *ready.fds]
         indexes = {kind: len(fds) + index for kind, index in joins.indexes.items()}

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 
 from pier import trace
-from pier.containers import links, preparing, stop, streams, wait
+from pier.containers import links, preparing, published, stop, streams, wait
 from pier.containers.record import Container
 from pier.containers.table import Containers, log
 from pier.containers.volumes import anonymous
@@ -96,6 +96,8 @@ async def _clear(ctx: Containers, container: Container) -> None:
         trace.point("remove.files")
         await preparing.drop(ctx, container)
         ctx.networks.forget(container.id)
+        if published.wants(container.record):
+            await ctx.networks.records.forget_published(container.id)
         if container.child is not None:
             container.let_go(container.child)
         if container.streams:

@@ -11,7 +11,7 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from pier.containers import links, monitor, names_service, policy, probe, start, streams, update
+from pier.containers import links, monitor, names_service, policy, probe, published, start, streams, update
 from pier.containers.exits import ended, go_on
 from pier.containers.record import Container, State, decode_record, decode_state
 from pier.containers.remove import erase
@@ -264,6 +264,7 @@ async def helper_lost(ctx: Containers, name: str) -> None:
     if name in ("netd", "keeper"):
         # the keeper holds the containers' sockets for the next netd; those of a dead keeper are gone
         await names_service.restored(ctx, ctx.named if name == "netd" else set())
+        await published.restored(ctx, {published.KEY + each for each in ctx.holding} if name == "netd" else set())
     if name != "keeper":
         return
     await ctx.snapshots.hold_again()

@@ -77,6 +77,7 @@ class Containers:
     ahead: set[str] = field(default_factory=set)  # whose start is prepared, though nobody has asked for it yet
     tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
     named: set[str] = field(default_factory=set)  # containers whose DNS sockets netd has, as the keeper's keys
+    holding: set[str] = field(default_factory=set)  # containers whose published ports netd holds
     running: RunningNotes = field(init=False)
     log_changes: Changes = field(default_factory=Changes)
     checking: Checking = field(default_factory=Checking)

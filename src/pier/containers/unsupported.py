@@ -10,8 +10,6 @@ from pier.containers import health
 from pier.errors import NotImplementedByPier
 
 _HOST_FIELDS: tuple[tuple[str, str, tuple[object, ...]], ...] = (
-    ("port_bindings", "PortBindings", ()),
-    ("publish_all_ports", "PublishAllPorts", ()),
     ("cgroup", "Cgroup", ()),
     ("cgroup_parent", "CgroupParent", ()),
     ("storage_opt", "StorageOpt", ()),

@@ -17,6 +17,7 @@ from pier.containers import security
 from pier.errors import Invalid
 from pier.linux import capabilities
 from pier.linux.cgroups import CgroupLayout
+from pier.networks import ports
 from pier.runtime.signals import parse_signal
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
@@ -121,7 +122,7 @@ def check(config: ContainerConfig, host: HostConfig, machine: Machine) -> list[s
     _check_restart(host)
     _check_log(host)
     _check_security(host)
-    return _check_resources(host, machine)
+    return _check_ports(config, host) + _check_resources(host, machine)
 
 
 def check_update(host: HostConfig, machine: Machine) -> list[str]:
@@ -138,12 +139,19 @@ def check_conflicts(request: ContainerConfig, host: HostConfig) -> None:
             (request.hostname, "hostname and the network mode"),
             (host.dns, "dns and the network mode"),
             (host.extra_hosts, "custom host-to-IP mapping and the network mode"),
+            (host.port_bindings or host.publish_all_ports, "port publishing and the container type network mode"),
             (request.exposed_ports is not UNSET and request.exposed_ports, "port exposing and the container type network mode"),
         ):
             if there:
                 raise Invalid(f"conflicting options: {what}")
     if host.uts_mode == "host" and request.hostname:
         raise Invalid("conflicting options: hostname and the UTS mode")
+
+
+def _check_ports(config: ContainerConfig, host: HostConfig) -> list[str]:
+    ports.asked(host.port_bindings or {}, config.exposed_ports or {}, host.publish_all_ports)
+    discarded = host.network_mode == "host" and host.port_bindings
+    return ["Published ports are discarded when using host network mode"] if discarded else []
 
 
 def _check_config(config: ContainerConfig) -> None:

@@ -25,7 +25,7 @@ import msgspec
 
 from pier.api.fields import DEFAULT_EXEC_ROOT, VERSION
 from pier.archive.workers import Workers
-from pier.containers import connect, freeze, monitor, names_service, restore, stop
+from pier.containers import connect, freeze, monitor, names_service, published, restore, stop
 from pier.containers import schema as containers_schema
 from pier.containers import volumes as container_volumes
 from pier.containers.record import Container
@@ -71,6 +71,7 @@ SCHEMAS = (
     volumes_schema.SCHEMA,
     networks_schema.objects,
     volumes_schema.MOUNTS,
+    networks_schema.PUBLISHED,
 )
 VOLATILE_SCHEMAS = containers_schema.VOLATILE_STEPS
 
@@ -255,7 +256,9 @@ async def restore_all(engine: Engine) -> None:
     live = {container.id for container in ctx.table.values() if container.state.running}
     await engine.networks.reconcile(live)
     await connect.cut_unrecorded(ctx)
-    await names_service.restored(ctx, set(engine.supervisor.held()))
+    held = set(engine.supervisor.held())
+    await names_service.restored(ctx, held)
+    await published.restored(ctx, held)
     for line in await engine.volumes.repair(ctx.running_users_of_volume):
         _log.info("%s", line)
     for volume, container_id in engine.volumes.forgotten(ctx.running_users_of_volume):

@@ -41,8 +41,9 @@ _REGISTER_1, _REGISTER_VERDICT = 1, 0
 _META_IIFNAME, _META_OIFNAME = 6, 7
 _SADDR, _DADDR = 12, 16  # offsets in the IPv4 header
 _COMMENT = 0  # type of a comment among a rule's user data (libnftnl's)
-# XT_CONNTRACK_STATE over ESTABLISHED and RELATED, as struct xt_conntrack_mtinfo3 (linux/netfilter/xt_conntrack.h), padded to eight bytes.
-_XT_ESTABLISHED_RELATED = struct.pack("=136x HHHHH HH HH HHHH 6x", 0, 0, 0, 0, 0, 1, 0, CT_ESTABLISHED | CT_RELATED, 0, 0, 0, 0, 0)
+# XT_CONNTRACK_STATE over ESTABLISHED, RELATED and DNAT, as struct xt_conntrack_mtinfo3 (linux/netfilter/xt_conntrack.h), padded to eight bytes.
+_XT_DNAT = 0x80
+_XT_ANSWERS_OR_DNAT = struct.pack("=136x HHHHH HH HH HHHH 6x", 0, 0, 0, 0, 0, 1, 0, CT_ESTABLISHED | CT_RELATED | _XT_DNAT, 0, 0, 0, 0, 0)
 
 Expression = bytes
 
@@ -120,9 +121,12 @@ def ct_state(mask: int) -> list[Expression]:
     return [load, _masked(struct.pack("=I", mask)), _compare(bytes(4), equal=False)]
 
 
-def xt_established_or_related() -> list[Expression]:
-    """The same by iptables' own match, for a chain that iptables-nft looks after: a native one makes it call its table incompatible."""
-    return [expression("match", text(1, "conntrack"), be32(2, 3), attribute(3, _XT_ESTABLISHED_RELATED))]
+def xt_answers_or_translated() -> list[Expression]:
+    """The connection is established, related, or its destination was translated: by iptables' own match, for a chain that iptables-nft looks after.
+
+    A native match makes it call its table incompatible.
+    """
+    return [expression("match", text(1, "conntrack"), be32(2, 3), attribute(3, _XT_ANSWERS_OR_DNAT))]
 
 
 def verdict(code: int) -> list[Expression]:
@@ -215,8 +219,8 @@ class Firewall:
                 result.append(Chain(body[0], string(found[1]), string(found[3]), int.from_bytes(hook[1], "big"), priority, policy))
         return result
 
-    def elements(self, family: int, table: str, name: str) -> set[tuple[bytes, bytes]] | None:
-        """(key, end of its range) of a set's elements; None where there is no such set."""
+    def elements(self, family: int, table: str, name: str) -> set[tuple[bytes, ...]] | None:
+        """(key, end of its range), in a map with its value, of a set's elements; None where there is no such set."""
         request = struct.pack(">BBH", family, 0, 0) + text(1, table) + text(2, name)
         try:
             answers = self._netlink.dump(_SUBSYSTEM | _GETSETELEM, request, f"elements of {table} {name}")
@@ -226,7 +230,8 @@ class Firewall:
             raise
         lists = [attribute_map(body, 4).get(3, b"") for _, body in answers]
         found = [attribute_map(element) for each in lists for _, element in attributes(each)]
-        return {(attribute_map(e[1])[1], attribute_map(e[10])[1] if 10 in e else b"") for e in found}
+        parts = [[attribute_map(e[kind])[1] if kind in e else b"" for kind in (1, 10, 2)] for e in found]
+        return {tuple(each if each[2] else each[:2]) for each in parts}
 
     def chain_names(self, family: int, table: str) -> list[str]:
         """The names of all chains of a table, base chains and others."""

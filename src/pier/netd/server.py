@@ -1,9 +1,10 @@
-"""pier-netd: answers the name questions of containers in users' networks.
+"""pier-netd: answers the name questions of containers in users' networks, and holds published ports (published.py).
 
 One thread, one epoll loop (pier.ipc.loop). Each container has two sockets in its own network namespace, which its child bound there and handed
 over: a datagram socket and a listening one. Requests of the daemon:
   network {key: ID, fields}, network-gone {key}        a network's names (zone.py)
   open {key: container, view} + [datagram, listener]   view {key, view}      close {key}
+  publish {key: container, part, targets: [[protocol, address, port], ...]} + a socket each      withdraw {key}
   stats {} -> {asked, outside, cached, refused}
 The keeper gets a duplicate of every socket with the container's view, and every network, as notes: a netd that takes over goes on by itself.
 """
@@ -26,6 +27,7 @@ from pier.ipc.polled import PolledChannel
 from pier.netd import message as wire
 from pier.netd.cache import Cache
 from pier.netd.message import Malformed, Question
+from pier.netd.published import Published
 from pier.netd.upstream import Exchange
 from pier.netd.zone import Zones
 
@@ -36,6 +38,7 @@ _ROUNDS = 32  # datagrams of one container taken at a time
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _NETWORK = "network:"
 _SESSION = "names:"
+_PORTS = "ports:"
 
 
 class Session:
@@ -62,6 +65,7 @@ class Netd(Loop):
         super().__init__(keeper)
         self.zones, self.cache = Zones(), Cache()
         self.sessions: dict[str, Session] = {}
+        self.published = Published(self.watch)
         self.under_way: set[Exchange] = set()
         self.turn = 0
         self.counts = {"asked": 0, "outside": 0, "cached": 0, "refused": 0}
@@ -69,10 +73,11 @@ class Netd(Loop):
     @property
     def waiting(self) -> bool:
         """Whether something may time out."""
-        return bool(self.under_way) or any(session.connections for session in self.sessions.values())
+        return bool(self.under_way) or any(session.connections for session in self.sessions.values()) or self.published.waiting
 
     def tick(self) -> None:
         """Servers that do not answer, connections that say nothing."""
+        self.published.tick()
         now_s = time.monotonic()
         for exchange in list(self.under_way):
             exchange.tick(now_s)
@@ -91,6 +96,9 @@ class Netd(Loop):
         key, note = str(message["key"]), message["note"]
         if key.startswith(_NETWORK):
             self.zones.set_network(key.removeprefix(_NETWORK), note)
+        elif key.startswith(_PORTS):
+            order = sorted(zip(map(int, message["names"]), fds, strict=True))
+            self.published.hold(key.removeprefix(_PORTS), note, [fd for _, fd in order])
         elif len(fds) == 2:
             named = dict(zip(message["names"], fds, strict=True))
             self._open(key.removeprefix(_SESSION), note, named["datagram"], named["listener"])
@@ -114,6 +122,15 @@ class Netd(Loop):
             self.keeper.send({"op": "hold", "key": _SESSION + key, "names": [], "note": message["view"]})
         elif op == "close":
             self._close(key)
+        elif op == "publish":
+            held = f"{key}/{message['part']}"
+            self.keeper.send({"op": "hold", "key": _PORTS + held, "names": [str(n) for n in range(len(fds))], "note": message["targets"]}, fds)
+            self.published.hold(held, message["targets"], fds)
+            fds.clear()
+        elif op == "withdraw":
+            for held in self.published.keys_of(key):
+                names = [str(n) for n in range(self.published.release(held))]
+                self.keeper.send({"op": "release", "key": _PORTS + held, "names": names})
         elif op == "ping":
             pass
         elif op == "stats":

@@ -1,12 +1,13 @@
 """The firewall of all bridge networks: kept as it should be, whoever changes it."""
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 
 from pier.networks import sysctls
 from pier.networks.plumbing import Plumbing
 from pier.networks.rules import Member, Wanted
 from pier.networks.setup import Ask
+from pier.networks.translation import Published
 from pier.networks.watch import FirewallWatch
 
 _log = logging.getLogger("pier.networks")
@@ -17,10 +18,12 @@ class Guard:
 
     def __init__(
         self, plumbing: Plumbing, ask: Ask, spawn: Callable[[Coroutine[object, object, None]], None], table: str,
-        members: Callable[[], Iterable[Member]],
+        members: Callable[[], Iterable[Member]], published: Callable[[], Mapping[str, Published]],
     ) -> None:  # fmt: skip
-        """members: the networks as they are now."""
+        """members: the networks as they are now; published: the ports of their containers."""
         self._plumbing, self._ask, self._spawn, self._table, self._members = plumbing, ask, spawn, table, members
+        self._published = published
+        self._known: tuple[Member, ...] = ()
         self._watch: FirewallWatch | None = None
         self.warnings: list[str] = []
 
@@ -35,14 +38,25 @@ class Guard:
             self._watch.close()
 
     def _wanted(self) -> Wanted:
-        return Wanted(self._table, tuple(sorted(self._members(), key=lambda member: member.bridge)))
+        self._known = tuple(sorted(self._members(), key=lambda member: member.bridge))
+        return self._with_ports()
+
+    def _with_ports(self) -> Wanted:
+        return Wanted(self._table, self._known, dict(self._published()))
 
     async def change(self) -> None:
         """The networks have changed: one transaction. What somebody else has changed in our tables meanwhile is repaired."""
+        await self._change(self._wanted)
+
+    async def publish(self) -> None:
+        """The same where only ports have changed."""
+        await self._change(self._with_ports)
+
+    async def _change(self, wanted: Callable[[], Wanted]) -> None:
         try:
-            await self._ask(self._plumbing.change_rules, self._wanted())
+            await self._ask(self._plumbing.change_rules, wanted())
         except OSError:
-            await self._ask(self._plumbing.ensure_rules, self._wanted())
+            await self._ask(self._plumbing.ensure_rules, wanted())
 
     async def repair(self) -> None:
         """Compare the kernel with what is wanted, and warn of what is in the way."""

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -25,6 +26,7 @@ from pier.networks.live import Live
 from pier.networks.model import Network
 from pier.networks.plumbing import Plumbing
 from pier.networks.prepared import Making, Prepared
+from pier.networks.published import Ports
 from pier.networks.records import Records
 from pier.networks.rules import Member
 from pier.networks.setup import BridgeSetup, NetworkConfig
@@ -64,7 +66,8 @@ class Networks:
         self.releasing: dict[str, leaving.Releasing] = {}  # by endpoint
         self.leaving: dict[str, Endpoint] = {}  # by ID: the link may still be there, so its address is not free
         self.spaces: dict[str, int] = {}  # by endpoint: the namespace of a link that the host does not see, to delete it there
-        self.guard = Guard(self.plumbing, self.ask, self.spawn, table, self._members)
+        self.ports = Ports(self)
+        self.guard = Guard(self.plumbing, self.ask, self.spawn, table, self._members, lambda: self.ports.active)
         self._tasks: set[asyncio.Task[None]] = set()
         self.repairing = asyncio.Lock()
         self.changing = asyncio.Lock()  # one network is made at a time: each looks at the others' addresses
@@ -96,6 +99,7 @@ class Networks:
         for row in rows:
             if row["network_id"] in self.live:
                 self.endpoints.setdefault(row["container_id"], {})[row["network_id"]] = _remembered(self.live[row["network_id"]], row)
+        self.ports.load()
         if any(True for _ in self._members()):
             await self.guard.start()
 
@@ -176,7 +180,7 @@ class Networks:
         if wish.mac and live.network.driver == "ipvlan":
             raise Invalid("ipvlan interfaces do not support custom mac address assignment")
         if wish.mac:
-            wish = _with_mac(wish, checked_mac(wish.mac))
+            wish = replace(wish, mac=checked_mac(wish.mac))
         making = self.prepared.take(container_id, netns_fd) if live is self._default and wish.interface == "eth0" else None
         endpoint_id = making.ahead.endpoint_id if making else secrets.token_hex(32)
         mac = wish.mac or (making.ahead.mac if making else "" if live.network.driver == "ipvlan" else random_mac())
@@ -256,6 +260,8 @@ class Networks:
         Its address is given to nobody else until its link is gone. cut: the container runs on: the link is deleted. No endpoint: nothing to do.
         netns_fd: its namespace, which has to be known for a link that only exists there; duplicated.
         """
+        if not network_id:
+            await self.ports.close(container_id)
         for endpoint in self._left(container_id, network_id):
             if netns_fd >= 0 and endpoint.interface and not endpoint.host_interface and endpoint.endpoint_id not in self.spaces:
                 self.spaces[endpoint.endpoint_id] = os.dup(netns_fd)
@@ -377,10 +383,6 @@ class Networks:
         task = asyncio.get_running_loop().create_task(_logged(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _with_mac(wish: Wish, mac: str) -> Wish:
-    return Wish(wish.interface, mac, wish.address, wish.address6, wish.priority)
 
 
 def _remembered(live: Live, row: "sqlite3.Row") -> Endpoint:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pier.errors import Invalid, NotFound
 from pier.linux.nftables import FAMILY_IPV4, Firewall
 from pier.linux.rtnetlink import Link, Routing
-from pier.networks import rules
+from pier.networks import rules, sysctls
 from pier.networks.bridges import Bridges
 from pier.networks.drivers import Bare, Base, Driver
 from pier.networks.model import IPNetwork
@@ -92,10 +92,16 @@ class Plumbing:
         if old is None or old.families() != wanted.families():
             self.ensure_rules(wanted)
             return
-        for family in wanted.families():
-            self._firewall.apply(rules.change(old, wanted, family), f"firewall table {wanted.table}")
+        changes = [message for family in wanted.families() for message in rules.change(old, wanted, family)]
+        self._firewall.apply(changes, f"firewall table {wanted.table}")
         self._applied = wanted
-        self._ensure_foreign(wanted)
+        if old.members != wanted.members:
+            self._ensure_foreign(wanted)
+
+    def open_loopback(self, bridges: Iterable[str]) -> None:
+        """Let the host's own 127.0.0.1 reach the containers of bridges; rules.py keeps everybody else's packets for it out. Raises OSError."""
+        for bridge in bridges:
+            sysctls.write(f"ipv4/conf/{bridge}/route_localnet", "1")
 
     def ensure_rules(self, wanted: rules.Wanted) -> Sequence[str]:
         """Bring our tables and the foreign chains to what is wanted. Returns what had to be done, in words."""
@@ -106,7 +112,7 @@ class Plumbing:
                 if found:
                     self._firewall.apply(rules.remove(wanted.table, family), f"firewall table {wanted.table}")
                 continue
-            held = {name: self._firewall.elements(family, wanted.table, name) for name in rules.SETS} if found else {}
+            held = {name: self._firewall.elements(family, wanted.table, name) for name in rules.NAMES} if found else {}
             if not rules.intact(wanted, family, chains, found, held):
                 point("networks.rules")
                 self._firewall.apply(rules.ruleset(wanted, family), f"firewall table {wanted.table}")

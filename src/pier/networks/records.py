@@ -4,8 +4,11 @@ power cut no container runs that could hold one."""
 import sqlite3
 from collections.abc import Iterable
 
+import msgspec
+
 from pier.networks.endpoints import Endpoint
 from pier.networks.model import Network, decode, encode
+from pier.networks.ports import Binding
 from pier.store import Store
 
 # A container that is started again before its last lease was written off takes its place; an address that is somebody else's stays his.
@@ -88,6 +91,33 @@ class Records:
 
         await self._store.write(work)
 
+    def published(self) -> list[tuple[str, tuple[Binding, ...], bool]]:
+        """(container, its ports, whether they are open) of all containers that have had any."""
+        rows = self._store.read("SELECT container_id, bindings, active FROM published")
+        return [(row["container_id"], _bindings(row["bindings"]), bool(row["active"])) for row in rows]
+
+    def published_of(self, container_id: str) -> tuple[Binding, ...]:
+        """The ports that a container has, or had when it last ran."""
+        rows = self._store.read("SELECT bindings FROM published WHERE container_id=?", (container_id,))
+        return _bindings(rows[0]["bindings"]) if rows else ()
+
+    async def save_published(self, container_id: str, bindings: Iterable[Binding], *, active: bool) -> None:
+        """Write what a container has. active: the next daemon is to find it open."""
+        text = msgspec.json.encode([(each.protocol, each.port, each.address, each.host_port) for each in bindings]).decode()
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO published(container_id, bindings, active) VALUES (?,?,?)", (container_id, text, active))
+
+        await self._store.write(work, durable=False)
+
+    async def forget_published(self, container_id: str) -> None:
+        """Its container is removed."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM published WHERE container_id=?", (container_id,))
+
+        await self._store.write(work, durable=False)
+
     def fact(self, name: str) -> str:
         """A fact by its name, "" where it is not known."""
         rows = self._store.read("SELECT value FROM network_fact WHERE name=?", (name,))
@@ -100,3 +130,7 @@ class Records:
             connection.execute("INSERT OR REPLACE INTO network_fact(name, value) VALUES (?, ?)", (name, value))
 
         await self._store.write(work)
+
+
+def _bindings(text: str) -> tuple[Binding, ...]:
+    return tuple(Binding(*each) for each in msgspec.json.decode(text, type=list[tuple[str, int, str, int]]))

@@ -69,6 +69,7 @@ async def repair(networks: "Networks") -> None:
             live.base, made = await networks.ask(networks.plumbing.bridges.ensure, live.network, networks.mtu)
             if made:
                 _log.warning("bridge %s was gone: made again", live.network.link)
+                await networks.ask(networks.plumbing.open_loopback, networks.ports.bridges())
         await _replug(networks)
     await networks.guard.repair()
 

@@ -1,26 +1,30 @@
 """The firewall as a pure function: a table of our own for each family with constant rules, and two for each bridge in a foreign chain that drops.
 
-    prerouting (raw)  a source address of a network's that comes in by another link than its bridge is forged: drop
+    prerouting (raw)  a source address of a network's that comes in by another link than its bridge is forged: drop;
+                      so is a way from outside to the host's loopback addresses
+    dstnat, output    what goes to a published port of this host goes to its container (translation.py)
     forward           from a bridge: only with an address of its network; within a network: accept; what is internal stays inside;
-                      to a bridge: established or related, what a network's gateway mode lets in; everything else to a bridge: drop
-                      (container addresses cannot be reached from outside, nor from other networks)
-    postrouting       what leaves a bridge for elsewhere gets the host's address
+                      to a bridge: established or related, published ports, what a network's gateway mode lets in; everything else to a
+                      bridge: drop (container addresses cannot be reached from outside, nor from other networks)
+    postrouting       what leaves a bridge for elsewhere gets the host's address; what comes through a published port keeps its own where it can
 Networks are elements of sets: one transaction changes what is different. An accept ends our chain only: a foreign chain on the same hook
 may still drop, hence the two rules there. Within one bridge packets are not forwarded: `icc=false` isolates the bridge's ports (plumbing.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from pier.linux import nftables as nft
-from pier.linux import nftsets
+from pier.linux import nftnat, nftsets
 from pier.linux.netlink import Message
 from pier.linux.nftables import FAMILY_IPV4, FAMILY_IPV6
 from pier.linux.nftsets import FIRST, SECOND, Element
+from pier.networks import translation
+from pier.networks.translation import Published
 
 FAMILIES = {FAMILY_IPV4: 4, FAMILY_IPV6: 6}
-_RAW, _FILTER, _SRCNAT = -300, 0, 100
+_RAW, _DSTNAT, _FILTER, _SRCNAT = -300, -100, 0, 100
 FOREIGN_TABLE, FOREIGN_CHAIN = "filter", "FORWARD"
 # name: (fields, whether its elements are ranges)
 SETS: Mapping[str, tuple[tuple[str, ...], bool]] = {
@@ -33,6 +37,14 @@ SETS: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "routed": (("ifname",), False),
     "masquerade": (("address", "address"), True),
 }
+_CHAINS = (
+    ("prerouting", "filter", nft.HOOK_PREROUTING, _RAW),
+    ("dstnat", "nat", nft.HOOK_PREROUTING, _DSTNAT),
+    ("output", "nat", nft.HOOK_OUTPUT, _DSTNAT),
+    ("forward", "filter", nft.HOOK_FORWARD, _FILTER),
+    ("postrouting", "nat", nft.HOOK_POSTROUTING, _SRCNAT),
+)
+NAMES = (*SETS, *translation.MAPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +66,27 @@ class Wanted:
 
     table: str  # "pier"
     members: tuple[Member, ...] = ()
+    published: Mapping[str, Published] = field(default_factory=dict)  # by container
 
     def families(self) -> list[int]:
         """IPv4 always, IPv6 where a network has it."""
-        v6 = any(ip_network(subnet).version == 6 for member in self.members for subnet in member.subnets)
+        v6 = any(":" in subnet for member in self.members for subnet in member.subnets)
         return [FAMILY_IPV4, FAMILY_IPV6] if v6 else [FAMILY_IPV4]
 
 
 def elements(wanted: Wanted, family: int) -> dict[str, set[Element]]:
-    """What is in each set."""
+    """What is in each set and map."""
+    found = {**_of_members(wanted.members, family), **{name: set[Element]() for name in translation.MAPS}}
+    for published in wanted.published.values():
+        for name, each in published.elements(family).items():
+            found[name] |= each
+    return found
+
+
+def _of_members(members: Iterable[Member], family: int) -> dict[str, set[Element]]:
     version = FAMILIES[family]
     found: dict[str, set[Element]] = {name: set() for name in SETS}
-    for member in wanted.members:
+    for member in members:
         name = nftsets.ifname(member.bridge)
         found["bridges"].add((name, b""))
         if member.icc:
@@ -98,16 +119,27 @@ def _rules(family: int) -> list[tuple[str, Sequence[nft.Expression], str]]:
     def leaves_by(name: str) -> list[nft.Expression]:
         return [nftsets.load_oifname(), nftsets.lookup(name)]
 
-    not_lo = nft.iifname("lo", equal=False)
+    def only_ipv4(*rule: tuple[str, Sequence[nft.Expression], str]) -> Sequence[tuple[str, Sequence[nft.Expression], str]]:
+        return rule if family == FAMILY_IPV4 else ()
+
+    not_lo, translated = nft.iifname("lo", equal=False), nftnat.destination_was_translated()
+    same_net = [nftsets.load_oifname(FIRST), nftsets.load_saddr(family, SECOND), nftsets.lookup("own")]
     return [
         ("prerouting", [*source, nftsets.lookup("subnets"), *own_in, *not_lo, *drop], "an address of a network from elsewhere is forged"),
+        *only_ipv4(("prerouting", [*not_lo, *nft.daddr("127.0.0.0/8"), *drop], "nobody outside reaches loopback")),
+        *translation.rules(family),
         ("forward", [*inside, *own_in, *drop], "a network sends from its own addresses only"),
         ("forward", [*pair, *accept], "within a network"),
         ("forward", [nftsets.load_iifname(), nftsets.lookup("internal"), *drop], "what is internal stays inside"),
         ("forward", [*outside, *known, *accept], "answers to a network"),
         ("forward", [*leaves_by("unprotected"), *foreign, *accept], "gateway mode nat-unprotected"),
         ("forward", [*leaves_by("routed"), *foreign, *nftsets.is_icmp(family), *accept], "gateway mode routed: pings"),
+        ("forward", [*outside, *translated, *accept], "published ports"),
+        ("forward", [*outside, *translation.load_target(family), nftsets.lookup("opened"), *accept], "gateway mode routed: published ports"),
         ("forward", [*outside, *drop], "nobody else reaches a network"),
+        *only_ipv4(("postrouting", [*outside, *nft.saddr("127.0.0.0/8"), *nft.masquerade()], "loopback leaves as the host")),
+        ("postrouting", [*same_net, *translated, *nft.masquerade()], "a published port of the own network answers by the host"),
+        ("postrouting", [*outside, *translated, *accept], "who comes through a published port keeps his address"),
         ("postrouting", [*source, nftsets.lookup("masquerade"), *own_out, *nft.masquerade()], "what leaves a network leaves as the host"),
     ]
 
@@ -121,12 +153,13 @@ def ruleset(wanted: Wanted, family: int) -> list[Message]:
     messages = [
         *remove(table, family),
         nft.add_table(family, table),
-        nft.add_base_chain(family, table, "prerouting", "filter", nft.HOOK_PREROUTING, _RAW),
-        nft.add_base_chain(family, table, "forward", "filter", nft.HOOK_FORWARD, _FILTER),
-        nft.add_base_chain(family, table, "postrouting", "nat", nft.HOOK_POSTROUTING, _SRCNAT),
+        *(nft.add_base_chain(family, table, name, kind, hook, priority) for name, kind, hook, priority in _CHAINS),
+        nftnat.add_chain(family, table, translation.CHAIN),
     ]
     for number, (name, (fields, ranges)) in enumerate(SETS.items(), 1):
         messages.append(nftsets.add_set(family, table, name, number, fields, ranges=ranges))
+    for number, (name, (fields, ranges, values)) in enumerate(translation.MAPS.items(), len(SETS) + 1):
+        messages.append(nftsets.add_set(family, table, name, number, fields, ranges=ranges, values=values))
     for name, found in elements(wanted, family).items():
         messages += nftsets.add_elements(family, table, name, found)
     return [*messages, *(nft.add_rule(family, table, chain, expressions, comment) for chain, expressions, comment in _rules(family))]
@@ -134,13 +167,25 @@ def ruleset(wanted: Wanted, family: int) -> list[Message]:
 
 def change(old: Wanted, new: Wanted, family: int) -> list[Message]:
     """The transaction that brings a whole table from one state to another; nothing to do gives an empty list."""
-    messages: list[Message] = []
-    before, after = elements(old, family), elements(new, family)
-    for name in SETS:
-        messages += nftsets.delete_elements(family, new.table, name, before[name] - after[name])
-    for name in SETS:
-        messages += nftsets.add_elements(family, new.table, name, after[name] - before[name])
-    return messages
+    gone, come = _differences(old, new, family)
+    return [
+        *(message for name, each in gone.items() for message in nftsets.delete_elements(family, new.table, name, each)),
+        *(message for name, each in come.items() for message in nftsets.add_elements(family, new.table, name, each)),
+    ]
+
+
+def _differences(old: Wanted, new: Wanted, family: int) -> tuple[dict[str, set[Element]], dict[str, set[Element]]]:
+    """(what goes, what comes) of each set and map; looks only at what is not the same object, however much there is."""
+    gone, come = {name: set[Element]() for name in translation.MAPS}, {name: set[Element]() for name in translation.MAPS}
+    for container in old.published.keys() | new.published.keys():
+        was, now = old.published.get(container), new.published.get(container)
+        for published, found in ((was, gone), (now, come)) if was is not now else ():
+            for name, each in published.elements(family).items() if published else ():
+                found[name] |= each
+    if old.members != new.members:
+        before, after = _of_members(old.members, family), _of_members(new.members, family)
+        gone, come = gone | before, come | after
+    return {name: gone[name] - come[name] for name in gone}, {name: come[name] - gone[name] for name in come}
 
 
 def remove(table: str, family: int = FAMILY_IPV4) -> list[Message]:
@@ -154,7 +199,7 @@ def intact(
     """Whether the kernel holds just these rules and elements. held: the elements of each set."""
     have = sorted((rule.chain, rule.comment) for rule in found)
     hooked = {chain.name for chain in chains if chain.family == family and chain.table == wanted.table}
-    whole = hooked == {"prerouting", "forward", "postrouting"} and have == sorted((chain, comment) for chain, _, comment in _rules(family))
+    whole = hooked == {name for name, *_ in _CHAINS} and have == sorted((chain, comment) for chain, _, comment in _rules(family))
     return whole and held == elements(wanted, family)
 
 
@@ -162,7 +207,7 @@ def _foreign(table: str, bridge: str) -> list[tuple[list[nft.Expression], str]]:
     accept = [*nft.counter(), *nft.verdict(nft.ACCEPT)]
     return [
         ([*nft.iifname(bridge), *accept], f"{table}: from {bridge}"),
-        ([*nft.oifname(bridge), *nft.xt_established_or_related(), *accept], f"{table}: answers to {bridge}"),
+        ([*nft.oifname(bridge), *nft.xt_answers_or_translated(), *accept], f"{table}: answers and published ports to {bridge}"),
     ]
 
 

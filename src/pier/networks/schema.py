@@ -72,5 +72,13 @@ def objects(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE network")
 
 
-STEPS = (SCHEMA, objects)
-"""Both, for a store that holds nothing else."""
+PUBLISHED = """
+CREATE TABLE published (
+    container_id TEXT PRIMARY KEY,  -- its row stays while the container does: what was given at random is given again
+    bindings TEXT NOT NULL,         -- JSON: [[protocol, port of the container, address of the host, its port], ...]
+    active INTEGER NOT NULL         -- 0: it runs without a gateway
+) STRICT;
+"""
+
+STEPS = (SCHEMA, objects, PUBLISHED)
+"""All of them, for a store that holds nothing else."""

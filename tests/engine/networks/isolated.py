@@ -66,11 +66,15 @@ class Namespace:
         os.close(ready)
         self.fd = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
+    def enter(self) -> None:
+        """Move the calling thread inside, for good."""
+        _check(_LIBC.setns(self.fd, _CLONE_NEWNET))
+
     def start(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[[], Any]:
         """Start a function inside; the returned function waits for its result."""
 
         def inside() -> Any:
-            _check(_LIBC.setns(self.fd, _CLONE_NEWNET))
+            self.enter()
             return work(*args, **kwargs)
 
         return functools.partial(_result, *_fork(inside))

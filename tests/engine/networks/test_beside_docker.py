@@ -36,7 +36,7 @@ def _story() -> None:
             lan(outside, "default")
             async with daemon() as d, containers(d.networks) as (c,):
                 assert d.networks.host_gateway() == "172.18.0.1"  # Docker has 172.17
-                assert forward_comments()[:2] == ["pier: from pier0", "pier: answers to pier0"]
+                assert forward_comments()[:2] == ["pier: from pier0", "pier: answers and published ports to pier0"]
                 assert any("DOCKER-USER" in words for words in d.networks.warnings)
                 served = outside.start(answer, LAN, 9)
                 assert c.namespace(ask, LAN, 9)
@@ -65,7 +65,8 @@ def test_dockers_own_tool_still_reads_and_changes_its_chain(docker: Reference) -
     lines = listed.out.splitlines()
     assert lines[0] == "-P FORWARD DROP"
     assert '-A FORWARD -i pier0 -m comment --comment "pier: from pier0" -j ACCEPT' in lines
-    assert '-A FORWARD -o pier0 -m conntrack --ctstate RELATED,ESTABLISHED -m comment --comment "pier: answers to pier0" -j ACCEPT' in lines
+    states = "RELATED,ESTABLISHED,DNAT"
+    assert f'-A FORWARD -o pier0 -m conntrack --ctstate {states} -m comment --comment "pier: answers and published ports to pier0" -j ACCEPT' in lines
     for action in ("-A", "-D"):
         done = docker("iptables", action, "FORWARD", "-i", "nothing0", "-j", "ACCEPT")
         assert done.code == 0, done.err

@@ -185,14 +185,14 @@ def test_a_foreign_drop_in_forward_is_opened_whenever_it_comes_and_closed_when_i
             lan(outside, "default")
             apply(*FOREIGN)
             async with daemon() as d, containers(d.networks) as (c,):
-                assert forward_comments() == ["pier: from pier0", "pier: answers to pier0"]
+                assert forward_comments() == ["pier: from pier0", "pier: answers and published ports to pier0"]
                 served = outside.start(answer, LAN, 9)
                 assert c.namespace(ask, LAN, 9)
                 served()
                 assert not outside(ask, c.address, 9, timeout_s=_SHORT_S)
                 apply(nft.delete_table(FAMILY_IPV4, "filter"))
                 apply(*FOREIGN, nft.add_rule(FAMILY_IPV4, "filter", "FORWARD", nft.verdict(nft.DROP), "theirs"))
-                await eventually(lambda: forward_comments() == ["pier: from pier0", "pier: answers to pier0", "theirs"])
+                await eventually(lambda: forward_comments() == ["pier: from pier0", "pier: answers and published ports to pier0", "theirs"])
                 apply(nft.add_base_chain(FAMILY_IPV4, "filter", "FORWARD", "filter", nft.HOOK_FORWARD, 0, nft.ACCEPT))
                 await eventually(lambda: forward_comments() == ["theirs"])
                 await d.idle()

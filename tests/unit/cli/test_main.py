@@ -155,7 +155,7 @@ def test_a_missing_image_names_the_way_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "status", "start"),
     [
-        (["run", "-p", "80:80", "x"], 125, "pier: --publish is not supported by Pier yet"),
+        (["run", "--gpus", "all", "x"], 125, "pier: --gpus is not supported by Pier yet"),
         (["build", "."], 1, "pier: 'pier build' is not supported by Pier yet"),
         (["container", "cp"], 1, "pier: 'pier container cp' is not supported by Pier yet"),
         (["nope"], 1, "pier: unknown command: pier nope\n\nRun 'pier --help' for more information"),

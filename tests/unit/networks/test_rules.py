@@ -10,7 +10,8 @@ from pier.networks.rules import Member, Wanted
 DEFAULT = Member("pier0", ("172.17.0.0/16",))
 SHOP = Member("br-shop", ("172.18.0.0/16", "fd00:1::/64"), icc=False, internal=True)
 WANTED = Wanted("pier", (DEFAULT,))
-OURS = [Chain(FAMILY_IPV4, "pier", name, hook, 0, ACCEPT) for name, hook in (("prerouting", 0), ("forward", 2), ("postrouting", 4))]
+HOOKED = (("prerouting", 0), ("dstnat", 0), ("output", 3), ("forward", 2), ("postrouting", 4))
+OURS = [Chain(FAMILY_IPV4, "pier", name, hook, 0, ACCEPT) for name, hook in HOOKED]
 FORWARD = Chain(FAMILY_IPV4, "filter", "FORWARD", HOOK_FORWARD, 0, DROP)
 
 
@@ -42,7 +43,7 @@ def test_a_missing_rule_a_foreign_one_another_subnet_and_a_missing_chain_are_see
 def test_the_rules_are_as_many_for_a_thousand_networks() -> None:
     many = Wanted("pier", tuple(Member(f"br-{n}", (f"10.{n // 250}.{n % 250}.0/24",)) for n in range(1000)))
     adding = [message for message in rules.ruleset(many, FAMILY_IPV4) if message[0] & 0xFF == 6]
-    assert len(adding) == rules.CONSTANT_RULES == 9
+    assert len(adding) == rules.CONSTANT_RULES == 21
     assert len(rules.change(Wanted("pier", many.members[1:]), many, FAMILY_IPV4)) == 5  # bridges, subnets, own, within, masquerade
 
 
@@ -62,7 +63,8 @@ def test_the_foreign_chain_gets_two_rules_once_for_each_bridge() -> None:
         return len(rules.foreign_changes(bridges, "pier", FAMILY_IPV4, [FORWARD], found))
 
     assert (changes(["pier0"], []), changes(["pier0", "br-shop"], [])) == (2, 4)
-    there = [Rule(FAMILY_IPV4, "filter", "FORWARD", 7, "pier: from pier0"), Rule(FAMILY_IPV4, "filter", "FORWARD", 8, "pier: answers to pier0")]
+    ours = ("pier: from pier0", "pier: answers and published ports to pier0")
+    there = [Rule(FAMILY_IPV4, "filter", "FORWARD", number, comment) for number, comment in enumerate(ours, 7)]
     theirs = Rule(FAMILY_IPV4, "filter", "FORWARD", 9, "theirs")
     assert changes(["pier0"], [*there, theirs]) == 0
     assert changes(["pier0"], [there[0], theirs]) == 1
