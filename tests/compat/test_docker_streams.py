@@ -59,6 +59,13 @@ def test_detach_keys_leave_the_container_running(docker: Target) -> None:
         assert terminal.wait() == 3
 
 
+def test_without_a_terminal_the_detach_keys_are_bytes_like_others(docker: Target) -> None:
+    data = b"a\x10\x11b" * 3
+    assert docker("run", "--rm", "-i", docker.image, "cat", stdin=data).ok().out.encode() == data
+    container = docker.background(docker.image, "sleep", "60")
+    assert docker("exec", "-i", container, "cat", stdin=data).ok().out.encode() == data
+
+
 def test_detach_keys_of_ones_own(docker: Target) -> None:
     with docker.terminal("run", "-it", "--name", (name := docker.name()), "--detach-keys", "ctrl-x,q", docker.image, "sh") as terminal:
         terminal.expect("# ")

@@ -59,7 +59,7 @@ async def attach(ctx: Containers, name: str, options: AttachOptions, hijack: Cal
             stdout=options.stdout,
             stderr=options.stderr,
             multiplexed=multiplexed,
-            detach_keys=detach.parse(options.detach_keys),
+            detach_keys=b"" if multiplexed else detach.parse(options.detach_keys),  # nobody types where there is no terminal
             initial=connection.initial,
         )
     finally:

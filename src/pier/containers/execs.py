@@ -170,7 +170,7 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
                 stdout=wanted.attach_stdout or terminal,
                 stderr=wanted.attach_stderr,
                 multiplexed=framed and not terminal,
-                detach_keys=detach.parse(wanted.detach_keys),
+                detach_keys=detach.parse(wanted.detach_keys) if terminal else b"",
                 initial=connection.initial,
             )
             handle.done.add_done_callback(lambda done: _detached(ctx, found, done))
