@@ -60,9 +60,10 @@ class Uploads:
             return _told(report, Placed(task.diff_id, task.wanted.digest, task.wanted.size, task.wanted.media_type, FOREIGN))
         async with self._turn(to.reference.repository, task) as turn, self._slots.taken(waits=lambda: report.layer(task.diff_id, WAITING)):
             point("push.layer")
-            loop = asyncio.get_running_loop()
+            loop, totals = asyncio.get_running_loop(), [0]  # the latter grows by ten a second at most
 
             def pushing(current: int, total: int) -> None:
+                totals.append(total)
                 loop.call_soon_threadsafe(report.pushing, task.diff_id, current, total)
 
             await self._compressions.settled(task.diff_id)
@@ -73,6 +74,8 @@ class Uploads:
                 bulk=True,
             )
             turn.placed = placed or await self._made(to, task.diff_id, pushing)
+            if turn.placed.how == PUSHED and totals[-1]:
+                report.pushing(task.diff_id, totals[-1], totals[-1])  # all of it, as Docker says before the last line of a layer
             return _told(report, turn.placed)
 
     async def place_bytes(self, to: Destination, data: bytes) -> None:

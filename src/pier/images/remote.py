@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CALLS, _BULK = 32, 128
+_ENDS = "the daemon ends: ask the next one again"
 _SHARE = 4  # one registry gets a quarter
 IDLE_S = 30.0  # how long connections are kept that nobody uses
 
@@ -36,6 +37,7 @@ class Remote:
         self._bulk = ThreadPoolExecutor(_BULK, thread_name_prefix="transfer")
         self._turns: dict[tuple[str, bool], _Turns] = {}
         self._running: set[Cancel] = set()
+        self._closed = False
         self._resting: asyncio.TimerHandle | None = None
 
     @property
@@ -82,6 +84,8 @@ class Remote:
                 del self._turns[host, bulk]
 
     async def _called(self, work: "Callable[[Registries, Cancel], T]", bulk: bool) -> T:
+        if self._closed:
+            raise Unavailable(_ENDS)
         cancel = Cancel()
         future = asyncio.get_running_loop().run_in_executor(self._bulk if bulk else self._calls, lambda: work(self.registries(), cancel))
         self._running.add(cancel)
@@ -90,9 +94,11 @@ class Remote:
         except asyncio.CancelledError:
             cancel.cancel()
             await _ended(future)
+            if self._closed and future.cancelled():  # it had no thread yet
+                raise Unavailable(_ENDS) from None
             raise
         except Cancelled:
-            raise Unavailable("the daemon ends: ask the next one again") from None
+            raise Unavailable(_ENDS) from None
         finally:
             self._running.discard(cancel)
             self._rest()
@@ -107,7 +113,8 @@ class Remote:
             self._resting = asyncio.get_running_loop().call_later(IDLE_S, self._calls.submit, made.close_idle)
 
     def close(self) -> None:
-        """End every call that is under way, and the threads."""
+        """End every call that is under way, and the threads; who still waits for one is told."""
+        self._closed = True
         for cancel in tuple(self._running):
             cancel.cancel()
         if self._resting is not None:

@@ -71,11 +71,11 @@ def test_only_what_is_missing_goes_to_a_daemon_behind_ssh(engine: Engine, far: E
 def test_the_command_line_by_ssh(engine: Engine, far: Engine, tmp_path: Path) -> None:
     ssh = Ssh(engine, far, tmp_path)
     far.load_busybox()
-    big = b"0123456789" * 1000
+    big = os.urandom(300_000)
     assert ssh("-H", "ssh://far", "images", "--format", "{{.Repository}}").ok().line == "busybox"
     echoed = run([*program("pier", "pier.cli.main"), "-H", "ssh://far", "run", "--rm", "-i", "busybox", "sh", "-c", "cat | wc -c; exit 3"],
                  ssh.env, big, 60.0)  # fmt: skip
-    assert (echoed.code, echoed.out.strip()) == (3, "10000")
+    assert (echoed.code, echoed.out.strip()) == (3, "300000")
     context = {**ssh.env, "DOCKER_HOST": ""}
     run([*program("pier", "pier.cli.main"), "context", "create", "far", "--docker", "host=ssh://far"], context, None, 60.0).ok()
     assert run([*program("pier", "pier.cli.main"), "-c", "far", "ps", "-q"], context, None, 60.0).ok().out == ""
