@@ -10,15 +10,17 @@ if TYPE_CHECKING:
 
     from pier.cli.flags import Options
 
-USAGE = "CONTAINER [PRIVATE_PORT[/PROTO]]"
+USAGE = "[OPTIONS] CONTAINER [PRIVATE_PORT[/PROTO]]"
 SHORT = "List port mappings or a specific mapping for the container"
 ALIASES = ("container port", "port")
-FLAGS = ()
+FLAGS = (("explain", "", "bool", "Follow a packet to each port, and tell where it would stop (Pier only)"),)
 ARGS = (1, 2)
 
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
-    """Show them; 0."""
+    """Show them; 0. With --explain 1 where a packet would stop."""
+    if options.flag("explain"):
+        return _explain(cli, args[0], _key(args[1]) if len(args) == 2 else "")
     ports: dict[str, list[dict[str, Any]] | None] = cli.client().get(f"/containers/{segment(args[0])}/json")["NetworkSettings"]["Ports"] or {}
     if len(args) == 2:
         cli.out("".join(f"{line}\n" for line in sorted(_of(ports, args[1], args[0]))))
@@ -29,13 +31,28 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
 
 
 def _of(ports: "dict[str, list[dict[str, Any]] | None]", wanted: str, container: str) -> list[str]:
-    number, _, protocol = wanted.partition("/")
-    if not (number.isascii() and number.isdigit()):
-        raise CommandError(f"Error: invalid port ({number}): strconv.ParseUint: parsing {go_quote(number)}: invalid syntax")
-    found = _places(ports.get(f"{number}/{protocol or 'tcp'}"))
+    found = _places(ports.get(_key(wanted)))
     if not found:
         raise CommandError(f"Error: No public port '{wanted}' published for {container}")
     return found
+
+
+def _key(wanted: str) -> str:
+    number, _, protocol = wanted.partition("/")
+    if not (number.isascii() and number.isdigit()):
+        raise CommandError(f"Error: invalid port ({number}): strconv.ParseUint: parsing {go_quote(number)}: invalid syntax")
+    return f"{number}/{protocol or 'tcp'}"
+
+
+def _explain(cli: Cli, name: str, wanted: str) -> int:
+    paths = [path for path in cli.client().get(f"/pier/containers/{segment(name)}/ports") if wanted in ("", path["Private"])]
+    if not paths:
+        hint = f" as {wanted}" if wanted else ": run it with -p, in a network that is not internal"
+        raise CommandError(f"Error: nothing of {name} is published{hint}")
+    for path in paths:
+        cli.out(f"{path['Port']}\n")
+        cli.out("".join(f"  {'ok  ' if step['Passed'] else 'STOP'}  {step['Text']}\n" for step in path["Steps"]))
+    return int(not all(step["Passed"] for path in paths for step in path["Steps"]))
 
 
 def _places(places: "list[dict[str, Any]] | None") -> list[str]:

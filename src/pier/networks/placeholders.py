@@ -105,6 +105,22 @@ def _link(path: str) -> str:
         return ""
 
 
+def listening(pid: int) -> frozenset[tuple[str, str, int]]:
+    """(protocol, address, port) of what listens in the network namespace of a process; what cannot be read is left out."""
+    found = set()
+    for name, protocol in (("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp")):
+        try:
+            with open(f"/proc/{pid}/net/{name}") as file:
+                lines = file.readlines()[1:]
+        except OSError:
+            continue
+        for fields in map(str.split, lines):
+            if protocol == "udp" or fields[3] == _LISTEN:
+                address, _, number = fields[1].partition(":")
+                found.add((protocol, _address(address), int(number, 16)))
+    return frozenset(found)
+
+
 def _sockets(protocol: str, port: int) -> Iterator[tuple[str, str]]:
     """(inode, address) of the sockets that are bound to a port."""
     for name in (protocol, f"{protocol}6"):

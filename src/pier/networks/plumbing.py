@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pier.errors import Invalid, NotFound
 from pier.linux.nftables import FAMILY_IPV4, Firewall
 from pier.linux.rtnetlink import Link, Routing
-from pier.networks import rules, sysctls
+from pier.networks import rules, sysctls, translation
 from pier.networks.bridges import Bridges
 from pier.networks.drivers import Bare, Base, Driver
+from pier.networks.explain import Facts
 from pier.networks.model import IPNetwork
 from pier.networks.parents import Parents, has_ipvlan
 from pier.trace import point
@@ -102,6 +103,18 @@ class Plumbing:
         """Let the host's own 127.0.0.1 reach the containers of bridges; rules.py keeps everybody else's packets for it out. Raises OSError."""
         for bridge in bridges:
             sysctls.write(f"ipv4/conf/{bridge}/route_localnet", "1")
+
+    def packet_facts(self, bridge: str, link: str, held: bool, listening: frozenset[tuple[str, str, int]]) -> Facts:
+        """What of the kernel's decides about packets to a bridge's container behind a link."""
+        there = self._routing.link(link)
+        master = self._routing.link(bridge)
+        maps = {(family, name): self._firewall.elements(family, self._table, name) for family in rules.FAMILIES for name in translation.MAPS}
+        return Facts(
+            self._table, held, maps, drops=tuple(self.foreign_drops()),
+            forwarding={4: not sysctls.forwarding_is_off(), 6: sysctls.read("ipv6/conf/all/forwarding") != "0"},
+            route_localnet=sysctls.read(f"ipv4/conf/{bridge}/route_localnet") != "0", bridge=bridge, link=link,
+            linked=there is not None and master is not None and there.master != 0, listening=listening,
+        )  # fmt: skip
 
     def ensure_rules(self, wanted: rules.Wanted) -> Sequence[str]:
         """Bring our tables and the foreign chains to what is wanted. Returns what had to be done, in words."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pier.errors import Internal, Unavailable
 from pier.networks import placeholders
 from pier.networks.endpoints import Endpoint, default_gateways
+from pier.networks.explain import Facts
 from pier.networks.model import BRIDGE_OPTIONS
 from pier.networks.placeholders import Placeholder
 from pier.networks.ports import ALL_IPV4, ALL_IPV6, Asked, Binding, Ledger, Taken, version
@@ -186,6 +187,13 @@ class Ports:
             if live is not None and live.bridge is not None:
                 found.append(live.bridge.name)
         return sorted(set(found))
+
+    async def facts(self, container_id: str, *, held: bool, listening: frozenset[tuple[str, str, int]]) -> Facts:
+        """What the kernel holds of a container's way in. held: netd has its sockets; listening: in the container, (protocol, address, port)."""
+        four, six = self._gateways(container_id)
+        endpoint = four or six
+        bridge = next(iter(self.bridges([container_id])), "")
+        return await self._networks.ask(self._networks.plumbing.packet_facts, bridge, endpoint.host_interface if endpoint else "", held, listening)
 
     # -- closing
 

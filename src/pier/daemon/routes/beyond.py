@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pier.api.models.images import CheckRequest, IdResponse
+from pier.containers import explain as _explain
 from pier.daemon.routes.images import lines
 from pier.errors import Invalid
 from pier.http.message import Answer, FileSegment, Request, Segments, Stream, json
@@ -79,7 +80,13 @@ def _logins(text: str) -> dict[str, Credentials]:
     return {domain: from_config(login) for domain, login in found.items()}
 
 
+async def ports(request: Request, engine: "Engine") -> Answer:
+    """GET /pier/containers/{name}/ports: the way of a packet to each published port, up to where it stops."""
+    return json(await _explain.explain(engine.containers, request.params["name"]))
+
+
 ROUTES: "tuple[Route, ...]" = (
+    ("GET", "/pier/containers/{name:.*}/ports", ports),
     ("POST", "/pier/images/check", check),
     ("POST", "/pier/images/{name:.*}/squash", squash),
     ("GET", "/pier/images/diff", diff),
