@@ -117,7 +117,10 @@ class Channel:
 
 
 def _receive(sock: socket.socket) -> tuple[bytes, list[int], bool]:
-    data, control, flags, _ = sock.recvmsg(MAX_INLINE_BYTES + 1, socket.CMSG_SPACE(4 * (MAX_FDS + 1)), socket.MSG_CMSG_CLOEXEC)
+    try:
+        data, control, flags, _ = _packet(sock)
+    except ConnectionResetError:  # the peer went and left packets of ours unread; the kernel says so once, before what the peer had sent
+        data, control, flags, _ = _packet(sock)
     fds = array.array("i")
     for level, kind, payload in control:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -135,3 +138,7 @@ def _read_memfd(fd: int) -> bytes:
         return os.pread(fd, size, 0)
     finally:
         os.close(fd)
+
+
+def _packet(sock: socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]], int, object]:
+    return sock.recvmsg(MAX_INLINE_BYTES + 1, socket.CMSG_SPACE(4 * (MAX_FDS + 1)), socket.MSG_CMSG_CLOEXEC)
