@@ -178,7 +178,7 @@ def _keep_for_a_while(ctx: Containers, container: Container, child: Child) -> No
             await preparing.drop_locked(ctx, container)
             ctx.networks.forget(container.id)
             if container.child is child:
-                container.let_go(child)
+                container.let_go_of_child()
 
     def expire() -> None:
         if container.child is child and container.state.status == "created" and not container.lock.locked():

@@ -42,7 +42,7 @@ async def ended(ctx: Containers, exit: Exit) -> None:
             await preparing.drop_locked(ctx, container)  # it failed, or somebody killed it, before its start
         state = container.state
         if container.child is not None and container.child.pid == exit.pid and not state.running:
-            container.let_go(container.child)  # somebody killed it while it was blank
+            container.let_go_of_child()  # somebody killed it while it was blank
         container.discarded.ended.discard(exit.pid)
         if await container.discarded.took(ctx.supervisor, exit):
             return

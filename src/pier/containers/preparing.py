@@ -129,9 +129,9 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
     async with AsyncExitStack() as undo, AsyncExitStack() as filling:
         if attaching is not None:
             undo.push_async_callback(_detach, ctx, container, attaching)
+        undo.callback(container.let_go_of_child)  # also of one that waits: it may have an interface already
         trace.point("start.child")
         child = await _take_child(ctx, container)
-        undo.callback(container.let_go, child)
         joins = open_joins(ctx, host)
         filling.callback(joins.close)
         trace.point("start.network")

@@ -135,11 +135,11 @@ class Container:
                 pass
         return self.state.running
 
-    def let_go(self, child: Child) -> None:
-        """Discard a blank child; until its end is acknowledged no other one can have the container's key."""
-        if self.child is child:
-            self.child = None
-        self.discarded.let_go(child)
+    def let_go_of_child(self) -> None:
+        """Discard the child, where there is one that runs no program; until its end is acknowledged no other one can have the container's key."""
+        child, self.child = self.child, None
+        if child is not None:
+            self.discarded.let_go(child)
 
 
 _encoder = msgspec.json.Encoder()

@@ -98,8 +98,7 @@ async def _clear(ctx: Containers, container: Container) -> None:
         ctx.networks.forget(container.id)
         if published.wants(container.record):
             await ctx.networks.records.forget_published(container.id)
-        if container.child is not None:
-            container.let_go(container.child)
+        container.let_go_of_child()
         if container.streams:
             await streams.close(ctx, container.id)
 

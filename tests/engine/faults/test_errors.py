@@ -65,7 +65,7 @@ def test_an_exit_that_cannot_be_written_for_long_is_with_the_keeper(broken: Engi
     broken.start(PIER_FAIL="exit.record:error")
     container = steps.start(broken, "sh", "-c", "exit 6")
     assert steps.exit_code(broken, container) == 6
-    assert "its exit cannot be recorded yet: [Errno 5] failpoint exit.record" in broken.log_text()
+    eventually(lambda: "its exit cannot be recorded yet: [Errno 5] failpoint exit.record" in broken.log_text())
     broken.kill("daemon")
     broken.start()
     assert (steps.listed(broken, container), steps.exit_code(broken, container)) == ("exited", 6)
