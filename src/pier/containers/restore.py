@@ -112,8 +112,10 @@ def _leftovers(ctx: Containers, kept: dict[str, Kept]) -> None:
 
 
 def _note(ctx: Containers, container: Container, child: Kept | None, running: dict[str, Note]) -> Note | None:
-    """What is known of a container's run but by the keeper: volatile.db, and where that has nothing, and no keeper, its cgroup."""
+    """What is known of a container's run but by the keeper: volatile.db, a note beside its FIFOs, and where nothing is, and no keeper, its cgroup."""
     state, note = container.state, running.get(container.id)
+    if note is None and (noted := fifos.noted_run(ctx.exec_root, container.id)) is not None:
+        note = Note(*noted)  # a start that was acknowledged a moment before the daemon's end
     over = note is not None and note.started_ns == state.started_ns and state.status in ("exited", "restarting")  # its end is recorded
     if note is not None and not over and (child is None or child.pid == note.pid):
         return note

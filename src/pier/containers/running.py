@@ -1,7 +1,7 @@
 """What a next daemon and a next keeper need to find running processes again, in volatile.db: written together, and soon.
 
-Nobody waits for it: the keeper has the same facts, and should both be lost within that moment, cgroups name the container. What began
-and ended in the meantime is never written.
+Nobody waits for it: the keeper has the same facts, and should both be lost within that moment, there is the note beside the FIFOs
+(logs/fifos.py). What began and ended in the meantime is never written.
 """
 
 import asyncio

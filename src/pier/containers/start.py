@@ -5,6 +5,7 @@ and becomes the container.
 """
 
 import asyncio
+import contextlib
 import time
 
 from pier import trace
@@ -12,6 +13,7 @@ from pier.containers import files, monitor, names_service, preparing, streams, w
 from pier.containers.record import Container
 from pier.containers.table import Containers, log
 from pier.errors import Conflict, Internal, Invalid, NotModified, PierError
+from pier.logs import fifos
 from pier.runtime.supervisor import StartFailed
 
 LAZY_SAVE_S = 0.5
@@ -106,6 +108,8 @@ async def _run(ctx: Containers, container: Container) -> None:
         started_ns=begun_ns,
         ever_started=True,
     )
+    with contextlib.suppress(OSError):  # without it a daemon and a keeper that die in this moment take the start with them
+        fifos.note_run(ctx.exec_root, container.id, child.pid, child.start_time, begun_ns)
     ctx.running.remember(container.id, child.pid, child.start_time, begun_ns)
     monitor.begin(ctx, container)
     if host.restart_policy.name != "no":

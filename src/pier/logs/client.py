@@ -37,7 +37,8 @@ class AttachHandle:
 
 
 class Pump:
-    """Requests to the pump over `channel()`, which gives the connection of the moment (raises PeerGone while there is none).
+    """Requests to the pump over `channel()`, which gives the connection of the moment (raises PeerGone while there is none:
+    what is asked for then waits for the next pump).
 
     The owner passes the pump's events to `on_event`, and calls `on_lost` when the pump was replaced. Sessions survive that: the
     next pump gets their descriptors from the keeper. Attached clients do not; their connections have ended.
@@ -72,6 +73,7 @@ class Pump:
 
         When `done` is set the client has been sent the end of its stream; the caller closes its own descriptor. Raises PeerGone.
         """
+        await self._connection()  # who is registered before the pump is replaced is told that it is lost
         self._last_number += 1
         handle = self._attached[self._last_number] = AttachHandle(self._last_number)
         try:
@@ -120,9 +122,24 @@ class Pump:
         self._replaced.set()
         self._replaced = asyncio.Event()
 
+    async def _connection(self) -> AsyncChannel:
+        """The connection of the moment, or the one to the next pump. Raises PeerGone where none comes."""
+        try:
+            return self._channel()
+        except PeerGone:
+            await self._next()
+            return self._channel()
+
+    async def _next(self) -> None:
+        """Until the pump was replaced. Raises PeerGone."""
+        try:
+            await asyncio.wait_for(self._replaced.wait(), _RECONNECT_S)
+        except TimeoutError:
+            raise PeerGone(f"the pump did not come back within {_RECONNECT_S:.0f} s") from None
+
     async def _call(self, op: str, key: str, fds: list[int] | None = None, **fields: Any) -> dict[str, Any]:
         try:
-            message, _ = await self._channel().call(op, fds or (), key=key, **fields)
+            message, _ = await (await self._connection()).call(op, fds or (), key=key, **fields)
         except RemoteError as error:
             raise Invalid(str(error)) from error
         return message
@@ -134,7 +151,5 @@ class Pump:
             try:
                 return await self._call(op, key, **fields)
             except PeerGone:
-                try:
-                    await asyncio.wait_for(replaced.wait(), _RECONNECT_S)
-                except TimeoutError:
-                    raise PeerGone(f"the pump did not come back within {_RECONNECT_S:.0f} s") from None
+                if not replaced.is_set():
+                    await self._next()
