@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest
+# Test files run side by side, one more than there are cores: many wait. JOBS=0 runs them one after another.
+JOBS ?= $(shell echo $$(($$(nproc) + 1)))
+SPREAD := -n $(JOBS) --dist loadfile
 export PYTHON
 
 .DEFAULT_GOAL := help
@@ -23,12 +26,12 @@ setup: ## install what the tests need, nothing else
 test: ## everything, as CI runs it (root, 25 minutes at most)
 	@scripts/setup test
 	@scripts/peers
-	$(PYTEST) tests
-	$(PYTEST) tests/compat --docker $(CURDIR)/$(VENV)/pier
+	$(PYTEST) $(SPREAD) tests
+	$(PYTEST) $(SPREAD) tests/compat --docker $(CURDIR)/$(VENV)/pier
 
 check: ## what needs no root, under a minute
 	@scripts/setup check
-	$(PYTEST) tests/unit tests/repo
+	$(PYTEST) $(SPREAD) tests/unit tests/repo
 
 vm-test: ## the smoke suite inside Debian's stock kernels in qemu
 	@scripts/setup test

@@ -25,7 +25,7 @@ from pier.ipc.polled import PolledChannel
 from pier.linux import terminals
 from pier.logs.attached import Attached
 from pier.logs.session import STDIN_BUFFER_BYTES, Session, Source
-from pier.logs.writer import NoWriter, Writer, open_or_count
+from pier.logs.writer import NoWriter, lost, open_or_count
 
 READ_BYTES = 128 << 10
 SLOW_CLIENT_S = 5.0
@@ -131,7 +131,7 @@ class Pump(Loop):
         for client in list(session.clients):
             self._end_client(session, client, "eof")
         for channel, message in session.drains:
-            channel.answer(message, lost=_lost(session.writer))
+            channel.answer(message, lost=lost(session.writer))
         session.writer.close()
         fds = session.fds()
         for fd in fds.values():
@@ -356,7 +356,7 @@ class Pump(Loop):
             return
         drains, session.drains = session.drains, []
         for channel, message in drains:
-            channel.answer(message, lost=_lost(session.writer))
+            channel.answer(message, lost=lost(session.writer))
         session.drain_deadline = 0.0
         if any(message.get("close") for _, message in drains):
             self._close(session.key)
@@ -379,10 +379,6 @@ class Pump(Loop):
         slow = len(session.clients) > 1 and any(client.full for client in session.clients)
         if not (slow or ending or session.drains or any(source.parked for source in session.sources)):
             self.timed.discard(session)
-
-
-def _lost(writer: Writer) -> list[Any] | None:
-    return [writer.lost_bytes, writer.lost_cause] if writer.lost_bytes else None
 
 
 def _nothing(mask: int) -> None:

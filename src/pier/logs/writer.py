@@ -31,6 +31,11 @@ class Writer(Protocol):
         """Flush and close."""
 
 
+def lost(writer: Writer) -> tuple[int, str] | None:
+    """How many bytes could not be written, and why; None where all could."""
+    return (writer.lost_bytes, writer.lost_cause) if writer.lost_bytes else None
+
+
 class NoWriter:
     """The driver `none`."""
 
