@@ -152,7 +152,7 @@ def blkio_v2(text: str) -> BlkioStats:
     for line in text.splitlines():
         device, *fields = line.split()
         major, _, minor = device.partition(":")
-        values = dict(field.partition("=")[::2] for field in fields)
+        values = {key: value for key, _, value in (field.partition("=") for field in fields)}
         for op in ("read", "write"):
             sizes.append(BlkioEntry(int(major), int(minor), op, int(values.get(f"{op[0]}bytes", 0))))
             counts.append(BlkioEntry(int(major), int(minor), op, int(values.get(f"{op[0]}ios", 0))))
