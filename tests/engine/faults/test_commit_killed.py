@@ -121,6 +121,12 @@ def in_background(engine: Engine, **query: Any) -> Any:
     return answer
 
 
+def sleeping(engine: Engine) -> bool:
+    """Whether a worker sleeps; those that wait for work wait for their socket."""
+    found = (Path(f"/proc/{pid}/wchan").read_text() for pid in engine.pids_of("worker"))
+    return any("nanosleep" in place for place in found)
+
+
 def test_a_worker_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     """Its failpoints are armed where the keeper is born: an engine of its own."""
     with Engine(env={"PIER_FAIL": "worker.changes:sleep=30"}) as engine:
@@ -128,6 +134,7 @@ def test_a_worker_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
         made, before = writing(engine), names(engine)
         answer = in_background(engine, container=made, repo="unborn")
         eventually(lambda: not moves(engine, made), says="it is frozen")
+        eventually(lambda: sleeping(engine), says="a worker sleeps at its failpoint")
         for pid in engine.pids_of("worker"):
             os.kill(pid, signal.SIGKILL)
         assert "the worker" in steps.error_of(answer()) and names(engine) == before
