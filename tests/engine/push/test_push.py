@@ -344,3 +344,17 @@ def test_an_image_that_is_removed_while_it_goes(own: Engine, own_registry: FakeR
     assert own.api.get("/images/json") == []
     eventually(lambda: list((own.data_root / "content/blobs/sha256").iterdir()) == [], says="its blobs go")
     assert [path for path in (own.data_root / "layers").iterdir() if path.name != ".trash"] == []
+
+
+def test_small_layers_are_made_anew_and_the_same(own: Engine, own_registry: FakeRegistry, tmp_path: Path) -> None:
+    """Of a layer that is compressed in no time nothing is kept: each push makes the same of it, for any registry."""
+    name = f"{own_registry.name}/many:1"
+    load(own, tmp_path, name, *(images.layer({f"f{n}": os.urandom(3000)}) for n in range(30)))
+    first = push(own, name).ok()
+    made = [layer["digest"] for layer in json.loads(own_registry.manifest("many", "1"))["layers"]]
+    assert [registry.digest_of(gzip.decompress(own_registry.blobs[digest])) for digest in made] == diff_ids(own, name)
+    kept = set(os.listdir(own.data_root / "content/blobs/sha256"))
+    assert len({digest[7:] for digest in made} & kept) <= 1, "busybox's at most, which is larger"
+    with FakeRegistry(inside=own.namespaces) as other:
+        own.api("POST", f"/images/{name}/tag", repo=f"{other.name}/many", tag="1").ok()
+        assert push(own, f"{other.name}/many:1").digest == first.digest
