@@ -15,8 +15,9 @@ from benchmarks.contenders import Contenders
 from benchmarks.networks import NETWORKS
 from benchmarks.table import Row, render
 from benchmarks.transfers import TRANSFERS
+from benchmarks.volumes import VOLUMES
 
-MEASURES = {**measures.MEASURES, **TRANSFERS, **NETWORKS}
+MEASURES = {**measures.MEASURES, **TRANSFERS, **NETWORKS, **VOLUMES}
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,3 +94,24 @@ def test_images_as_mounts(docker: Target, image: str) -> None:
 )
 def test_what_is_refused(docker: Target, image: str, mount: str, text: str) -> None:
     docker("run", "--rm", "--mount", mount, image, "true").fails(125, text)
+
+
+def test_docker_py(client: Any, image: str, docker: Target, volume: str) -> None:
+    sdk = pytest.importorskip("docker")
+    made = client.volumes.create(volume, driver="local", labels={"a": docker.token})
+    assert made.attrs["Labels"] == {"a": docker.token} and [one.name for one in client.volumes.list(filters={"label": f"a={docker.token}"})] == [volume]
+    label = {"pier.test": docker.token}
+    mounts = [sdk.types.Mount("/data", volume), sdk.types.Mount("/ram", None, type="tmpfs", tmpfs_size="64k", tmpfs_mode=0o700)]
+    said = client.containers.run(image, ["sh", "-c", "echo kept > /data/f; stat -c %a /ram"], mounts=mounts, labels=label, remove=True)
+    assert said == b"700\n"
+    read_only = {volume: {"bind": "/d", "mode": "ro"}}
+    assert client.containers.run(image, ["cat", "/d/f"], volumes=read_only, labels=label, remove=True) == b"kept\n"
+    holder = client.containers.create(image, volumes=read_only, labels=label)
+    with pytest.raises(sdk.errors.APIError) as raised:
+        made.remove()
+    assert raised.value.status_code == 409 and "volume is in use" in raised.value.explanation
+    holder.remove()
+    pruned = client.volumes.prune({"all": True, "label": f"a={docker.token}"})
+    assert pruned["VolumesDeleted"] == [volume]
+    with pytest.raises(sdk.errors.NotFound):
+        client.volumes.get(volume)

@@ -44,20 +44,23 @@ def make_layer(fields: Fields, fds: list[int], say: Say) -> Fields:
     return take_one(ingest_fd, fields.get("kind", "erofs"), lambda: next(pieces, b""), pace)
 
 
-def members(upper_fd: int, left_out: Collection[bytes], pace: Pace) -> Iterator[tuple[Member, Iterator[Piece]]]:
-    """What a layer's tar holds of the writable folder, sorted, with whiteouts and opaque folders as names; sockets are passed over."""
+def members(upper_fd: int, left_out: Collection[bytes], pace: Pace, plain: bool = False) -> Iterator[tuple[Member, Iterator[Piece]]]:
+    """What a layer's tar holds of the writable folder, sorted, with whiteouts and opaque folders as names; sockets are passed over.
+
+    plain: the folder is no layer's, and everything in it means itself.
+    """
     first: dict[tuple[int, int], bytes] = {}  # of each file with several names
     for found in walk(upper_fd, left_out):
         info, name = found.info, os.fsencode(found.name)
         pace.at(shown(found.path))
-        if name.startswith(b".wh."):
+        if name.startswith(b".wh.") and not plain:
             raise BadArchive(shown(found.path), "names that begin with .wh. mean a removal in a layer: rename it")
-        if is_whiteout(info):
+        if is_whiteout(info) and not plain:
             yield Member(found.path[: -len(name)] + b".wh." + name, mode=0o600), iter(())
         elif stat.S_ISDIR(info.st_mode):
             xattrs = _xattrs(found.path, {key: os.getxattr(found.fd, key) for key in os.listxattr(found.fd)})
             yield _member(found, FOLDER, xattrs), iter(())
-            if _is_opaque(found):
+            if not plain and _is_opaque(found):
                 yield Member(found.path + b"/.wh..wh..opq", mode=0o600), iter(())
         elif (target := first.get((info.st_dev, info.st_ino))) is not None:
             yield _member(found, HARD_LINK, {}, link=target), iter(())

@@ -19,15 +19,16 @@ from pier.linux.syscalls import MACHINE, call
 _CLONE_NEWIPC, _CLONE_NEWNET = 0x08000000, 0x40000000
 UNPACK = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD", "CAP_SETFCAP", "CAP_SYS_ADMIN")
 READ = ("CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN")  # the latter for overlay's attributes, trusted.*
-_READING = frozenset({"changes", "differences", "verify"})  # operations on folders of files, which come as read-only mounts of their own
-_MAKING_NO_FILES = frozenset({"differences", "verify"})
+# operations on folders of files, which come as read-only mounts of their own
+_READING = frozenset({"changes", "differences", "verify", "volume_copy", "volume_export"})
+_MAKING_NO_FILES = frozenset({"differences", "verify", "volume_export"})
 # What Python, its allocator, a thread and the jobs themselves call; everything else is EPERM. No socket, no execve, no ptrace,
 # no mount, no namespaces; names are made and opened below folders that the process has (chroot), never by the older calls.
 _ALLOWED = (
     "read pread64 write pwrite64 close openat newfstatat fstat statx lseek getdents64 fstatfs poll ppoll fcntl memfd_create sendmsg "
     "mkdirat unlinkat renameat renameat2 linkat symlinkat mknodat fchown fchownat fchmod fchmodat fchdir utimensat fsetxattr lsetxattr "
     "readlinkat fgetxattr lgetxattr flistxattr llistxattr "
-    "ftruncate copy_file_range sync_file_range syncfs fsync "
+    "ftruncate sendfile umask copy_file_range sync_file_range syncfs fsync "
     "munmap mremap madvise brk futex set_robust_list rseq sched_yield sched_getaffinity restart_syscall "
     "rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack clock_gettime clock_nanosleep gettimeofday uname getpid gettid getrandom exit exit_group"
 )

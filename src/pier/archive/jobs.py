@@ -4,7 +4,7 @@ load     [input, ingest folder], kind, platform?, keep_compressed?, limits?  -> 
 import   [input, ingest folder], kind, limits?                               -> diff_id, size, tar_bytes, dir, warnings
 layer    [blob, growth pipe, ingest folder], kind, size, limits?             -> the same
 compress [tar, output, an empty folder], form?, level?, threads?             -> diff_id, tar_bytes, size
-changes, compare, differences, squash, verify: see the files of these names
+changes, compare, differences, squash, verify: see the files of these names; volume_*: volume_files.py
 """
 
 import json
@@ -29,6 +29,7 @@ from pier.archive.pace import Pace, Say
 from pier.archive.refusal import BadArchive
 from pier.archive.squash import squash
 from pier.archive.verify import verify
+from pier.archive.volume_files import copy_files, export_files, import_files
 from pier.oci import platform
 
 Fields = dict[str, Any]
@@ -114,6 +115,14 @@ def _import(fields: Fields, fds: list[int], say: Say) -> Fields:
     return _one_layer(pull, ingest_fd, kind, limits, beat, durable=True)
 
 
+def _volume_import(fields: Fields, fds: list[int], say: Say) -> Fields:
+    pull, folder_fd, _, limits, beat = _reading(fields, fds, say)
+    raw = Chunks(pull)
+    if not raw.peek(1):
+        raise BadArchive("", "it is empty")
+    return import_files(compression.expand(raw)[1], folder_fd, limits, beat)
+
+
 def _layer(fields: Fields, fds: list[int], say: Say) -> Fields:
     """A blob that may still be on its way. Unpacked layers are not durable yet: one syncfs for all layers of an image is the daemon's."""
     blob_fd, growth_fd, ingest_fd = fds
@@ -152,6 +161,7 @@ def _compress(fields: Fields, fds: list[int], say: Say) -> Fields:
 OPERATIONS: dict[str, Callable[[Fields, list[int], Say], Fields]] = {
     "changes": make_layer, "compare": compare, "compress": _compress, "differences": list_differences,
     "import": _import, "layer": _layer, "load": _load, "squash": squash, "verify": verify,
+    "volume_copy": copy_files, "volume_export": export_files, "volume_import": _volume_import,
 }  # fmt: skip
 """Every operation, by its name in a request: fields of the request, its descriptors, where progress goes -> fields of the answer."""
 

@@ -55,9 +55,12 @@ class Inode:
 
 
 class Tree:
-    """The sum of the entries given to `add`. `dropped` counts attributes that no layer may carry, by name; `tar` is its inodes'."""
+    """The sum of the entries given to `add`. `dropped` counts attributes that no layer may carry, by name; `tar` is its inodes'.
 
-    def __init__(self, limits: Limits = DEFAULT, tar: int = 0) -> None:
+    plain: not of a layer: `.wh.` means nothing."""
+
+    def __init__(self, limits: Limits = DEFAULT, tar: int = 0, plain: bool = False) -> None:
+        self._plain = plain
         self.root = Inode(FOLDER)
         self.dropped: dict[bytes, int] = {}
         self._limits, self._tar = limits, tar
@@ -75,7 +78,7 @@ class Tree:
 
     def _add(self, entry: Entry) -> None:
         head, base = self._split(entry.name)
-        if base.startswith(b".wh.") or b"/.wh." in head or head.startswith(b".wh."):
+        if not self._plain and (base.startswith(b".wh.") or b"/.wh." in head or head.startswith(b".wh.")):
             if (base.startswith(b".wh..wh.") and base != b".wh..wh..opq") or head.startswith(b".wh..wh.") or b"/.wh..wh." in head:
                 return
             if base.startswith(b".wh."):
@@ -255,7 +258,7 @@ class Tree:
     def _describe(self, inode: Inode, entry: Entry) -> None:
         if entry.uid > _MAX_ID or entry.gid > _MAX_ID:
             raise ValueError(f"owner {entry.uid}:{entry.gid}: Linux has 32 bits for it")
-        inode.mode = 0o777 if inode.kind == LINK else 0 if inode.is_whiteout else entry.mode & 0o7777
+        inode.mode = 0o777 if inode.kind == LINK else 0 if inode.is_whiteout and not self._plain else entry.mode & 0o7777
         share = self._same.setdefault
         inode.uid, inode.gid = share(entry.uid, entry.uid), share(entry.gid, entry.gid)  # type: ignore[assignment]
         if 0 <= entry.mtime <= _MAX_TIME:

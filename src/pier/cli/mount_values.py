@@ -61,6 +61,8 @@ def mount(text: str) -> "dict[str, Any]":
             result["Source"] = value
         elif key in ("target", "dst", "destination"):
             result["Target"] = value
+        elif key == "idmap":
+            result["IDMap"] = value
         elif key == "consistency":
             result["Consistency"] = value.lower()
         elif key == "bind-propagation":
@@ -116,7 +118,7 @@ def _checked_mount(
     for name, options in (("bind", bind), ("volume", volume), ("image", image), ("tmpfs", tmpfs)):
         if options and kind != name:
             raise ValueError(f"cannot mix '{name}-*' options with mount type '{kind}'")
-    order = ("Type", "Source", "Target", "ReadOnly", "Consistency")
+    order = ("Type", "Source", "Target", "ReadOnly", "Consistency", "IDMap")
     if bind.get("ReadOnlyForceRecursive"):
         if not result.get("ReadOnly"):
             raise ValueError("option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction")

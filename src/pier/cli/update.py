@@ -1,6 +1,7 @@
 """`pier update`: change limits and the restart policy of containers."""
 
 from pier.cli import container_values as values
+from pier.cli.mount_values import mount
 from pier.cli.session import Cli, CommandError, each
 
 TYPE_CHECKING = False
@@ -23,6 +24,8 @@ FLAGS: "tuple[Flag, ...]" = (
     ("memory", "m", "bytes", "Memory limit"),
     ("memory-reservation", "", "bytes", "Memory soft limit"),
     ("memory-swap", "", "bytes", "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
+    ("mount-add", "", "mount", "Attach a filesystem mount to the container, running or not (Pier only)"),
+    ("mount-rm", "", "list", "Take the mount at this path away (Pier only)"),
     ("pids-limit", "", "int", "Tune container pids limit (set -1 for unlimited)"),
     ("restart", "", "string", "Restart policy to apply when a container exits"),
 )
@@ -30,6 +33,7 @@ LATER = frozenset(["blkio-weight", "cpu-rt-period", "cpu-rt-runtime"])
 PARSERS = {
     "cpus": values.decimal_cpus,
     "memory": values.memory,
+    "mount-add": mount,
     "memory-reservation": values.memory,
     "memory-swap": values.memory_swap,
 }
@@ -58,7 +62,14 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         "RestartPolicy": policy,
     }
 
+    change = {"Add": options.many("mount-add"), "Remove": options.many("mount-rm")}
+    mounts_only = options.given <= {"mount-add", "mount-rm"}
+
     def act(name: str) -> str:
+        if change["Add"] or change["Remove"]:
+            cli.client().post(f"/pier/containers/{name}/mounts", body=change)
+        if mounts_only:
+            return name
         for warning in cli.client().post(f"/containers/{name}/update", body=body)["Warnings"] or ():
             cli.err(f"{warning}\n")
         return name

@@ -26,6 +26,7 @@ from pier.containers import (
     preparing,
     security,
     sources,
+    typos,
     unsupported,
     validate,
     volumes,
@@ -64,7 +65,8 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     warnings = unsupported.image_warnings(config) + validate.check(config, host, ctx.machine)
     warnings += degrade(host, ctx.machine)
     warnings += ctx.profiles.warnings(security.parse(host.security_opt or [], host.privileged))
-    wishes = await _mount_points(ctx, config, host)
+    wishes, said = await _mount_points(ctx, config, host)
+    warnings += said
     _resolve_modes(ctx, host)
     _fill_defaults(ctx, config, host)
     endpoint_options.refuse_interface_sysctls(host.sysctls or {})
@@ -99,19 +101,24 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     return CreateResponse(id=container.id, warnings=warnings)
 
 
-async def _mount_points(ctx: Containers, config: ContainerConfig, host: HostConfig) -> list[mounts.Wish]:
-    """The mount points asked for, with the folders made that a bind asks for. Raises Invalid, Internal; waits for no mount that hangs."""
+async def _mount_points(ctx: Containers, config: ContainerConfig, host: HostConfig) -> tuple[list[mounts.Wish], list[str]]:
+    """The mount points asked for, with the folders made that a bind asks for, and warnings about these.
+
+    Raises Invalid, Internal; waits for no mount that hangs.
+    """
     others = volumes.of_others(ctx, host.volumes_from or [])
     declared = sorted(config.volumes or {})
     if not host.binds and not (host.mounts if host.mounts is not UNSET else []):
-        return mounts.wishes(declared, host, others)
+        return mounts.wishes(declared, host, others), []
+    volumes_now = ctx.volumes.own()
 
-    def look() -> list[mounts.Wish]:
-        wishes = mounts.wishes(declared, host, others)
+    def look() -> tuple[list[mounts.Wish], list[str]]:
+        wishes, warnings = mounts.wishes(declared, host, others), []
         for wish in wishes:
             if wish.make_source and not os.path.lexists(wish.point.source):
+                warnings.append(typos.warning(wish.point.source, volumes_now))
                 os.makedirs(wish.point.source)
-        return wishes
+        return wishes, [text for text in warnings if text]
 
     wanted = [bind.partition(":")[0] for bind in host.binds or []] + [mount.source or "" for mount in host.mounts or []]
     return await sources.in_time(look, f"bind source {', '.join(wanted)}")

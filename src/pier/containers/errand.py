@@ -1,4 +1,4 @@
-"""What is done in the network namespace of a running container: by a child that joins it, does its steps and ends.
+"""What is done in a namespace of a running container: by a child that joins it, does its steps and ends.
 
 The daemon itself joins nothing. The child lives in the host's pid namespace: no container sees or traces it.
 """
@@ -14,7 +14,7 @@ from pier.containers.table import Containers
 from pier.errors import Conflict, Internal
 from pier.linux import namespaces, pidfd
 from pier.runtime.plan import InterfaceSetup, Step
-from pier.runtime.supervisor import Shape, StartFailed
+from pier.runtime.supervisor import Child, Shape, StartFailed
 
 
 def network_step(interfaces: Sequence[InterfaceSetup], withdrawn: Sequence[str] = ()) -> Step:
@@ -27,23 +27,33 @@ async def run(ctx: Containers, container: Container, steps: Sequence[Step]) -> l
 
     Raises Conflict where the container has ended, Internal where a step failed.
     """
+    joining = Step("join", {"spaces": [[0, namespaces.FLAGS["network"], "network"]]})
+    return (await _carry_out(ctx, container, "net", [joining, *steps, Step("leave", {})], [])).take_sockets()
+
+
+async def change_mounts(ctx: Containers, container: Container, steps: Sequence[Step], fds: Sequence[int]) -> None:
+    """Carry out steps of runtime.plan_live; fds: what they count on behind the mount namespace. Raises as `run`."""
+    await _carry_out(ctx, container, "mnt", steps, fds)
+
+
+async def _carry_out(ctx: Containers, container: Container, kind: str, steps: Sequence[Step], fds: Sequence[int]) -> Child:
+    """A child with the container's namespace as its first descriptor does the steps; returns it, ended."""
     if container.child is None or not container.state.running:
         raise Conflict(f"container {container.name} is not running")
     try:
-        space = os.open(f"/proc/{container.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        space = os.open(f"/proc/{container.state.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
         pidfd.send_signal(container.child.pidfd, 0)  # asked after the opening, so that a reused pid is never joined
     except OSError as error:
         raise Conflict(f"container {container.name} has ended") from error
     try:
         child = await ctx.supervisor.spawn(secrets.token_hex(32), Shape(()), join_cgroup=False)
-        joining = Step("join", {"spaces": [[0, namespaces.FLAGS["network"], "network"]]})
-        plan: dict[str, Any] = {"steps": [[step.name, step.arguments] for step in (joining, *steps, Step("leave", {}))]}
+        plan: dict[str, Any] = {"steps": [[step.name, step.arguments] for step in steps]}
         try:
-            await child.run(plan, [space])
+            await child.run(plan, [space, *fds])
         except StartFailed as error:
             raise Internal(f"container {container.name}: {error.message}") from None
         finally:
             child.close()
-        return child.take_sockets()
+        return child
     finally:
         os.close(space)

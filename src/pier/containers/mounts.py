@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from pier.api.models.containers import DriverConfig, HostConfig, Mount, MountPoint, VolumeOptions
 from pier.errors import Internal, Invalid
+from pier.linux import idmaps
 
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "consistent", "cached", "delegated", *PROPAGATIONS}
@@ -46,7 +47,7 @@ def wishes(config_volumes: Iterable[str], host: HostConfig, others: Sequence[Mou
     Raises Invalid or Internal (where Docker answers 500) with the spec or mount at fault.
     """
     asked = [parse_bind(bind, host.volume_driver) for bind in host.binds or []]
-    asked += [_from_mount(mount) for mount in (host.mounts if host.mounts is not UNSET else [])]
+    asked += [of_mount(mount) for mount in (host.mounts if host.mounts is not UNSET else [])]
     tmpfs = [posixpath.normpath(target) for target in (host.tmpfs if host.tmpfs is not UNSET else {})]
     for target in host.tmpfs if host.tmpfs is not UNSET else {}:
         if problem := _bad_target(target):
@@ -118,7 +119,8 @@ def _volume_point(name: str, target: str, mode: str = "", writable: bool = True)
     return MountPoint(type="volume", name=name, source="", destination=target, driver="local", mode=mode, rw=writable, propagation="")
 
 
-def _from_mount(mount: Mount) -> Wish:
+def of_mount(mount: Mount) -> Wish:
+    """What a `--mount` wishes. Raises Invalid with Docker's text, also where a bind's source is not there."""
     point = from_mount(mount)
     if point.type == "volume":
         options = mount.volume_options if mount.volume_options is not UNSET else VolumeOptions()
@@ -147,6 +149,7 @@ def from_mount(mount: Mount) -> MountPoint:
     problem = _bad_target(target)
     if problem:
         raise Invalid(f'invalid mount config for type "{kind}": {problem}')
+    id_map(mount)
     readonly = mount.read_only is True
     if kind == "tmpfs":
         if source:
@@ -190,6 +193,19 @@ def _bad_target(target: str) -> str:
     if not target.startswith("/"):
         return f"invalid mount path: '{target}' mount path must be absolute"
     return "invalid specification: destination can't be '/'" if posixpath.normpath(target) in ("/", "//") else ""
+
+
+def id_map(mount: Mount) -> tuple[list[idmaps.Range], list[idmaps.Range]] | None:
+    """The mappings of users and groups that a `--mount` asks for. Raises Invalid."""
+    if mount.id_map is UNSET or not mount.id_map:
+        return None
+    if mount.type not in ("bind", "volume"):
+        raise Invalid(f'invalid mount config for type "{mount.type}": IDMap is for binds and volumes')
+    try:
+        users, groups = idmaps.parse(mount.id_map)
+    except ValueError as error:
+        raise Invalid(f'invalid mount config for type "{mount.type}": IDMap: {error}') from None
+    return idmaps.complete(users), idmaps.complete(groups)
 
 
 def target_of(mount: Mount) -> str:

@@ -67,7 +67,7 @@ async def erase(ctx: Containers, container: Container, volumes: bool = True) -> 
         trace.point("remove.row")
         if volumes and container.record.has_volumes:
             async with ctx.volumes.removing(list(anonymous(ctx, container)), ctx.users_of_volume, container.id) as going:
-                await ctx.delete(container.id, lambda db: delete_all(db, going))
+                await ctx.delete(container.id, lambda db: delete_all(db, [volume.name for volume in going]))
         else:
             await ctx.delete(container.id)
     except BaseException:

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from msgspec import UNSET
 
-from pier.api.models.containers import BindOptions, HostConfig
+from pier.api.models.containers import BindOptions, HostConfig, MountPoint
+from pier.api.models.containers import Mount as AskedMount
 from pier.api.models.networks import EndpointSettings
 from pier.containers import endpoint_options, links, naming, security
 from pier.containers import mounts as points
@@ -135,6 +136,8 @@ def build(
         made = replace(made, names=True)
     if images:
         made = replace(made, images=images)
+    if mapped := {points.target_of(m): found for m in host.mounts or [] if (found := points.id_map(m)) is not None}:
+        made = replace(made, idmaps=mapped)
     return document, replace(made, sources=volumes.sources, copy_up=frozenset(volumes.copy_up)) if volumes.sources else made
 
 
@@ -316,21 +319,22 @@ def _mounts(record: Record, bound: Bound, recursive_readonly: bool) -> tuple[Mou
             )
     wanted = [Mount(destination=os.path.normpath(target), type="tmpfs", source="tmpfs", options=tmpfs_words(text)) for target, text in tmpfs.items()]
     asked = {os.path.normpath(m.target): m for m in (host.mounts if host.mounts is not UNSET else []) if m.target is not UNSET}
-    for point in record.mounts:
-        if point.type == "tmpfs":
-            words = tmpfs_words(points.tmpfs_options(asked[point.destination])) + (() if point.rw else ("ro",))
-            wanted.append(Mount(destination=point.destination, type="tmpfs", source="tmpfs", options=words))
-            continue
-        if point.type == "image":
-            wanted.append(Mount(destination=point.destination, type="bind", source=point.name or "", options=("rbind", "rprivate", "ro")))
-            continue
-        request = asked.get(point.destination)
-        options = request.bind_options if request is not None and request.bind_options is not UNSET else BindOptions()
-        kind = "bind" if options.non_recursive is True else "rbind"
-        words = (kind, point.propagation or "rprivate", "rw" if point.rw else _readonly(options, point.destination, recursive_readonly))
-        wanted.append(Mount(destination=point.destination, type="bind", source=point.source, options=words))
+    wanted += [mount_of(point, asked.get(point.destination), recursive_readonly) for point in record.mounts]
     # Shallow targets first, so that a mount below another one is not hidden by it.
     return (*found, *sorted(wanted, key=lambda mount: mount.destination.count("/")))
+
+
+def mount_of(point: MountPoint, request: AskedMount | None, recursive_readonly: bool) -> Mount:
+    """What a mount point is to the runtime; request: the `--mount` that asked for it. Raises Internal for options that exclude each other."""
+    if point.type == "tmpfs":
+        words = tmpfs_words(points.tmpfs_options(request) if request is not None else "") + (() if point.rw else ("ro",))
+        return Mount(destination=point.destination, type="tmpfs", source="tmpfs", options=words)
+    if point.type == "image":
+        return Mount(destination=point.destination, type="bind", source=point.name or "", options=("rbind", "rprivate", "ro"))
+    options = request.bind_options if request is not None and request.bind_options is not UNSET else BindOptions()
+    kind = "bind" if options.non_recursive is True else "rbind"
+    words = (kind, point.propagation or "rprivate", "rw" if point.rw else _readonly(options, point.destination, recursive_readonly))
+    return Mount(destination=point.destination, type="bind", source=point.source, options=words)
 
 
 def _readonly(options: BindOptions, where: str, possible: bool) -> str:

@@ -125,7 +125,8 @@ class Containers:
 
     def users_of(self, image_id: str) -> list[tuple[str, bool]]:
         """(container ID, whether it runs) for each container of an image, or with a mount of it."""
-        return [(c.id, c.state.running) for c in self.table.values() if c.record.image_id == image_id or image_id in c.record.image_ids]
+        users = (c for c in self.table.values() if c.record.image_id == image_id or (c.record.mounted_images and image_id in c.record.image_ids))
+        return [(c.id, c.state.running) for c in users]
 
     def take_name(self, name: str, container_id: str) -> None:
         """Reserve a name. Raises Conflict with Docker's text where it is in use."""
@@ -170,10 +171,15 @@ class Containers:
         row = (encode(container.state), container.id)
         await self.store.write(lambda db: db.execute("UPDATE containers SET state=? WHERE id=?", row))
 
-    async def save_record(self, container: Container, record: Record) -> None:
-        """Write a changed record (a rename) durably, then make it the container's."""
+    async def save_record(self, container: Container, record: Record, further: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:
+        """Write a changed record (a rename) durably, and in the same transaction what is `further` to be written; then make it the container's."""
         row = (record.name, encode(record), record.id)
-        await self.store.write(lambda db: db.execute("UPDATE containers SET name=?, record=? WHERE id=?", row))
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute("UPDATE containers SET name=?, record=? WHERE id=?", row)
+            further(db)
+
+        await self.store.write(write)
         container.record = record
 
     async def delete(self, container_id: str, further: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:

@@ -5,7 +5,7 @@ Pure. The names are the wire's, so that a message says what to take out of the r
 
 from msgspec import UNSET
 
-from pier.api.models.containers import ContainerConfig, CreateRequest, HostConfig
+from pier.api.models.containers import ContainerConfig, CreateRequest, HostConfig, Mount
 from pier.containers import health
 from pier.errors import NotImplementedByPier
 
@@ -52,8 +52,13 @@ def refuse(request: CreateRequest, host: HostConfig) -> None:
         if mount.type in _MOUNT_KINDS:
             target = "" if mount.target is UNSET else mount.target
             raise NotImplementedByPier(f"mount type {mount.type!r} of {target!r} (HostConfig.Mounts)")
-        if mount.bind_options is not UNSET and mount.bind_options.propagation is not UNSET:
-            _refuse_shared([mount.bind_options.propagation or ""], f"{mount.source!r} (HostConfig.Mounts)")
+        refuse_propagation(mount)
+
+
+def refuse_propagation(mount: Mount) -> None:
+    """Raise NotImplementedByPier for a `--mount` that wants to show its mounts to the host."""
+    if mount.bind_options is not UNSET and mount.bind_options.propagation is not UNSET:
+        _refuse_shared([mount.bind_options.propagation or ""], f"{mount.source!r} (HostConfig.Mounts)")
 
 
 def _refuse_shared(words: list[str], what: str) -> None:

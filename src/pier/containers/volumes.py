@@ -104,14 +104,14 @@ async def prepare(ctx: Containers, container: Container, undo: AsyncExitStack, f
         if use.copy and not container.state.ever_started and await filling.enter_async_context(ctx.volumes.populating(use.name, path)):
             ready.copy_up.add(use.destination)
         # A descriptor, not the path: what is mounted there may be unknown to the mount namespace that the child is born in.
-        fd = await in_time(lambda path=path, use=use: _open(path, use), f"volume {use.name}")  # type: ignore[misc]
+        fd = await in_time(lambda path=path, use=use: open_use(path, use), f"volume {use.name}")  # type: ignore[misc]
         ready.sources[use.destination] = len(ready.fds)
         ready.fds.append(fd)
         ctx.volumes.publish_mount(use.name, container.id, use.destination, "", use.writable)
     return ready
 
 
-def _open(path: str, use: Use) -> int:
+def open_use(path: str, use: Use) -> int:
     """A detached bind of a volume, or of a folder in it, whose path is looked up inside the volume."""
     if not use.subpath:
         return kernel.clone_tree(path, recursive=True)

@@ -76,6 +76,8 @@ class Config:
     push_compression: str = "gzip"
     range_download_bytes: int = DEFAULT_RANGE_BYTES
     volume_plugin_dirs: tuple[str, ...] = plugin_address.FOLDERS
+    volume_trash_hours: int = 0
+    volume_trash_bytes: int = 10 << 30
     volume_plugin_timeout_s: int = int(DEFAULT_PATIENCE_S)
 
     @property
@@ -293,6 +295,15 @@ def _seconds(key: str) -> Callable[[Value], int]:
     return check
 
 
+def _at_least_nothing(key: str, what: str) -> Callable[[Value], int]:
+    def check(value: Value) -> int:
+        if not isinstance(value, int) or value < 0:
+            raise Invalid(f"{key}: {value!r} is no number of {what}")
+        return value
+
+    return check
+
+
 _RENAMED = {
     "shutdown-timeout": "shutdown_timeout_s",
     "volume-plugin-timeout": "volume_plugin_timeout_s",
@@ -319,5 +330,7 @@ _CHECKS: dict[str, Any] = {
     "init-path": _init_path,
     "volume-plugin-dirs": _folders("volume-plugin-dirs"),
     "volume-plugin-timeout": _seconds("volume-plugin-timeout"),
+    "volume-trash-hours": _at_least_nothing("volume-trash-hours", "hours"),
+    "volume-trash-bytes": _at_least_nothing("volume-trash-bytes", "bytes"),
     **registries.CHECKS,
 }

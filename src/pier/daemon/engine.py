@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pier.snapshots import Snapshots
     from pier.store import Store
     from pier.volumes import Volumes
+    from pier.volumes.bin import Bin
+    from pier.volumes.copies import Copies
 
 
 @dataclass(eq=False)
@@ -34,6 +36,8 @@ class Engine:
     snapshots: "Snapshots"
     networks: "Networks"
     volumes: "Volumes"
+    copies: "Copies"
+    bin: "Bin"
     supervisor: "Supervisor"
     pump: "Pump"
     workers: "Workers"

@@ -7,7 +7,6 @@
 """
 
 import asyncio
-import contextlib
 import gc
 import hashlib
 import logging
@@ -15,7 +14,6 @@ import os
 import signal
 import socket
 import sys
-import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -37,6 +35,7 @@ from pier.daemon import keeper, listeners, process
 from pier.daemon.config import Config, load, reloaded, told
 from pier.daemon.dispatch import Dispatcher
 from pier.daemon.engine import Engine
+from pier.daemon.identity import daemon_id
 from pier.daemon.initprogram import find_init
 from pier.daemon.options import Flags, parse_flags, usage
 from pier.daemon.registries import registry_config
@@ -55,8 +54,10 @@ from pier.runtime import ahead, apparmor, defaults, facts, plan
 from pier.runtime.supervisor import Supervisor
 from pier.snapshots import Snapshots
 from pier.store import Store
-from pier.volumes import Plugins, Volumes
+from pier.volumes import Plugins, Volumes, repairing
 from pier.volumes import schema as volumes_schema
+from pier.volumes.bin import Bin
+from pier.volumes.copies import Copies
 
 _log = logging.getLogger("pier.daemon")
 _FORCED_EXITS = 3
@@ -72,6 +73,8 @@ SCHEMAS = (
     networks_schema.objects,
     volumes_schema.MOUNTS,
     networks_schema.PUBLISHED,
+    volumes_schema.BEYOND,
+    volumes_schema.TRASH,
 )
 VOLATILE_SCHEMAS = containers_schema.VOLATILE_STEPS
 
@@ -238,12 +241,15 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
         profiles=Profiles(host.machine, host.kernel, apparmor_default=load_apparmor(host), seccomp_available=host.has(facts.SECCOMP)),
     )
     relay.containers = containers
+    volume_bin = Bin(volumes, config.volume_trash_hours, config.volume_trash_bytes)
+    copies = Copies(volumes, workers, containers.users_of_volume, containers.running_users_of_volume)
     engine = Engine(
-        daemon_id(config.data_root), config, host, store, journal, images, snapshots, networks, volumes, supervisor, pump, workers, containers, relay
+        daemon_id(config.data_root), config, host, store, journal, images, snapshots, networks, volumes, copies, volume_bin, supervisor, pump,
+        workers, containers, relay,
     )
     await restore_all(engine)
-    tidying = asyncio.ensure_future(images.keep_tidy())
-    undo.callback(tidying.cancel)
+    for tidying in (images.keep_tidy(), volume_bin.keep_tidy()):
+        undo.callback(asyncio.ensure_future(tidying).cancel)
     return engine
 
 
@@ -259,7 +265,7 @@ async def restore_all(engine: Engine) -> None:
     held = set(engine.supervisor.held())
     await names_service.restored(ctx, held)
     await published.restored(ctx, held)
-    for line in await engine.volumes.repair(ctx.running_users_of_volume):
+    for line in await repairing.repair(engine.volumes, ctx.running_users_of_volume):
         _log.info("%s", line)
     for volume, container_id in engine.volumes.forgotten(ctx.running_users_of_volume):
         ctx.spawn(container_volumes.unmount(ctx, volume, container_id), f"unmount {volume}")
@@ -367,18 +373,6 @@ def load_apparmor(host: facts.HostFacts) -> str:
     return apparmor.NAME
 
 
-def daemon_id(data_root: Path) -> str:
-    """The ID of this daemon: made once, kept in the data root."""
-    path = data_root / "engine-id"
-    with contextlib.suppress(OSError, ValueError):
-        return str(uuid.UUID(path.read_text().strip()))
-    made = str(uuid.uuid4())
-    draft = path.with_suffix(".new")
-    draft.write_text(f"{made}\n")
-    os.replace(draft, path)
-    return made
-
-
 def _folder(path: Path, mode: int) -> None:
     try:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
@@ -392,8 +386,6 @@ def _network_config(config: Config) -> NetworkConfig:
         bip=config.bip, bridge=config.bridge, mtu=config.mtu, dns=config.dns, dns_opts=config.dns_opts, dns_search=config.dns_search,
         pools=config.default_address_pools,
     )
-
-
 
 
 if __name__ == "__main__":

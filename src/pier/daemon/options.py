@@ -68,6 +68,8 @@ OPTIONS = (
     Option("", "keep-compressed", "bool", "keep layers as they were pulled, for pushes of the same digest (true)", reloadable=True),
     Option("", "push-compression", "str", "how layers that have no compressed form yet are pushed: gzip (the default) or zstd", reloadable=True),
     Option("", "volume-plugin-dirs", "list", "folders of volume plugins (/run/docker/plugins, /etc/docker/plugins, /usr/lib/docker/plugins)"),
+    Option("", "volume-trash-hours", "int", "hours that a removed volume stays in the trash (0: not at all)"),
+    Option("", "volume-trash-bytes", "int", "what the trash of volumes holds at most (10737418240)"),
     Option("", "volume-plugin-timeout", "int", "seconds that a volume plugin has for its answer (30)"),
     Option("", "range-download-bytes", "int", "larger layers are pulled in parts at once; 0: never (67108864)", reloadable=True),
 )

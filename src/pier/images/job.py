@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pier.archive.feed import feed, open_pipe
 from pier.errors import Invalid, PierError, Unavailable
 from pier.images.context import Context
-from pier.images.feed import feed, open_pipe
 from pier.ipc import PeerGone, RemoteError
 
 Progress = Callable[[Mapping[str, Any]], None]

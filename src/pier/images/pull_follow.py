@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pier.archive.feed import open_pipe
 from pier.archive.refusal import BadArchive
 from pier.archive.workers import WorkerDied
 from pier.errors import Invalid, Unavailable
 from pier.images.context import Context
-from pier.images.feed import open_pipe
 
 _FAST_BYTES_S, _SLOW_BYTES_S = 8e6, 2e6
 _WINDOW_S, _PATIENCE_S = 1.0, 5.0

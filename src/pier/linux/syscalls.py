@@ -34,6 +34,7 @@ _NUMBERS = {  # name: (x86-64, arm64)
     "inotify_init1": (294, 26),
     "unshare": (272, 97),
     "setns": (308, 268),
+    "renameat2": (316, 276),
     "seccomp": (317, 277),
     "bpf": (321, 280),
     "pidfd_send_signal": (424, 424),

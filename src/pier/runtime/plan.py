@@ -16,7 +16,7 @@ from pier.oci.runtime_spec import Process, Spec
 from pier.runtime import facts as features
 from pier.runtime.facts import HostFacts
 from pier.runtime.limits import Write, limits
-from pier.runtime.plan_mounts import bind_sources, mount_steps
+from pier.runtime.plan_mounts import IdMap, bind_sources, idmap_steps, mount_steps
 from pier.runtime.seccomp_profile import filter_of
 from pier.runtime.step import Step
 
@@ -104,6 +104,7 @@ class Extras:
     `borrowed`: mount destination -> index of the descriptor of another container's mount namespace: its mount at the bind's source is shared;
     `copy_up`: mount destinations whose (empty) source is filled with what the image has there;
     `images`: mount destination -> the image that is shown there;
+    `idmaps`: mount destination of a bind -> (users, groups), complete mappings of the owners on the disk to those that are shown;
     `names`: the embedded DNS server's sockets are made and handed over;
     `keyring`: name of the session keyring that execs share ("" for a nameless one).
     """
@@ -120,6 +121,7 @@ class Extras:
     borrowed: Mapping[str, int] = field(default_factory=dict)
     copy_up: frozenset[str] = frozenset()
     images: Mapping[str, ImageMount] = field(default_factory=dict)
+    idmaps: Mapping[str, IdMap] = field(default_factory=dict)
     names: bool = False
     keyring: str = ""
 
@@ -175,6 +177,7 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
     sources = bind_sources(spec, extras.sources, {*extras.borrowed, *extras.images}, extras.init)
     if sources:
         steps.append(Step("open_sources", {"sources": sources}))
+    steps += idmap_steps(extras.idmaps, facts)
     for mount in spec.mounts:
         if mount.destination in extras.borrowed:
             steps.append(Step("borrow", {"slot": mount.destination, "space": extras.borrowed[mount.destination], "path": mount.source}))

@@ -1,15 +1,17 @@
 """The mounts of a plan: pure. Which sources are opened while the host is still in sight, and what goes where after."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pier.errors import Invalid
+from pier.linux import idmaps
 from pier.oci.runtime_spec import Device, Mount, Spec
 from pier.runtime import facts as features
 from pier.runtime.facts import HostFacts
 from pier.runtime.mount_options import Parsed, parse
 from pier.runtime.step import Step
 
+IdMap = tuple[Sequence[idmaps.Range], Sequence[idmaps.Range]]
 INIT_PATH = "/sbin/docker-init"
 _DEV_LINKS = (
     ("/proc/self/fd", "fd"),
@@ -61,7 +63,7 @@ def mount_steps(spec: Spec, init: str | None, terminal: bool, facts: HostFacts, 
         if is_bind(mount):
             if mount.destination in copy_up:
                 steps.append(Step("copy_up", {"slot": mount.destination, "target": mount.destination}))
-            steps.append(_bind(mount, options, facts))
+            steps.append(mount_step(mount, facts))
         elif mount.type in ("cgroup", "cgroup2"):
             steps.append(_cgroup(mount, options, spec, facts))
         elif mount.destination == "/dev" and mount.type == "tmpfs":
@@ -76,6 +78,19 @@ def mount_steps(spec: Spec, init: str | None, terminal: bool, facts: HostFacts, 
         init_mount = Mount(destination=INIT_PATH, type="bind", options=("bind", "ro", "nosuid", "nodev"))
         steps.append(_bind(init_mount, parse(init_mount.options, INIT_PATH), facts))
     return steps
+
+
+def idmap_steps(maps: Mapping[str, IdMap], facts: HostFacts) -> list[Step]:
+    """Owners of binds are mapped while their sources are detached. Raises Invalid on a kernel that cannot."""
+    if maps and not facts.has(features.MOUNT_SETATTR):
+        raise Invalid(f"mount {next(iter(maps))}: mapped owners (idmap) need Linux 5.12 or newer")
+    return [Step("idmap", {"slot": slot, "users": users, "groups": groups}) for slot, (users, groups) in maps.items()]
+
+
+def mount_step(mount: Mount, facts: HostFacts) -> Step:
+    """The step of one mount that needs nothing but its place: a bind, or a file system of its own. Raises Invalid."""
+    options = parse(mount.options, mount.destination)
+    return _bind(mount, options, facts) if is_bind(mount) else _filesystem(mount, options)
 
 
 def _bind(mount: Mount, options: Parsed, facts: HostFacts) -> Step:

@@ -112,6 +112,23 @@ def bind(
         os.close(mount_fd)
 
 
+def unmount(state: State, targets: list[str]) -> None:
+    """What is on top of each target goes. Named through a procfs of our own: nothing of the container's is followed on the way."""
+    for target in targets:
+        target_fd = _existing(state, target)
+        if target_fd < 0:
+            continue
+        try:
+            os.fchdir(state.proc_fd)
+            mounts.unmount(f"self/fd/{target_fd}")
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # the container has unmounted it itself
+                raise StepFailed(f"unmount {target}: {error.strerror}", error, path=target) from None
+        finally:
+            os.chdir("/")
+            os.close(target_fd)
+
+
 def _mount_flags(attributes: int) -> int:
     flags = attributes & 0xF  # RDONLY, NOSUID, NODEV, NOEXEC have the same bits in mount(2)
     return flags | (mounts.MS_NOATIME if attributes & mounts.MOUNT_ATTR_NOATIME else 0)
@@ -320,5 +337,5 @@ def _existing(state: State, path: str) -> int:
 
 
 STEPS: dict[str, Callable[..., None]] = {
-    function.__name__: function for function in (filesystem, copy_up, bind, dev, devices, cgroup_v1, console, mask, protect)
+    function.__name__: function for function in (filesystem, copy_up, bind, unmount, dev, devices, cgroup_v1, console, mask, protect)
 }

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pier.linux import fds, mounts, namespaces, paths, processes
+from pier.linux import fds, idmaps, mounts, namespaces, paths, processes
 from pier.linux.netlink import configure_inside
 from pier.runtime.child_state import State, StepFailed
 
@@ -135,6 +135,19 @@ def open_sources(state: State, sources: list[list[Any]]) -> None:
                     error,
                 ) from None
         state.sources[slot] = (fd, stat.S_ISDIR(os.fstat(fd).st_mode))
+
+
+def idmap(state: State, slot: str, users: list[idmaps.Range], groups: list[idmaps.Range]) -> None:
+    """Owners on the disk are shown as others by this mount alone, while nobody can see it yet."""
+    try:
+        userns_fd = idmaps.user_namespace(users, groups, state.proc_fd)
+        try:
+            mounts.set_attributes(state.sources[slot][0], mounts.MOUNT_ATTR_IDMAP, userns_fd=userns_fd)
+        finally:
+            os.close(userns_fd)
+    except OSError as error:
+        why = "its file system cannot" if error.errno == errno.EINVAL else error.strerror
+        raise StepFailed(f"map the owners of the mount at {slot}: {why}", error, path=slot) from None
 
 
 @contextlib.contextmanager
@@ -348,5 +361,5 @@ def enter_root(state: State) -> None:
 
 _NAMESPACES = (open_streams, join, leave_host_propagation, keyring, private_proc, oom_score_adj, hostname, network, sysctls)
 _LAYERS = (clone_layers, overlay, overlay_by_scratch, overlay_by_options)
-_ROOT = (open_sources, borrow, *_LAYERS, attach_root, image_root, pivot, root_readonly, host_null, enter_root)
+_ROOT = (open_sources, idmap, borrow, *_LAYERS, attach_root, image_root, pivot, root_readonly, host_null, enter_root)
 STEPS: dict[str, Callable[..., None]] = {function.__name__: function for function in (*_NAMESPACES, *_ROOT)}

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 from pier.content.trash import Trash, spread
 from pier.errors import Internal
 from pier.linux import mounts
+from pier.linux.renaming import exchange
 from pier.trace import point
 from pier.volumes.options import Filesystem
 
-DATA, POPULATING = "_data", "populating"
+DATA, POPULATING, SNAPSHOTS, WORK = "_data", "populating", "snapshots", "work"
+BIN = ".bin"
 MOUNT_PATIENCE_S = 10.0
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -25,6 +28,7 @@ class Local:
         self.root = root
         root.mkdir(mode=0o701, exist_ok=True)
         (root / f".{POPULATING}").mkdir(mode=0o700, exist_ok=True)
+        (root / BIN).mkdir(mode=0o700, exist_ok=True)
         spread(root)
         self._trash = Trash(root)
 
@@ -41,11 +45,7 @@ class Local:
             data.mkdir(mode=0o755)
             data.chmod(0o755)
         for path in (folder, self.root):
-            fd = os.open(path, _FOLDER_FLAGS)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            self._sync(path)
         point("volumes.folder")
 
     def remove(self, name: str) -> None:
@@ -58,13 +58,17 @@ class Local:
         return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."))
 
     def size(self, name: str) -> int:
-        """Bytes on the disk of all files of a volume, links counted once, other file systems left out."""
+        """Bytes on the disk of all files of a volume and of its snapshots, links counted once, other file systems left out."""
+        return self._size(self.path(name)) + self._size(self.root / name / SNAPSHOTS)
+
+    @staticmethod
+    def _size(path: Path) -> int:
         try:
-            top = os.stat(self.path(name))
+            top = os.stat(path)
         except FileNotFoundError:
             return 0
         total, seen = 0, set()
-        for _folder, folders, files, fd in os.fwalk(self.path(name), follow_symlinks=False):
+        for _folder, folders, files, fd in os.fwalk(path, follow_symlinks=False):
             for entry in (*folders, *files):
                 try:
                     info = os.stat(entry, dir_fd=fd, follow_symlinks=False)
@@ -75,6 +79,78 @@ class Local:
                     total += info.st_blocks * 512
             folders[:] = [entry for entry in folders if _device(entry, fd) == top.st_dev]
         return total
+
+    # -- what is made of volumes: in a folder of its own first, in its place when it is whole
+
+    def begin_work(self, name: str, *, new: bool = False) -> Path:
+        """An empty folder to make something in, gone at the next start; of a volume that is new, its folder, too. Raises OSError."""
+        folder = self.root / name
+        if new:
+            folder.mkdir(mode=0o701)
+        self.end_work(name)
+        (folder / WORK).mkdir(mode=0o700)
+        return folder / WORK
+
+    def end_work(self, name: str) -> None:
+        """Throw away what `begin_work` made, if it is there."""
+        self._trash.discard(self.root / name / WORK)
+
+    def snapshot(self, name: str, snapshot: str) -> Path:
+        """Where the files of a snapshot are."""
+        return self.root / name / SNAPSHOTS / snapshot
+
+    def place(self, made: Path, target: Path) -> None:
+        """Put what was made in its place, durably. Raises OSError."""
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        os.rename(made, target)
+        for folder in (target.parent, target.parent.parent):
+            self._sync(folder)
+
+    def swap(self, made: Path, name: str) -> None:
+        """Give a volume other files at one instant; `made` has the old ones then. Raises OSError."""
+        exchange(str(made), str(self.path(name)))
+        self._sync(self.root / name)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a volume's folder another name, durably; one that has it already keeps it. Raises OSError."""
+        if (self.root / old).is_dir() and not (self.root / new).exists():
+            os.rename(self.root / old, self.root / new)
+        self._sync(self.root)
+
+    def to_bin(self, name: str, folder: str) -> None:
+        """Move a volume's folder to the trash that volumes come back from, durably. Raises OSError."""
+        os.rename(self.root / name, self.root / BIN / folder)
+        self._sync(self.root / BIN)
+        self._sync(self.root)
+
+    def from_bin(self, folder: str, name: str) -> None:
+        """The way back. Raises OSError."""
+        os.rename(self.root / BIN / folder, self.root / name)
+        self._sync(self.root)
+        self._sync(self.root / BIN)
+
+    def in_bin(self) -> list[str]:
+        """The folders in there."""
+        return sorted(os.listdir(self.root / BIN))
+
+    def discard(self, path: Path) -> None:
+        """Throw a folder away."""
+        self._trash.discard(path)
+
+    def snapshots(self, name: str) -> list[str]:
+        """The folders of a volume's snapshots."""
+        try:
+            return sorted(os.listdir(self.root / name / SNAPSHOTS))
+        except FileNotFoundError:
+            return []
+
+    @staticmethod
+    def _sync(folder: Path) -> None:
+        fd = os.open(folder, _FOLDER_FLAGS)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
     # -- copying an image's files into an empty volume
 
@@ -127,7 +203,7 @@ class Local:
         try:
             _, said = process.communicate(timeout=MOUNT_PATIENCE_S)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # mount(8) and its helper (mount.nfs)
             threading.Thread(target=process.wait, daemon=True).start()  # it may be stuck in the kernel
             where = f"{what.device} (type {what.type}, options {what.options or 'none'})"
             raise Internal(f"volume {name}: {where} does not answer within {MOUNT_PATIENCE_S:g} s: is its server there?") from None

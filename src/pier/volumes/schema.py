@@ -9,6 +9,30 @@ CREATE TABLE volume (
     created_ns INTEGER NOT NULL
 ) STRICT;
 """
+BEYOND = """
+CREATE TABLE volume_rename (        -- before the folder is renamed, until the volume's row has its new name
+    old TEXT PRIMARY KEY,
+    new TEXT NOT NULL
+) STRICT;
+CREATE TABLE volume_snapshot (      -- its files lie in the volume's folder, snapshots/<name>
+    volume TEXT NOT NULL,
+    name TEXT NOT NULL,
+    created_ns INTEGER NOT NULL,
+    PRIMARY KEY (volume, name)
+) STRICT;
+"""
+TRASH = """
+CREATE TABLE volume_trash (         -- its folder is in .bin of the volumes' folder
+    folder TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    options TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    created_ns INTEGER NOT NULL,
+    removed_ns INTEGER NOT NULL,
+    snapshots TEXT NOT NULL,        -- JSON: [[name, created_ns], ...]
+    size INTEGER NOT NULL           -- bytes on the disk when it was removed
+) STRICT;
+"""
 MOUNTS = """
 CREATE TABLE volume_mount (         -- before a plugin is asked to mount, until it has unmounted
     volume TEXT NOT NULL,

@@ -6,11 +6,13 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pier.api.models.volumes import UsageData, Volume, VolumeList, VolumesPruned
-from pier.errors import Conflict, NotFound, PierError, Unavailable
+from pier.errors import Conflict, NotFound, NotImplementedByPier, PierError, Unavailable
 from pier.events import Journal
 from pier.store import Store
 from pier.trace import point
@@ -24,6 +26,9 @@ from pier.volumes.options import ANONYMOUS_LABEL
 from pier.volumes.plugins import Plugins
 from pier.volumes.records import Records, VolumeRecord
 
+if TYPE_CHECKING:
+    from pier.volumes.bin import Bin
+
 _log = logging.getLogger("pier.volumes")
 Users = Callable[[str], Sequence[str]]  # volume name -> IDs of the containers that have it
 
@@ -33,10 +38,11 @@ class Volumes:
 
     def __init__(self, store: Store, root: Path, journal: Journal, plugins: Plugins | None = None) -> None:
         """root: `<data-root>/volumes`."""
-        self._records, self._local, self._journal = Records(store), Local(root), journal
-        self._own, self.plugins = LocalDriver(self._local), plugins or Plugins()
-        self._volumes = {record.name: record for record in self._records.all()}
-        self._mounted = {(volume, container) for volume, _, container in self._records.mounts()}  # by plugins
+        self.records, self.local, self._journal = Records(store), Local(root), journal
+        self._own, self.plugins = LocalDriver(self.local), plugins or Plugins()
+        self._volumes = {record.name: record for record in self.records.all()}
+        self._mounted = {(volume, container) for volume, _, container in self.records.mounts()}  # by plugins
+        self.bin: Bin | None = None  # where removed volumes stay for a while
         self._strangers: set[str] = set()  # drafts of volumes that plugins had already
         self._drafted: dict[str, VolumeRecord] = {}  # with a folder, without a row: a container that is being made has it
         self._held: Counter[str] = Counter()
@@ -56,7 +62,7 @@ class Volumes:
 
     def path(self, record: VolumeRecord) -> str:
         """The host's path of a volume's files; "" where a plugin keeps it."""
-        return str(self._local.path(record.name)) if record.driver == NAME else ""
+        return str(self.local.path(record.name)) if record.driver == NAME else ""
 
     async def inspect(self, name: str) -> Volume:
         """GET /volumes/{name}; of a plugin's volume, what the plugin says of it. Raises NotFound, Unavailable."""
@@ -103,7 +109,7 @@ class Volumes:
 
     async def size(self, name: str) -> int:
         """Bytes on the disk; -1 where a plugin keeps the volume."""
-        return await asyncio.to_thread(self._local.size, name) if self.get(name).driver == NAME else -1
+        return await asyncio.to_thread(self.local.size, name) if self.get(name).driver == NAME else -1
 
     async def _driver(self, name: str) -> Driver:
         return self._own if name == NAME else await self.plugins.driver(name)
@@ -117,7 +123,7 @@ class Volumes:
         async with self.drafts() as drafts:
             record = await drafts.take(name, driver, options, labels)
             if not self.has(record.name):
-                await self._records.add(record)
+                await self.records.add(record)
                 point("volumes.created")
                 drafts.done()
         return record
@@ -130,7 +136,7 @@ class Volumes:
         """For `Drafts` alone: a volume that is held until `let_go`; a new one has its folder and no row yet."""
         if not name:
             name, labels = secrets.token_hex(32), {**(labels or {}), ANONYMOUS_LABEL: ""}
-        async with self._lock(name):
+        async with self.lock(name):
             record = self._volumes.get(name) or self._drafted.get(name)
             if record is None:
                 try:
@@ -167,11 +173,11 @@ class Volumes:
         self._strangers.discard(record.name)
         if record.name not in self._volumes:
             self._volumes[record.name] = record
-            self._publish("create", record.name, driver=record.driver)
+            self.publish("create", record.name, driver=record.driver)
 
     async def discard(self, name: str) -> None:
         """For `Drafts` alone: a draft that came to nothing."""
-        async with self._lock(name):
+        async with self.lock(name):
             if self.is_free(name) and name in self._drafted:
                 record = self._drafted.pop(name)
                 if name in self._strangers:
@@ -185,18 +191,18 @@ class Volumes:
             stranger = await self.plugins.find(name)
             if stranger is not None:
                 await stranger[0].remove(name)
-                self._publish("destroy", name, driver=stranger[0].name)
+                self.publish("destroy", name, driver=stranger[0].name)
                 return
             if force:
                 return
         self.get(name)
-        async with self._lock(name):
+        async with self.lock(name):
             if name not in self._volumes:
                 return
             if using := users(name):
                 raise Conflict(f"remove {name}: volume is in use - [{', '.join(using)}]")
             if self._held[name]:
-                raise Conflict(f"remove {name}: volume is in use - by a container that is being created")
+                raise Conflict(f"remove {name}: volume is in use - by a container that is being created, or by who copies it")
             await self._remove(name)
 
     async def _remove(self, name: str) -> None:
@@ -206,12 +212,18 @@ class Volumes:
                 await (await self.plugins.driver(record.driver)).remove(name)
             except PierError as error:
                 raise type(error)(f"remove {name}: {error}") from None
-        await self._records.remove(name)
+        binned = self.bin is not None and self.bin.takes(record)
+        if binned and self.bin is not None:
+            await self.bin.put(record)
+        else:
+            await self.records.remove(name)
         point("volumes.removed")
         del self._volumes[name]
-        if record.driver == NAME:
+        if binned and self.bin is not None:
+            await self.bin.tidy()
+        elif record.driver == NAME:
             await self._own.remove(name)
-        self._publish("destroy", name, driver=record.driver)
+        self.publish("destroy", name, driver=record.driver)
 
     async def _take_away(self, record: VolumeRecord) -> None:
         """What a volume without a row leaves; a failure is logged."""
@@ -229,13 +241,13 @@ class Volumes:
         async with contextlib.AsyncExitStack() as locks:
             going = []
             for name in names:
-                await locks.enter_async_context(self._lock(name))
+                await locks.enter_async_context(self.lock(name))
                 if name in self._volumes and not self._held[name] and all(user == owner for user in users(name)):
                     going.append(self._volumes[name])
             yield going
             for record in going:
                 del self._volumes[record.name]
-                self._publish("destroy", record.name, driver=record.driver)
+                self.publish("destroy", record.name, driver=record.driver)
                 await self._take_away(record)
 
     async def prune(self, filters: Mapping[str, Sequence[str]], users: Users) -> VolumesPruned:
@@ -250,7 +262,8 @@ class Volumes:
             except (Conflict, NotFound):
                 continue
             report.volumes_deleted.append(record.name)
-            report.space_reclaimed += size
+            if not (self.bin and self.bin.takes(record)):
+                report.space_reclaimed += size
         self._journal.publish("volume", "prune", "", {"reclaimed": str(report.space_reclaimed)})
         return report
 
@@ -266,9 +279,9 @@ class Volumes:
             return self.path(record)
         try:
             driver = await self._driver(record.driver)
-            async with self._lock(name):
+            async with self.lock(name):
                 if driver is not self._own:
-                    await self._records.note_mount(name, driver.name, container_id)
+                    await self.records.note_mount(name, driver.name, container_id)
                     self._mounted.add((name, container_id))
                     point("volumes.plugin_mount")
                 path = await driver.mount(name, record.options, container_id)
@@ -286,7 +299,7 @@ class Volumes:
         record = self._volumes.get(name)
         if record is None or (record.driver == NAME and checks.filesystem(record.options) is None):
             return
-        async with self._lock(name):
+        async with self.lock(name):
             last = not [user for user in users(name) if user != container_id or record.driver == NAME]
             if record.driver == NAME:
                 await self._own.unmount(name, record.options, container_id, last)
@@ -303,7 +316,7 @@ class Volumes:
                 await self._forget_mount(name, container_id)
 
     async def _forget_mount(self, name: str, container_id: str) -> None:
-        await self._records.forget_mount(name, container_id)
+        await self.records.forget_mount(name, container_id)
         self._mounted.discard((name, container_id))
 
     @contextlib.asynccontextmanager
@@ -312,35 +325,46 @@ class Volumes:
 
         The copy counts where the block ends without an error. A copy that was interrupted is thrown away and done again.
         """
-        async with self._lock(name):
+        async with self.lock(name):
             empty = await asyncio.to_thread(self._ready_for_copy, name, path)
             if empty:
-                await asyncio.to_thread(self._local.begin_to_populate, name)
+                await asyncio.to_thread(self.local.begin_to_populate, name)
             yield empty
             if empty:
-                await asyncio.to_thread(self._local.populated, name)
+                await asyncio.to_thread(self.local.populated, name)
 
     def _ready_for_copy(self, name: str, path: str) -> bool:
-        if self._local.was_interrupted(name):
-            self._local.clear(path)
+        if self.local.was_interrupted(name):
+            self.local.clear(path)
             _log.warning("volume %s: the files of an image were not all copied into it when that was interrupted: it is done again", name)
-        return self._local.is_empty(path)
+        return self.local.is_empty(path)
 
     # -- life
 
-    async def repair(self, running: Users) -> list[str]:
-        """At start, once the containers are known: folders and rows are made to fit, mounts that nobody uses go. Returns a line for each repair."""
-        done = []
-        own = {name for name, record in self._volumes.items() if record.driver == NAME}
-        for name in set(await asyncio.to_thread(self._local.names)) - own:
-            await asyncio.to_thread(self._local.remove, name)
-            done.append(f"the folder of a volume {name} that was never made, or was removed, is gone")
-        for name in own:
-            if not self._local.path(name).is_dir():
-                await asyncio.to_thread(self._local.create, name)
-                done.append(f"volume {name} had lost its folder: an empty one was made")
-            await self.unmount(name, "", running)
-        return done
+    def own(self) -> list[str]:
+        """The names of the local driver's volumes."""
+        return [name for name, record in self._volumes.items() if record.driver == NAME]
+
+    def renamed(self, old: str, new: str) -> None:
+        """The row of a volume has another name."""
+        if old in self._volumes:
+            self._volumes[new] = replace(self._volumes.pop(old), name=new)
+
+    @contextlib.contextmanager
+    def holding(self, name: str) -> Iterator[VolumeRecord]:
+        """A local volume that cannot be removed while the block lasts. Raises NotFound, NotImplementedByPier for one that a plugin keeps."""
+        record = self.get(name)
+        if record.driver != NAME:
+            raise NotImplementedByPier(f"volume {name}: this for volumes of the driver {record.driver}", "the plugin keeps their files")
+        self._held[name] += 1
+        try:
+            yield record
+        finally:
+            self._held[name] -= 1
+
+    def is_shared(self, name: str) -> bool:
+        """Whether anybody else is `holding` a volume, or makes a container with it."""
+        return self._held[name] > 1
 
     def forgotten(self, running: Users) -> list[tuple[str, str]]:
         """(volume, container) of what plugins may have mounted for containers that have ended: each is to be `unmount`ed, when that suits."""
@@ -348,9 +372,10 @@ class Volumes:
 
     def close(self) -> None:
         """Let go of the disk."""
-        self._local.close()
+        self.local.close()
 
-    def _lock(self, name: str) -> asyncio.Lock:
+    def lock(self, name: str) -> asyncio.Lock:
+        """Who changes a volume of that name, or makes one, holds this."""
         lock = self._locks.get(name)
         if lock is None:
             for idle in [name for name, held in self._locks.items() if not (held.locked() or name in self._volumes or name in self._drafted)]:
@@ -361,13 +386,14 @@ class Volumes:
     def publish_mount(self, name: str, container_id: str, destination: str, propagation: str, writable: bool) -> None:
         """The event of a container that begins to use a volume."""
         words = {"container": container_id, "destination": destination, "propagation": propagation, "read/write": str(writable).lower()}
-        self._publish("mount", name, driver=self._volumes[name].driver if name in self._volumes else NAME, **words)
+        self.publish("mount", name, driver=self._volumes[name].driver if name in self._volumes else NAME, **words)
 
     def publish_unmount(self, name: str, container_id: str) -> None:
         """The event of a container that uses a volume no more."""
-        self._publish("unmount", name, driver=self._volumes[name].driver if name in self._volumes else NAME, container=container_id)
+        self.publish("unmount", name, driver=self._volumes[name].driver if name in self._volumes else NAME, container=container_id)
 
-    def _publish(self, action: str, name: str, **attributes: str) -> None:
+    def publish(self, action: str, name: str, **attributes: str) -> None:
+        """An event of a volume."""
         self._journal.publish("volume", action, name, attributes)
 
 

@@ -204,3 +204,15 @@ def test_a_kill_leaves_nothing_half_made(fresh_engine: Engine, point: str) -> No
     assert rows == folders
     used = {m["Name"] for c in fresh_engine.api.get("/containers/json", all=True) for m in c["Mounts"]}
     assert rows - used - {"kept", "two"} == set(), json.dumps(sorted(rows))
+
+
+def test_a_folder_that_looks_like_a_slip_is_told_of(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "database").mkdir()
+
+    def warnings(bind: str) -> list[str]:
+        made = engine.api("POST", "/containers/create", {"Image": IMAGE, "HostConfig": {"Binds": [bind]}}).ok(201).json
+        return list(made["Warnings"])
+
+    (said,) = warnings(f"{tmp_path}/databse:/x")
+    assert said.startswith(f"{tmp_path}/databse was not there: an empty folder was made. There is {tmp_path}/database")
+    assert (tmp_path / "databse").is_dir() and warnings(f"{tmp_path}/databse:/x") == [] and warnings(f"{tmp_path}/other:/x") == []

@@ -286,6 +286,7 @@ def test_disk_usage_of_what_is_asked_for(tmp_path: Path, engine: Any) -> None:
         return []
 
     engine.volumes = SimpleNamespace(usage=usage)
+    engine.bin = SimpleNamespace(removed=list)
     engine.containers.users_of_volume = lambda name: []
 
     def df(query: str = "", version: str = "") -> dict[str, Any]:

@@ -151,6 +151,8 @@ class Mount(Model, kw_only=True):
     volume_options: VolumeOptions | UnsetType = UNSET
     image_options: ImageOptions | UnsetType = UNSET
     tmpfs_options: TmpfsOptions | UnsetType = UNSET
+    id_map: str | UnsetType = msgspec.field(name="IDMap", default=UNSET)
+    """Pier's own: `[u:|g:]DISK:SHOWN[:COUNT]`, several with `;` between."""
 
 
 class HostConfig(Model, kw_only=True):

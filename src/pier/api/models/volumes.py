@@ -26,6 +26,29 @@ class Volume(Model):
     usage_data: UsageData | UnsetType = UNSET
 
 
+class VolumeSize(Model):
+    """GET /pier/volumes/{name}/size: bytes on the disk, of the files and the snapshots; -1: a plugin keeps it."""
+
+    name: str = ""
+    size: int = -1
+
+
+class VolumeSnapshot(Model):
+    """GET /pier/volumes/{name}/snapshots."""
+
+    name: str = ""
+    created_at: str = ""
+
+
+class VolumeRemoved(Model):
+    """GET /pier/volumes/trash: a volume that stays for a while; size in bytes."""
+
+    name: str = ""
+    removed_at: str = ""
+    size: int = 0
+    labels: dict[str, str] | None = None
+
+
 class VolumeList(Model):
     """GET /volumes."""
 

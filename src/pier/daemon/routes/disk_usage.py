@@ -28,6 +28,8 @@ async def disk_usage(request: Request, engine: "Engine") -> Answer:
         body["Containers"] = await listing.list_containers(engine.containers, all=True, size=True)
     if "volume" in kinds:
         body["Volumes"] = await engine.volumes.usage(engine.containers.users_of_volume)
+        if removed := engine.bin.removed():
+            body["VolumesTrash"] = {"Count": len(removed), "Size": sum(one.size for one in removed)}
     if "build-cache" in kinds:
         body["BuildCache"] = []  # nothing builds here yet
     if request.version < (1, 42):

@@ -1,7 +1,21 @@
 """The table of all routes."""
 
 from pier.daemon.router import Route
-from pier.daemon.routes import beyond, commits, containers, disk_usage, execs, image_transfer, images, networks, registries, streams, system, volumes
+from pier.daemon.routes import (
+    beyond,
+    commits,
+    containers,
+    disk_usage,
+    execs,
+    image_transfer,
+    images,
+    networks,
+    registries,
+    streams,
+    system,
+    volumes,
+    volumes_beyond,
+)
 
 ROUTES: tuple[Route, ...] = (
     *system.ROUTES,
@@ -15,6 +29,7 @@ ROUTES: tuple[Route, ...] = (
     *registries.ROUTES,
     *networks.ROUTES,
     *volumes.ROUTES,
+    *volumes_beyond.ROUTES,
     *beyond.ROUTES,
 )
 """Everything that this version of Pier answers; what is not here is 404 `page not found`."""
