@@ -12,7 +12,7 @@ from pier import trace
 from pier.containers import health, probe
 from pier.containers.health import Health, Rules
 from pier.containers.record import Container
-from pier.containers.table import Containers
+from pier.containers.table import Containers, log
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Health).decode
@@ -84,7 +84,12 @@ def noted(data: bytes | None) -> Health | None:
 
 
 async def _check(ctx: Containers, container: Container, wanted: Rules) -> None:
-    answer = await probe.run(ctx, container, wanted)
+    begun_ns = time.time_ns()
+    try:
+        answer = await probe.run(ctx, container, wanted)
+    except Exception as problem:  # too many open files, for one: the next check may fare better
+        log.warning("container %s: its health check could not be made: %s", container.record.short_id, problem)
+        answer = health.Check(begun_ns, time.time_ns(), health.FAILED, f"the check could not be made: {problem}")
     before = container.state.health
     if before is None or not container.state.running:
         return

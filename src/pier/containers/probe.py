@@ -52,16 +52,18 @@ async def run(ctx: Containers, container: Container, wanted: Rules) -> Check:
             await asyncio.to_thread(end, ctx.facts.cgroups, container.id, found.pid)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(found.over.wait(), _END_S)
+            if not found.over.is_set():  # it is stuck in the kernel, or its end was lost with the keeper
+                execs.abandon(ctx, found)
             return Check(start_ns, time.time_ns(), FAILED, too_late(wanted, output(written.take())))
         code = FAILED if found.exit_code is None else found.exit_code
         return Check(start_ns, time.time_ns(), code, output(written.take()))
     except asyncio.CancelledError:
-        if not found.pid:
-            execs.abandon(ctx, found)
-        elif not found.over.is_set():
+        if found.pid and not found.over.is_set():
             ctx.spawn(asyncio.to_thread(end, ctx.facts.cgroups, container.id, found.pid), f"end a check of {container.record.short_id}")
         raise
     finally:
+        if not found.pid and not found.over.is_set():
+            execs.abandon(ctx, found)  # it never came to run
         written.close()
         theirs.close()
 

@@ -9,6 +9,7 @@ from pier.daemon.routes import (
     execs,
     image_transfer,
     images,
+    later,
     networks,
     registries,
     streams,
@@ -31,5 +32,6 @@ ROUTES: tuple[Route, ...] = (
     *volumes.ROUTES,
     *volumes_beyond.ROUTES,
     *beyond.ROUTES,
+    *later.ROUTES,
 )
 """Everything that this version of Pier answers; what is not here is 404 `page not found`."""
