@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -76,12 +77,11 @@ class Contenders:
 
 def timed(argv: list[str], env: dict[str, str], stdin: Path | None = None) -> float:
     """Seconds that a command takes; AssertionError with what it said unless it ends with 0. Output goes to a file: nobody reads a pipe meanwhile."""
-    with open(stdin or os.devnull, "rb") as source, open(f"/tmp/bench-{os.getpid()}.out", "w+b") as out:
+    with open(stdin or os.devnull, "rb") as source, tempfile.TemporaryFile() as out:  # of its own: threads time beside each other
         began = time.perf_counter()
         code = subprocess.call(argv, env=env, stdin=source, stdout=out, stderr=out)
         took = time.perf_counter() - began
         out.seek(0)
-        os.unlink(out.name)
         assert code == 0, f"{' '.join(argv)}: exit code {code}: {out.read(500).decode(errors='replace')}"
     return took
 
