@@ -89,7 +89,7 @@ def test_of_endless_output_the_beginning_is_kept(engine: Engine) -> None:
 
 
 def test_a_check_that_hangs_is_ended_with_its_children(engine: Engine) -> None:
-    start = {"StartPeriod": 60_000 * MS, "StartInterval": 50 * MS}
+    start: dict[str, Any] = {"StartPeriod": 60_000 * MS, "StartInterval": 50 * MS}
     name = run(engine, "CMD-SHELL", "echo before; sleep 333 & sleep 334", interval_ms=20_000, Timeout=100 * MS, **start)
     log = answers(engine, name, 2)
     assert {(one["ExitCode"], one["Output"]) for one in log} == {(-1, "Health check exceeded timeout (100ms): before\n")}
@@ -138,6 +138,17 @@ def test_a_daemon_that_is_killed_goes_on_with_what_was_known(engine: Engine) -> 
     assert answers(engine, well, 4)[-1]["ExitCode"] == 0
     eventually(lambda: len([line for line in processes(engine, hangs) if "sleep 337" in line]) <= 1, says="the check of the last daemon is ended")
     assert health(engine, hangs)["Status"] == "starting"
+    # one that cannot make a check tries again
+    engine.pier("rm", "-f", hangs).ok()
+    engine.restart(PIER_FAIL="health.start:error@2")
+    said = "the check could not be made"
+
+    def tried_again() -> list[dict[str, Any]]:
+        log = health(engine, well)["Log"]
+        return log if any(said in one["Output"] for one in log[:-1]) else []
+
+    log = eventually(tried_again, says="the check after one that could not be made")
+    assert [one["ExitCode"] for one in log if said in one["Output"]] == [-1] and log[-1]["ExitCode"] == 0
     # one that is told to end takes its checks along
     engine.stop(signal.SIGTERM)
     engine.start()
