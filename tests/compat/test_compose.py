@@ -1,4 +1,4 @@
-"""Docker Compose, unchanged: an application without networks of its own and without ports goes up, is seen, and goes down."""
+"""Docker Compose, unchanged: applications with networks, ports, volumes and health go up, are seen, change, and go down."""
 
 import json
 from pathlib import Path
@@ -146,6 +146,7 @@ services:
     <<: *service
     command: ["sh", "-c", "echo web {version}; while :; do (echo page; cat /data/rows) | nc -l -p 80; done"]
     networks: [front, back]
+    ports: ["127.0.0.1::80"]
     volumes: ["data:/data:ro"]
     depends_on: {{db: {{condition: service_healthy}}}}
     healthcheck: {{test: "nc -w 1 db 5432 </dev/null | grep -q rows", interval: 300ms, retries: 100}}
@@ -186,6 +187,9 @@ def test_an_application_with_health(docker: Target, compose: "Compose", tmp_path
             ("web", "running", "healthy"), ("db", "running", "healthy"), ("worker", "running", ""),
         }  # fmt: skip
         assert compose("exec", "-T", "worker", "sh", "-c", "nc -w 5 web 80 </dev/null").ok().out == "page\n42\n"
+        published = compose("port", "web", "80").ok().line
+        fetch = f"exec 3<>/dev/tcp/{published.replace(':', '/')}; cat <&3"
+        assert run(["nsenter", "--target", str(docker.inside.pid), "--net", "--", "bash", "-c", fetch]).ok().out == "page\n42\n"
         assert "web-1  | web 1\n" in compose("logs", "web").ok().out
         assert docker("volume", "ls", "-q", "--filter", "label=what=logs", "--filter", f"name={name}").ok().line == f"{name}_logs"
 
@@ -211,6 +215,17 @@ def test_an_application_with_health(docker: Target, compose: "Compose", tmp_path
         compose("down", "-v").ok()
     for kind in ("network", "volume"):
         assert docker(kind, "ls", "-q", "--filter", f"name={name}").ok().out == ""
+
+
+def test_copies_come_later(docker: Target, compose: "Compose", tmp_path: Path) -> None:
+    if docker.kind == "reference":
+        pytest.skip("Docker has it")
+    compose("up", "-d", "web").ok()
+    text = "copying out of a container (cp) is not supported by Pier yet"
+    compose("cp", "web:/etc/hosts", str(tmp_path / "hosts")).fails(1, text)
+    docker("cp", f"{compose.ps()[0]['Name']}:/etc/hosts", "-").fails(1, text)
+    docker("export", compose.ps()[0]["Name"]).fails(1, "exporting a container is not supported by Pier yet")
+    compose("down").ok()
 
 
 def test_what_comes_later_is_refused_by_name(docker: Target, compose: "Compose", tmp_path: Path) -> None:
