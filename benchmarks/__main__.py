@@ -13,11 +13,12 @@ from pathlib import Path
 from benchmarks import measures
 from benchmarks.contenders import Contenders
 from benchmarks.networks import NETWORKS
+from benchmarks.ports import PORTS
 from benchmarks.table import Row, render
 from benchmarks.transfers import TRANSFERS
 from benchmarks.volumes import VOLUMES
 
-MEASURES = {**measures.MEASURES, **TRANSFERS, **NETWORKS, **VOLUMES}
+MEASURES = {**measures.MEASURES, **TRANSFERS, **NETWORKS, **PORTS, **VOLUMES}
 
 
 def main() -> int:

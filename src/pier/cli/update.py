@@ -3,9 +3,12 @@
 from pier.cli import container_values as values
 from pier.cli.mount_values import mount
 from pier.cli.session import Cli, CommandError, each
+from pier.client.session import segment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pier.cli.flags import Flag, Options
 
 USAGE = "[OPTIONS] CONTAINER [CONTAINER...]"
@@ -27,6 +30,8 @@ FLAGS: "tuple[Flag, ...]" = (
     ("mount-add", "", "mount", "Attach a filesystem mount to the container, running or not (Pier only)"),
     ("mount-rm", "", "list", "Take the mount at this path away (Pier only)"),
     ("pids-limit", "", "int", "Tune container pids limit (set -1 for unlimited)"),
+    ("publish-add", "", "list", "Publish a port, of a running container too (Pier only)"),
+    ("publish-rm", "", "list", "Withdraw a published port (Pier only)"),
     ("restart", "", "string", "Restart policy to apply when a container exits"),
 )
 LATER = frozenset(["blkio-weight", "cpu-rt-period", "cpu-rt-runtime"])
@@ -38,6 +43,18 @@ PARSERS = {
     "memory-swap": values.memory_swap,
 }
 ARGS = (1, None)
+
+
+def _ports(options: "Options") -> "dict[str, Any]":
+    """The body of a change of ports, {} for none. Raises CommandError with Docker's texts."""
+    if not options.given & {"publish-add", "publish-rm"}:
+        return {}
+    from pier.cli.port_values import published
+
+    try:
+        return {key: published(options.many(flag))[1] for key, flag in (("Add", "publish-add"), ("Remove", "publish-rm"))}
+    except ValueError as problem:
+        raise CommandError(str(problem)) from None
 
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
@@ -62,13 +79,14 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         "RestartPolicy": policy,
     }
 
-    change = {"Add": options.many("mount-add"), "Remove": options.many("mount-rm")}
-    mounts_only = options.given <= {"mount-add", "mount-rm"}
+    mounts, ports = {"Add": options.many("mount-add"), "Remove": options.many("mount-rm")}, _ports(options)
 
     def act(name: str) -> str:
-        if change["Add"] or change["Remove"]:
-            cli.client().post(f"/pier/containers/{name}/mounts", body=change)
-        if mounts_only:
+        if mounts["Add"] or mounts["Remove"]:
+            cli.client().post(f"/pier/containers/{segment(name)}/mounts", body=mounts)
+        if ports:
+            cli.client().post(f"/pier/containers/{segment(name)}/ports", body=ports)
+        if not options.given - {"mount-add", "mount-rm", "publish-add", "publish-rm"}:
             return name
         for warning in cli.client().post(f"/containers/{name}/update", body=body)["Warnings"] or ():
             cli.err(f"{warning}\n")

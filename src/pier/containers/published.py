@@ -4,6 +4,7 @@ netd and its duplicates in the keeper outlive the daemon: nobody on the host tak
 """
 
 import asyncio
+import contextlib
 
 from msgspec import UNSET
 
@@ -53,6 +54,9 @@ async def withdraw(ctx: Containers, container_id: str) -> None:
         ctx.holding.discard(container_id)
         trace.point("withdraw.sockets")
         await _call(ctx, "withdraw", key=container_id)
+        with contextlib.suppress(PeerGone, RemoteError):
+            # The keeper hears netd before us: once it answers, its duplicates are closed, too, and the ports are free.
+            await ctx.supervisor.release(KEY + container_id)
 
 
 async def moved(ctx: Containers, container: Container) -> None:
@@ -71,6 +75,26 @@ async def moved(ctx: Containers, container: Container) -> None:
         await withdraw(ctx, container.id)
 
 
+def _as_asked(ctx: Containers, container: Container) -> bool:
+    """Whether what is open of a running container is what its record asks for."""
+    if not ctx.networks.ports.has_gateway(container.id):
+        return True
+    there = {(binding.protocol, binding.port) for binding in ctx.networks.ports.bindings_of(container.id)}
+    return there == {(one.protocol, one.port) for one in asked(container.record)}
+
+
+async def _as_recorded(ctx: Containers) -> None:
+    """What a daemon left that was killed while it changed the ports of a running container: they become what the record says."""
+    for container in list(ctx.table.values()):
+        if container.state.running and (wants(container.record) or container.id in ctx.networks.ports.active) and not _as_asked(ctx, container):
+            log.warning("repair: the ports of container %s are not those of its record: opened anew", container.record.short_id)
+            try:
+                await withdraw(ctx, container.id)
+                await publish(ctx, container)
+            except (PierError, OSError) as problem:
+                log.warning("container %s: its ports cannot be opened: %s", container.record.short_id, problem)
+
+
 async def restored(ctx: Containers, held: set[str]) -> None:
     """The daemon, netd or the keeper is new. held: the keys that the keeper has for netd; what is not among them is held anew."""
     known = {key.removeprefix(KEY).partition("/")[0] for key in held if key.startswith(KEY)}
@@ -80,6 +104,7 @@ async def restored(ctx: Containers, held: set[str]) -> None:
         await _call(ctx, "withdraw", key=container_id)
     for container_id in sorted(active.keys() - known):
         await _hold_again(ctx, container_id)
+    await _as_recorded(ctx)
     for container_id, _, _ in ctx.networks.records.published():
         if container_id not in ctx.table and container_id not in ctx.making:
             await ctx.networks.records.forget_published(container_id)

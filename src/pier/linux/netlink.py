@@ -20,6 +20,7 @@ _NLA_F_NESTED, _NLA_TYPE_MASK = 0x8000, 0x3FFF
 _SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 1, 10, 11, 12
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")
+_SO_SNDBUFFORCE, _SEND_BYTES = 32, 65536
 _RECEIVE_BYTES = 32768  # what the kernel puts into one packet of a dump at most
 
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
@@ -161,6 +162,8 @@ class Netlink:
             flags |= NLM_F_REQUEST | (NLM_F_ACK if number == len(messages) else 0)
             packet += _HEADER.pack(len(body) + 16, kind, flags, self._sequence, 0) + body
         last = self._sequence - 1
+        if len(packet) > _SEND_BYTES:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(packet))  # the kernel doubles it; a packet above it is EMSGSIZE
         self._socket.sendto(packet, (0, 0))
         while True:
             for kind, flags, sequence, body in self._receive():

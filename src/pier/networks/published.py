@@ -8,6 +8,7 @@ are given again. Who calls hands the sockets to netd in between, which holds the
 import asyncio
 import errno
 import os
+import resource
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,6 +96,7 @@ class Ports:
         place = self._published(container_id, (Binding("tcp", 1, ALL_IPV4, 1),))
         if place is None or not asked:
             return []
+        self._check_room(len(asked))
         before = {(b.protocol, b.port, b.address): b.host_port for b in self._networks.records.published_of(container_id)}
         given: list[Binding] = []
         held: list[Held] = []
@@ -119,6 +121,14 @@ class Ports:
                 raise Internal(_taken(problem, container_name)) from None
             raise
         return held
+
+    def _check_room(self, coming: int) -> None:
+        """Each port is an open file of netd and of the keeper. Raises Unavailable."""
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 4
+        held = sum(published.sockets for published in self.active.values())
+        if held + coming > most:
+            words = "raise the daemon's limit of open files (LimitNOFILE), or publish fewer"
+            raise Unavailable(f"{coming} ports cannot be held beside the {held} that are: {most} can be: {words}")
 
     def _bind(
         self, container_id: str, one: Asked, place: Published, before: Mapping[tuple[str, int, str], int]

@@ -13,6 +13,7 @@ Constant rules, in a chain that packets for addresses of this host go through, f
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import ip_address
 
 from pier.linux import nftables as nft
@@ -43,6 +44,11 @@ class Published:
     address: str = ""
     address6: str = ""
     _elements: dict[int, dict[str, set[Element]]] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def sockets(self) -> int:
+        """How many sockets hold them, at most."""
+        return len({(each.protocol, each.port, each.host_port) for each in self.bindings if each.host_port})
 
     def elements(self, family: int) -> dict[str, set[Element]]:
         """What the maps of a family hold of it."""

@@ -9,8 +9,10 @@ from pier.linux import nftables as nft
 from pier.linux import nftsets
 from pier.linux.nftables import FAMILY_IPV4, Firewall
 from pier.linux.rtnetlink import Routing
-from pier.networks import NetworkConfig
-from pier.networks.rules import CONSTANT_RULES
+from pier.networks import NetworkConfig, rules
+from pier.networks.ports import Binding
+from pier.networks.rules import CONSTANT_RULES, Member, Wanted
+from pier.networks.translation import Published
 
 from .isolated import Namespace, answer, ask, isolated
 from .stage import HOST, LAN, add_address, containers, daemon, lan, run
@@ -277,3 +279,14 @@ def test_the_pool_goes_around_the_hosts_routes() -> None:
                 assert d.networks.host_gateway() == "172.18.0.1"
 
     run(main())
+
+
+@isolated
+def test_twenty_thousand_ports_are_one_transaction_and_are_read_back() -> None:
+    published = Published(tuple(Binding("tcp", number // 2 + 1, "0.0.0.0", number) for number in range(1, 20_001)), "172.17.0.2")
+    wanted = Wanted("pier", (Member("pier0", ("172.17.0.0/16",)),), {"web": published})
+    apply(*rules.ruleset(wanted, FAMILY_IPV4))
+    firewall = Firewall()
+    held = {name: firewall.elements(FAMILY_IPV4, "pier", name) for name in rules.NAMES}
+    assert rules.intact(wanted, FAMILY_IPV4, firewall.base_chains(), firewall.rules(FAMILY_IPV4, "pier"), held)
+    firewall.close()

@@ -138,3 +138,26 @@ def test_a_kill_at_any_instant_leaves_nothing(engine: Engine, host: Namespace, p
     eventually(lambda: engine.api("POST", "/containers/web/start").status == 204, says="and can be published again")
     with server(engine, "web", [80]):
         assert host(who, "127.0.0.1", 8080).startswith("80 ") and host(who, "::1", 8080).startswith("80 ")
+
+
+def test_ports_of_a_running_container_come_and_go(engine: Engine, host: Namespace) -> None:
+    start(engine, "web", "bridge", {"80/tcp": [{"HostPort": "8080"}]})
+    with server(engine, "web", [80, 81]):
+        engine.pier("update", "--publish-add", "127.0.0.1:8081:81", "--publish-add", "8082:80", "web").ok()
+        assert [host(who, "127.0.0.1", port)[:2] for port in (8080, 8081, 8082)] == ["80", "81", "80"]
+        engine.pier("update", "--publish-rm", "8082:80", "web").ok()
+        assert host(who, "127.0.0.1", 8080) and not host(who, "127.0.0.1", 8082, timeout_s=0.5) and host(can_bind, 8082)
+        engine.pier("update", "--publish-rm", "8082:80", "web").fails(1, "port 8082:80/tcp is not published")
+        start(engine, "other", "bridge", {"80/tcp": [{"HostPort": "8083"}]})
+        engine.pier("update", "--publish-add", "8083:81", "web").fails(1, "port is already allocated: container other has it")
+        assert host(who, "127.0.0.1", 8080) and host(who, "127.0.0.1", 8081), "as it was"
+        engine.stop()
+        engine.start(PIER_FAIL="ports.recorded:kill")
+        assert engine.pier("update", "--publish-rm", "80", "--publish-add", "8084:81", "web").code != 0
+        eventually(lambda: engine.namespaces.exit_code(engine.pid) is not None, says="the point is passed")
+        engine.start()
+        assert set(ports_of(engine, "web")) == {"80/tcp", "81/tcp"} and ports_of(engine, "web")["80/tcp"] is None
+        eventually(lambda: host(who, "127.0.0.1", 8084, timeout_s=0.5), says="the record is carried out")
+        assert host(can_bind, 8080)
+    engine.api("POST", "/containers/web/restart", t=0).ok(204)
+    assert len(ports_of(engine, "web")["81/tcp"]) == 3

@@ -74,6 +74,13 @@ class PortPath(Model, kw_only=True):
     steps: list[PortStep]
 
 
+class PortsChange(Model, kw_only=True):
+    """Body of POST /pier/containers/{name}/ports (Pier only). A binding to be removed that is empty stands for all of its port."""
+
+    add: dict[str, list[PortBinding] | None] | None = None
+    remove: dict[str, list[PortBinding] | None] | None = None
+
+
 class RestartPolicy(Model, kw_only=True):
     name: str = ""
     maximum_retry_count: int = 0

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pier.api.models.containers import PortsChange
 from pier.api.models.images import CheckRequest, IdResponse
 from pier.containers import explain as _explain
+from pier.containers import republish
 from pier.daemon.routes.images import lines
 from pier.errors import Invalid
-from pier.http.message import Answer, FileSegment, Request, Segments, Stream, json
+from pier.http.message import Answer, FileSegment, Request, Segments, Stream, empty, json
 from pier.images.check import Asked
 from pier.registry.credentials import Credentials, from_config
 
@@ -85,8 +87,15 @@ async def ports(request: Request, engine: "Engine") -> Answer:
     return json(await _explain.explain(engine.containers, request.params["name"]))
 
 
+async def change_ports(request: Request, engine: "Engine") -> Answer:
+    """POST /pier/containers/{name}/ports: publish and withdraw ports of a container, whether it runs or not."""
+    await republish.change(engine.containers, request.params["name"], await request.json(PortsChange))
+    return empty(204)
+
+
 ROUTES: "tuple[Route, ...]" = (
     ("GET", "/pier/containers/{name:.*}/ports", ports),
+    ("POST", "/pier/containers/{name:.*}/ports", change_ports),
     ("POST", "/pier/images/check", check),
     ("POST", "/pier/images/{name:.*}/squash", squash),
     ("GET", "/pier/images/diff", diff),
