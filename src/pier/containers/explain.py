@@ -1,6 +1,6 @@
 """`pier port --explain`: what the kernel holds of a container's ports, and where a packet would stop (pier.networks.explain)."""
 
-from pier.api.models.containers import PortPath, PortStep
+from pier.api.models.ports import PortPath, PortStep
 from pier.containers.table import Containers
 from pier.errors import Conflict
 from pier.networks import placeholders

@@ -6,7 +6,8 @@ The record comes first: what a killed daemon leaves between it and the ports, th
 import msgspec
 
 from pier import trace
-from pier.api.models.containers import PortBinding, PortsChange
+from pier.api.models.containers import PortBinding
+from pier.api.models.ports import PortsChange
 from pier.containers import preparing
 from pier.containers.published import asked, publish, withdraw
 from pier.containers.record import Record

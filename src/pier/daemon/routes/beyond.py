@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pier.api.models.containers import PortsChange
 from pier.api.models.images import CheckRequest, IdResponse
+from pier.api.models.ports import PortsChange
 from pier.containers import explain as _explain
 from pier.containers import republish
 from pier.daemon.routes.images import lines
