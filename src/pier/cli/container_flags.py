@@ -45,6 +45,7 @@ FLAGS: "tuple[Flag, ...]" = (
     ("dns-option", "", "list", "Set DNS options"),
     ("dns-search", "", "list", "Set custom DNS search domains"),
     ("domainname", "", "string", "Container NIS domain name"),
+    ("egress", "", "list", "Let the container reach these networks and names only (10.0.0.0/8, example.com:443, none)"),
     ("entrypoint", "", "string", "Overwrite the default ENTRYPOINT of the image"),
     ("env", "e", "list", "Set environment variables"),
     ("env-file", "", "list", "Read in a file of environment variables"),

@@ -205,6 +205,8 @@ def _host_config(options: "Options", binds: list[str], network: str, bindings: "
     }
     if options.many("annotation"):
         host["Annotations"] = {name: value for name, _, value in (text.partition("=") for text in options.many("annotation"))}
+    if options.many("egress"):
+        host.setdefault("Annotations", {})["com.pier.egress"] = ",".join(options.many("egress"))
     host |= {
         "CapAdd": add or None,
         "CapDrop": drop or None,

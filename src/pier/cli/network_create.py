@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from pier.cli.flags import Options
 
+EGRESS = "com.pier.egress"
 USAGE = "[OPTIONS] NETWORK"
 SHORT = "Create a network"
 FLAGS = (
@@ -17,6 +18,7 @@ FLAGS = (
     ("config-from", "", "string", "The network from which to copy the configuration"),
     ("config-only", "", "bool", "Create a configuration only network"),
     ("driver", "d", "string", 'Driver to manage the Network (default "bridge")'),
+    ("egress", "", "list", "Let containers reach these networks and names only (10.0.0.0/8, example.com:443, none)"),
     ("gateway", "", "list", "IPv4 or IPv6 Gateway for the master subnet"),
     ("ingress", "", "bool", "Create swarm routing-mesh network"),
     ("internal", "", "bool", "Restrict external access to the network"),
@@ -49,7 +51,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         "Attachable": options.flag("attachable"),
         "Ingress": options.flag("ingress"),
         "ConfigOnly": options.flag("config-only"),
-        "Options": pairs(options.many("opt")),
+        "Options": {**pairs(options.many("opt")), **({EGRESS: ",".join(options.many("egress"))} if options.many("egress") else {})},
         "Labels": pairs(options.many("label")),
     }
     if "ipv4" in options.given:

@@ -10,7 +10,7 @@ import msgspec
 
 from pier import trace
 from pier.api.models.networks import EndpointSettings, NetworkConnect, NetworkDisconnect
-from pier.containers import errand, files, joining, names_service, published
+from pier.containers import egress, errand, files, joining, names_service, published
 from pier.containers.record import Container
 from pier.containers.spec import interfaces
 from pier.containers.table import Containers
@@ -34,6 +34,7 @@ async def connect(ctx: Containers, name: str, request: NetworkConnect) -> None:
         told = problems[0] if len(problems) == 1 else "\n".join(f"* {problem}" for problem in problems)
         raise Invalid(f"invalid endpoint settings:\n{told}")
     wanted = joining.checked(network, network.name, settings)
+    egress.check_network(egress.text_of(container.record.host), network.name, network)
     async with container.lock:
         if container.removed or container.doomed:
             raise Conflict(f"container {container.name} is marked for removal and cannot be connected to network {network.name}")
@@ -47,6 +48,7 @@ async def connect(ctx: Containers, name: str, request: NetworkConnect) -> None:
         endpoint = await _plug_in(ctx, container, network, wanted)
         try:
             container.places = tuple(sorted((*before, endpoint), key=lambda place: (len(place.interface), place.interface)))
+            await egress.hold(ctx, container)
             await _configure(ctx, container, before, endpoint, wanted)
             trace.point("connect.record")
             await ctx.save_record(container, record)

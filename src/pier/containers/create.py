@@ -15,6 +15,7 @@ from pier import trace
 from pier.api.models.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
 from pier.api.models.networks import EndpointSettings
 from pier.containers import (
+    egress,
     endpoint_options,
     health,
     image_mounts,
@@ -72,6 +73,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     endpoint_options.refuse_interface_sysctls(host.sysctls or {})
     endpoints = _endpoints(ctx, request, host)
     links.settle(ctx, host, endpoints)
+    egress.check(host, [(name, _network(ctx, name)) for name in endpoints])
     path, args = merge.command(config)
     draft = Record(
         id="",

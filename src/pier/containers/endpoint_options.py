@@ -9,8 +9,8 @@ from pier.errors import Internal, Invalid, NotImplementedByPier
 from pier.networks.model import MAX_LINK_NAME
 
 _SYSCTLS, _NAME = "com.docker.network.endpoint.sysctls", "com.docker.network.endpoint.ifname"
-# No component may be "..": the name becomes a path.
-_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-z0-9_]+)\.IFNAME\.([a-z0-9_]+)=(.*)", re.ASCII)
+# No component may be "..": the name becomes a path. Docker's client writes IFNAME in small letters.
+_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-z0-9_]+)\.(?i:IFNAME)\.([a-z0-9_]+)=(.*)", re.ASCII)
 _INTERFACE_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.[^.]+\.eth[0-9]+\..+", re.ASCII)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import os
 from typing import Any
 
-from pier.containers import errand, links
+from pier.containers import egress, errand, links
 from pier.containers.naming import dns_names, serves
 from pier.containers.record import Container
 from pier.containers.table import Containers, log
@@ -46,7 +46,8 @@ def view(ctx: Containers, container: Container) -> dict[str, Any]:
         given = container.record.endpoints.get(place.network)
         for name, alias in map(links.split, (given.links if given else None) or ()):
             linked.setdefault(alias, []).append([place.network_id, ctx.short(name)])
-    return {"networks": [place.network_id for place in container.places], "own": linked, "servers": servers}
+    fields = {"networks": [place.network_id for place in container.places], "own": linked, "servers": servers}
+    return {**fields, "egress": held} if (held := egress.view(ctx, container)) else fields
 
 
 async def started(ctx: Containers, container: Container, sockets: list[int]) -> None:

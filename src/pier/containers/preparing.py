@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pier import trace
-from pier.containers import files, image_mounts, joining, links, published, streams, volumes
+from pier.containers import egress, files, image_mounts, joining, links, published, streams, volumes
 from pier.containers.joins import open_joins
 from pier.containers.record import Container, Record
 from pier.containers.shapes import shape
@@ -55,9 +55,10 @@ def can_be_ahead(record: Record) -> bool:
     refuse the call that the child waits in.
     """
     host = record.host
-    theirs = host.links or record.mounts or record.terminal or record.config.open_stdin or host.privileged or host.devices or host.init is True
+    theirs = record.mounts or record.terminal or record.config.open_stdin or host.privileged or host.devices or host.init is True
+    others = bool(host.links) or egress.is_held(record)
     filtered = any(option.startswith("seccomp") for option in host.security_opt or [])
-    if theirs or filtered or published.wants(record):
+    if theirs or others or filtered or published.wants(record):
         return False
     return host.network_mode in ("bridge", "none") and list(record.endpoints) == [host.network_mode]
 
@@ -160,6 +161,7 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
         ready = await volumes.prepare(ctx, container, undo, filling) if record.has_volumes else volumes.Ready()
         if not ahead:
             await asyncio.shield(attaching)
+            await egress.hold(ctx, container)
             if published.wants(record):
                 undo.push_async_callback(published.withdraw, ctx, container.id)
                 await published.publish(ctx, container)

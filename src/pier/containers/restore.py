@@ -11,7 +11,7 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from pier.containers import links, monitor, names_service, policy, probe, published, start, streams, update
+from pier.containers import egress, links, monitor, names_service, policy, probe, published, start, streams, update
 from pier.containers.exits import ended, go_on
 from pier.containers.record import Container, State, decode_record, decode_state
 from pier.containers.remove import erase
@@ -182,6 +182,7 @@ async def _adopt(ctx: Containers, container: Container, pid: int, start_time: in
         return  # it has ended since: its exit is reported as soon as everything is restored
     ctx.supervisor.watch(Record(container.id, pid, start_time), container.child.pidfd)
     container.places = ctx.networks.endpoints_of(container.id)
+    await egress.hold(ctx, container)
     await _reopen_quietly(ctx, container)
     ctx.running.remember(container.id, pid, start_time, begun)
     try:  # the last daemon may have got no further than the record

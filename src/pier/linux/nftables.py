@@ -35,8 +35,8 @@ CT_ESTABLISHED, CT_RELATED = 2, 4
 _SUBSYSTEM = 10 << 8
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN = 0, 1, 2, 3, 4
-_NEWRULE, _GETRULE, _DELRULE, _NEWGEN = 6, 7, 8, 15
-_GETSETELEM = 13
+_NEWRULE, _GETRULE, _DELRULE, NEWGEN = 6, 7, 8, 15
+_NEWSETELEM, _GETSETELEM, _DELSETELEM = 12, 13, 14
 _REGISTER_1, _REGISTER_VERDICT = 1, 0
 _META_IIFNAME, _META_OIFNAME = 6, 7
 _SADDR, _DADDR = 12, 16  # offsets in the IPv4 header
@@ -179,9 +179,14 @@ def delete_rule(rule: Rule) -> Message:
     return message(_DELRULE, 0, rule.family, text(1, rule.table), text(2, rule.chain), be64(3, rule.handle))
 
 
+def changed_element(kind: int) -> bool:
+    """Whether a message of GROUP_NFTABLES is about an element of a set."""
+    return kind & 0xFF in (_NEWSETELEM, _DELSETELEM)
+
+
 def changed_table(kind: int, body: bytes) -> str:
     """The table that a message of GROUP_NFTABLES is about; "" for one that is about none (a new generation)."""
-    return string(attribute_map(body, 4).get(1, b"")) if kind & 0xFF != _NEWGEN else ""
+    return string(attribute_map(body, 4).get(1, b"")) if kind & 0xFF != NEWGEN else ""
 
 
 class Firewall:

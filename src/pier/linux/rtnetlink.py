@@ -8,7 +8,7 @@ import errno
 import ipaddress
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pier.linux.netlink import (
@@ -133,25 +133,29 @@ class Routing:
                 return None
             raise
 
-    def addresses(self, family: int = socket.AF_INET) -> list[Address]:
-        """All addresses of a family."""
+    def addresses(self, family: int = socket.AF_INET, but: Collection[int] = ()) -> list[Address]:
+        """All addresses of a family, but those of some links."""
         result = []
         for _, body in self._netlink.dump(GETADDR, struct.pack("=BBBBI", family, 0, 0, 0, 0), "list of addresses"):
             found = attribute_map(body, 8)
             packed = found.get(2) or found.get(1)
-            if packed and body[0] == family:
-                result.append(Address(struct.unpack_from("=I", body, 4)[0], ipaddress.ip_interface((packed, body[1]))))
+            index = struct.unpack_from("=I", body, 4)[0]
+            if packed and body[0] == family and index not in but:
+                result.append(Address(index, ipaddress.ip_interface((packed, body[1]))))
         return result
 
-    def routes(self, family: int = socket.AF_INET) -> list[Route]:
-        """Routes of all tables but those to this host's own and broadcast addresses."""
+    def routes(self, family: int = socket.AF_INET, but: Collection[int] = ()) -> list[Route]:
+        """Routes of all tables but those to this host's own and broadcast addresses, and those by some links."""
         result = []
         for _, body in self._netlink.dump(GETROUTE, struct.pack("=BBBBBBBBI", family, *[0] * 8), "list of routes"):
-            found = attribute_map(body, 12)
             if body[0] == family and (body[7] == _RTN_UNICAST or body[7] > 5):  # blackhole, unreachable and prohibit are somebody's too
+                found = attribute_map(body, 12)
+                index = int.from_bytes(found.get(4, b""), "little")
+                if index in but:
+                    continue
                 destination = found.get(1) or bytes(4 if family == socket.AF_INET else 16)
                 network = ipaddress.ip_network((destination, body[1]), strict=False)
-                result.append(Route(network, int.from_bytes(found.get(4, b""), "little")))
+                result.append(Route(network, index))
         return result
 
     def create_bridge(self, name: str, mac: str, mtu: int, interfaces: Sequence[str], alias: str) -> Link:

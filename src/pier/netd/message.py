@@ -200,6 +200,12 @@ def lifetime_s(answer: bytes) -> int:
     return max(least, 0)
 
 
+def found_addresses(answer: bytes) -> "list[bytes]":
+    """The addresses that an answer's records of A and AAAA hold, packed. Raises Malformed."""
+    records = [record for record, section in _records(answer) if section == 0 and record.kind in (A, AAAA)]
+    return [answer[record.data_at : record.data_at + record.length] for record in records]
+
+
 def aged(answer: bytes, age_s: int) -> bytes:
     """A kept answer as it is now: every lifetime less its age. Raises Malformed."""
     out = bytearray(answer)

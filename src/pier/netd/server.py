@@ -26,6 +26,7 @@ from pier.ipc.loop import Loop
 from pier.ipc.polled import PolledChannel
 from pier.netd import message as wire
 from pier.netd.cache import Cache
+from pier.netd.egress import Gate
 from pier.netd.message import Malformed, Question
 from pier.netd.published import Published
 from pier.netd.upstream import Exchange
@@ -66,6 +67,7 @@ class Netd(Loop):
         self.zones, self.cache = Zones(), Cache()
         self.sessions: dict[str, Session] = {}
         self.published = Published(self.watch)
+        self.gate = Gate()
         self.under_way: set[Exchange] = set()
         self.turn = 0
         self.counts = {"asked": 0, "outside": 0, "cached": 0, "refused": 0}
@@ -190,9 +192,10 @@ class Netd(Loop):
         if decided.packet:
             reply(decided.packet, question)
             return
-        now_s = time.monotonic()
+        now_s, held = time.monotonic(), self.zones.views[session.key].held
         if kept := self.cache.get(question, decided.servers, now_s):
             self.counts["cached"] += 1
+            self.gate.open(held, question, kept)
             reply(kept, question)
             return
         if len(self.under_way) >= MOST_UNDER_WAY:
@@ -205,6 +208,7 @@ class Netd(Loop):
             self.under_way.discard(exchange)
             if answer:
                 self.cache.put(question, decided.servers, answer, time.monotonic())
+                self.gate.open(held, question, answer)
             reply(answer or wire.refusal(question, wire.SERVFAIL), question)
 
         exchange = Exchange(question, decided.servers, tcp, self.watch, done, now_s)

@@ -8,7 +8,7 @@ answered with none.
 import ipaddress
 from typing import Any, NamedTuple
 
-from pier.netd import message
+from pier.netd import egress, message
 from pier.netd.message import Question
 
 TTL_S = 600  # as Docker's embedded server
@@ -31,6 +31,7 @@ class View(NamedTuple):
     networks: tuple[str, ...]
     own: dict[str, list[tuple[str, str]]]
     servers: tuple[str, ...]
+    held: egress.Held = egress.Held()
 
 
 class Answer(NamedTuple):
@@ -54,9 +55,10 @@ class Zones:
         self.networks[identity] = Network(str(fields["name"]).lower(), bool(fields.get("internal")), subnets, hosts, dict(fields.get("pointers", {})))
 
     def set_view(self, container: str, fields: dict[str, Any]) -> None:
-        """A container: {"networks": [ID], "own": {alias: [[ID, name]]}, "servers": [address]}."""
+        """A container: {"networks": [ID], "own": {alias: [[ID, name]]}, "servers": [address], "egress": see egress.view}."""
         own = {str(alias).lower(): [(str(network), str(name).lower()) for network, name in found] for alias, found in fields.get("own", {}).items()}
-        self.views[container] = View(tuple(fields.get("networks", ())), own, tuple(fields.get("servers", ())))
+        held = egress.view(fields.get("egress", {}))
+        self.views[container] = View(tuple(fields.get("networks", ())), own, tuple(fields.get("servers", ())), held)
 
     def decide(self, container: str, question: Question, turn: int = 0) -> Answer:
         """What is done with a container's question. turn: rotates several addresses of one name."""

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 
 from pier.api.models.networks import IPAM, IPAMConfig, NetworkCreate
 from pier.errors import Conflict, Forbidden, Invalid, NotFound, NotImplementedByPier
-from pier.networks import pools
+from pier.networks import egress, pools
 from pier.networks.model import BRIDGE_OPTIONS, FALSE_WORDS, MAX_LINK_NAME, PARENT_DRIVERS, PREDEFINED, TRUE_WORDS, IPNetwork, Network, Subnet
 
 _BOOLEANS = ("enable_icc", "enable_ip_masquerade", "inhibit_ipv4", "default_bridge")
@@ -122,6 +122,10 @@ def _configuration(request: NetworkCreate, world: World) -> Network | None:
 
 def check_options(driver: str, options: Mapping[str, str]) -> None:
     """The options of a driver. Raises Invalid with Docker's text, NotImplementedByPier for one that is known and not carried out."""
+    if egress.OPTION in options:
+        egress.parse(options[egress.OPTION])
+        if driver != "bridge":
+            raise NotImplementedByPier(f"an egress list of a network of driver {driver}", "its packets do not pass the host's firewall")
     for key, value in options.items():
         name = key.removeprefix(BRIDGE_OPTIONS)
         if key == "com.docker.network.driver.mtu" and not (value.isdecimal() and int(value) <= 65535):

@@ -1,7 +1,7 @@
 """The firewall of all bridge networks: kept as it should be, whoever changes it."""
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
 from pier.networks import sysctls
 from pier.networks.plumbing import Plumbing
@@ -11,6 +11,10 @@ from pier.networks.translation import Published
 from pier.networks.watch import FirewallWatch
 
 _log = logging.getLogger("pier.networks")
+
+
+async def _nothing() -> None:
+    return
 
 
 class Guard:
@@ -25,6 +29,8 @@ class Guard:
         self._published = published
         self._known: tuple[Member, ...] = ()
         self._watch: FirewallWatch | None = None
+        self.further: Callable[[], Awaitable[None]] = _nothing
+        """What else is to be compared with the kernel."""
         self.warnings: list[str] = []
 
     async def start(self) -> None:
@@ -65,6 +71,7 @@ class Guard:
             return
         for words in await self._ask(self._plumbing.ensure_rules, wanted):
             _log.info("%s", words)
+        await self.further()
         bridges = [member.bridge for member in wanted.members]
         found = sysctls.warnings(bridges[0])
         for chain in await self._ask(self._plumbing.foreign_drops):

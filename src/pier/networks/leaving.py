@@ -57,6 +57,8 @@ async def release(networks: "Networks", container_id: str, endpoint: Endpoint, *
     else:
         await _withdraw(networks, live, endpoint, cut=cut)
     networks.leaving.pop(endpoint.endpoint_id, None)
+    if container_id in networks.egress.held:
+        await networks.egress.released(container_id, endpoint)
     if live is not None:
         live.give_back(endpoint.addresses)
 

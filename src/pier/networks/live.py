@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
+from sqlite3 import Row
 
 from pier.errors import Conflict, Invalid, PierError, Unavailable
 from pier.networks.addresses import Pool
@@ -19,6 +20,7 @@ class Live:
         self.network, self.base = network, base
         self.leased = list(taken)
         self.pools = [Pool(subnet, self.leased) for subnet in network.subnets] if base else []
+        self._member: Member | None = None
         self.doomed = False  # a removal is under way: nobody joins any more
 
     @property
@@ -76,16 +78,25 @@ class Live:
             address6=addresses[1], prefix_len6=lengths[6], gateway6=gateways[6], priority=wish.priority,
         )  # fmt: skip
 
+    def remembered(self, row: Row) -> Endpoint:
+        """The endpoint of a lease in the database."""
+        if not row["interface"]:
+            return Endpoint(self.network.name, self.network.id, row["id"])
+        wish = Wish(interface=row["interface"], priority=int(row["priority"]))
+        return self.endpoint(row["id"], wish, (row["ipv4"] or "", row["ipv6"] or ""), row["mac"], row["host_interface"])
+
     def member(self) -> Member | None:
-        """What the firewall is to know of it."""
-        network = self.network
-        bridge = self.bridge
+        """What the firewall is to know of it; the same object as long as nothing changes."""
+        network, bridge = self.network, self.bridge
         if bridge is None:
             return None
+        if self._member is not None and self._member.bridge == bridge.name:
+            return self._member
         modes = {version: network.gateway_mode(version) for version in (4, 6)}
-        return Member(
+        self._member = Member(
             bridge=bridge.name, subnets=tuple(subnet.network for subnet in network.subnets), icc=network.icc, internal=network.internal,
             masquerade=tuple(v for v, mode in modes.items() if network.masquerade and mode != "routed"),
             unprotected=tuple(v for v, mode in modes.items() if mode == "nat-unprotected"),
             routed=tuple(v for v, mode in modes.items() if mode == "routed"),
         )  # fmt: skip
+        return self._member

@@ -1,5 +1,6 @@
 """What a network is, as a value: what was asked for, with what was chosen for it. Kept as JSON in its row."""
 
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import msgspec
@@ -8,6 +9,12 @@ IPNetwork = IPv4Network | IPv6Network
 MAX_LINK_NAME = 15  # bytes
 BRIDGE_OPTIONS = "com.docker.network.bridge."
 PARENT_DRIVERS = ("macvlan", "ipvlan")
+
+
+@cache
+def parsed(text: str) -> IPNetwork:
+    """A network of its text, made once: with thousands of networks each new one is held against all others."""
+    return ip_network(text)
 
 
 class Subnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,7 +29,7 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def parsed(self) -> IPNetwork:
         """The network as an object."""
-        return ip_network(self.network)
+        return parsed(self.network)
 
     @property
     def version(self) -> int:

@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import secrets
-import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from pier.events import Journal
 from pier.linux.netlink import NetlinkError
 from pier.networks import files, leaving, repair, sysctls, views
 from pier.networks.drivers import Driver, Port
+from pier.networks.egress_guard import Egress
 from pier.networks.endpoints import Endpoint, Wish, checked_mac, host_interface, random_mac
 from pier.networks.firewall import Guard
 from pier.networks.live import Live
@@ -68,6 +68,7 @@ class Networks:
         self.spaces: dict[str, int] = {}  # by endpoint: the namespace of a link that the host does not see, to delete it there
         self.ports = Ports(self)
         self.guard = Guard(self.plumbing, self.ask, self.spawn, table, self._members, lambda: self.ports.active)
+        self.egress = Egress(self, table)
         self._tasks: set[asyncio.Task[None]] = set()
         self.repairing = asyncio.Lock()
         self.changing = asyncio.Lock()  # one network is made at a time: each looks at the others' addresses
@@ -98,7 +99,7 @@ class Networks:
             self.live[network.id] = await repair.bring_up(self, network, rows)
         for row in rows:
             if row["network_id"] in self.live:
-                self.endpoints.setdefault(row["container_id"], {})[row["network_id"]] = _remembered(self.live[row["network_id"]], row)
+                self.endpoints.setdefault(row["container_id"], {})[row["network_id"]] = self.live[row["network_id"]].remembered(row)
         self.ports.load()
         if any(True for _ in self._members()):
             await self.guard.start()
@@ -294,6 +295,7 @@ class Networks:
     async def reconcile(self, live: set[str]) -> None:
         """At start, once the live containers are known: release what the dead held, repair what the kernel lost. Each repair is a line in the log."""
         await repair.reconcile(self, live)
+        await self.egress.start()
 
     # -- answers
 
@@ -383,14 +385,6 @@ class Networks:
         task = asyncio.get_running_loop().create_task(_logged(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _remembered(live: Live, row: "sqlite3.Row") -> Endpoint:
-    """The endpoint of a lease in the database."""
-    if not row["interface"]:
-        return Endpoint(live.network.name, live.network.id, row["id"])
-    wish = Wish(interface=row["interface"], priority=int(row["priority"]))
-    return live.endpoint(row["id"], wish, (row["ipv4"] or "", row["ipv6"] or ""), row["mac"], row["host_interface"])
 
 
 async def _logged(work: Coroutine[object, object, None]) -> None:

@@ -39,8 +39,12 @@ async def create(networks: "Networks", request: NetworkCreate) -> NetworkCreated
 
 async def _taken(networks: "Networks", request: NetworkCreate) -> list[IPNetwork]:
     """What the host's routes, addresses and name servers take up; nobody needs to know where every subnet is given."""
-    links = [live.bridge.name for live in networks.live.values() if live.bridge]
-    found = await networks.ask(networks.plumbing.host_networks, links)
+    given = {6 if ":" in (each.subnet or "") else 4 for each in (request.ipam.config if request.ipam else None) or () if each.subnet}
+    wanted = ({4} if request.enable_ipv4 is not False else set[int]()) | ({6} if request.enable_ipv6 else set())
+    if wanted <= given:
+        return []
+    own = {live.bridge.index for live in networks.live.values() if live.bridge}
+    found = await networks.ask(networks.plumbing.host_networks, own)
     for server in files.name_servers(files.host_resolv_text(files.host_resolv_path())):
         found += create_plan.as_networks(server)
     return found
@@ -62,6 +66,7 @@ async def _make(networks: "Networks", network: Network) -> None:
         networks.live[network.id] = made
         if made.bridge is not None:
             await networks.guard.change()
+            await networks.egress.refresh()
         trace.point("networks.create.rules")
     except BaseException:
         networks.live.pop(network.id, None)
@@ -73,6 +78,7 @@ async def _undo(networks: "Networks", network: Network, live: Live) -> None:
     if live.base is not None:
         if live.bridge is not None:
             await networks.guard.change()
+            await networks.egress.refresh()
         await _remove_link(networks, network)
     await networks.records.delete([network.id])
 
@@ -113,6 +119,7 @@ async def _remove(networks: "Networks", going: Sequence[Live]) -> None:
     trace.point("networks.remove.rules")
     if any(live.bridge for live in going):
         await networks.guard.change()
+        await networks.egress.refresh()
     for live in going:
         if live.base is not None:
             networks.spawn(_remove_link(networks, live.network))

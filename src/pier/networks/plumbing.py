@@ -36,19 +36,27 @@ class Plumbing:
         self._applied: rules.Wanted | None = None
         self.firewall_port = self._firewall.port
 
+    @property
+    def firewall(self) -> Firewall:
+        """The connection to nf_tables, for tables besides the one of rules.py."""
+        return self._firewall
+
     def close(self) -> None:
         """Close the sockets."""
         self._routing.close()
         self._firewall.close()
 
-    def host_networks(self, but_links: Iterable[str]) -> list[IPNetwork]:
-        """What the host's routes and addresses take up, of both families, those of some links left out."""
-        indexes = {link.index for name in but_links if (link := self._routing.link(name))}
+    def host_networks(self, but: Collection[int]) -> list[IPNetwork]:
+        """What the host's routes and addresses take up, of both families. but: indexes of links whose are left out."""
         found: list[IPNetwork] = []
         for family in (socket.AF_INET, socket.AF_INET6):
-            found += [route.network for route in self._routing.routes(family) if route.index not in indexes]
-            found += [address.interface.network for address in self._routing.addresses(family) if address.index not in indexes]
+            found += [route.network for route in self._routing.routes(family, but)]
+            found += [address.interface.network for address in self._routing.addresses(family, but)]
         return found
+
+    def indexes(self, names: Iterable[str]) -> set[int]:
+        """The indexes of those links that there are."""
+        return {link.index for name in names if (link := self._routing.link(name))}
 
     def stray_links(self, known: Collection[str]) -> list[str]:
         """Links that this instance made and that are no network's. known: the names of what networks stand on."""

@@ -183,7 +183,8 @@ def _differences(old: Wanted, new: Wanted, family: int) -> tuple[dict[str, set[E
             for name, each in published.elements(family).items() if published else ():
                 found[name] |= each
     if old.members != new.members:
-        before, after = _of_members(old.members, family), _of_members(new.members, family)
+        left, stay = set(old.members), set(new.members)  # each has elements of its own, whatever the others have
+        before, after = _of_members(left - stay, family), _of_members(stay - left, family)
         gone, come = gone | before, come | after
     return {name: gone[name] - come[name] for name in gone}, {name: come[name] - gone[name] for name in come}
 

@@ -75,7 +75,7 @@ class BridgeSetup:
 
     async def _choose_interface(self, network: Network, others: Sequence[Network]) -> IPv4Interface:
         links = [self._own_bridge, *(other.link for other in others if other.driver == "bridge")]
-        found = await self._ask(self._plumbing.host_networks, links)
+        found = await self._ask(lambda: self._plumbing.host_networks(self._plumbing.indexes(links)))
         taken = [each for each in found if isinstance(each, IPv4Network)]
         used = self._records.has_leases(network.id)
         known = None

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from pier.linux.netlink import NETLINK_NETFILTER, Netlink
-from pier.linux.nftables import GROUP_NFTABLES
+from pier.linux.nftables import GROUP_NFTABLES, NEWGEN, changed_element, changed_table
 
 _QUIET_S = 0.2  # a reload is many changes: look when it is over
 
@@ -22,7 +22,7 @@ class FirewallWatch:
 
     def _readable(self) -> None:
         try:
-            foreign = [True for _, port, _ in self._netlink.listen() if port != self._but_port]
+            foreign = [True for kind, port, body in self._netlink.listen() if port != self._but_port and not _is_netds(kind, body)]
         except OSError:
             foreign = [True]  # ENOBUFS: too many at once, some were lost
         if foreign and self._timer is None:
@@ -38,3 +38,8 @@ class FirewallWatch:
             self._timer.cancel()
         self._loop.remove_reader(self._netlink.fileno())
         self._netlink.close()
+
+
+def _is_netds(kind: int, body: bytes) -> bool:
+    """Whether an address of a name has come or gone (egress.py), or a transaction is over: what it held was told before."""
+    return kind & 0xFF == NEWGEN or (changed_element(kind) and changed_table(kind, body).endswith("-egress"))

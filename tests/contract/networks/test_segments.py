@@ -8,6 +8,7 @@ import pytest
 
 from pier.linux.netlink import configure_inside
 from pier.linux.rtnetlink import Routing
+from pier.networks import segments
 from pier.networks.drivers import Base, Port
 from pier.networks.model import Network, Subnet
 from pier.networks.plumbing import Plumbing
@@ -102,3 +103,29 @@ def test_parts_keep_isolated_ports_apart() -> None:
             gateway = space.start(ask, "10.9.255.254", 7)
             assert answer("10.9.255.254", 7)
             assert gateway()
+
+
+@pytest.mark.parametrize("where", ["networks.segment", "networks.segment.moves"])
+def test_who_is_killed_while_a_part_is_hung_on_leaves_what_is_mended(where: str) -> None:
+    def body() -> None:
+        plumbing = Plumbing("pier")
+        base = plumbing.bridges.create(network(), 1500)
+        with Namespace() as one, Namespace() as two:
+            plumbing.bridges.join(base, port(1, one))
+            killed = os.fork()
+            if not killed:
+                segments.point = lambda name: os._exit(0) if name == where else None  # type: ignore[attr-defined]
+                Plumbing("pier").bridges.segments.extend(base, 1500, isolated=False)
+                os._exit(1)
+            assert os.waitpid(killed, 0)[1] == 0
+            base, mended = plumbing.bridges.ensure(network(), 1500)
+            assert mended == (where == "networks.segment.moves")
+            part = next(plumbing.bridges.segments.parts(base), None)
+            plumbing.bridges.segments.settled(base, part.index if part else base.index)
+            plumbing.bridges.join(base, port(2, two))
+            for number, space in ((1, one), (2, two)):
+                configure(space, number)
+            assert reaches(one, two, "10.9.0.2")
+
+    with Namespace() as host:
+        host(body)
