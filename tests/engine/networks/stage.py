@@ -1,6 +1,7 @@
 """The stage of these tests: a daemon's Networks on a host namespace, containers, and a LAN beside the host."""
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -42,8 +43,8 @@ class Daemon:
 @asynccontextmanager
 async def daemon(root: Path | None = None, config: NetworkConfig | None = None, instance: str = "pier") -> AsyncIterator[Daemon]:
     """A started daemon; with the same root it is the next one after a restart."""
-    with tempfile.TemporaryDirectory(prefix="pier-networks-") as folder:
-        running = Daemon(root or Path(folder), config or NetworkConfig(), instance)
+    with contextlib.nullcontext(root) if root else tempfile.TemporaryDirectory(prefix="pier-networks-") as folder:
+        running = Daemon(Path(folder), config or NetworkConfig(), instance)
         try:
             await running.networks.start()
             yield running
