@@ -58,10 +58,11 @@ class Bridges:
         base, made = self.ensure_bridge(network.link, network.interfaces(), network.mtu or mtu)
         return base, self.segments.mend(base, isolated=not network.icc) or made
 
-    def remove(self, network: Network) -> None:
-        """The bridge and its parts."""
-        self.segments.remove(Base(network.link, _index(network.link)))
-        self._routing.delete_link(network.link)
+    def remove(self, networks: Sequence[Network]) -> None:
+        """The bridges and their parts."""
+        for network in networks:
+            self.segments.remove(Base(network.link, _index(network.link)))
+        self._routing.delete_links([network.link for network in networks])
 
     def ensure_bridge(self, name: str, interfaces: Sequence[str], mtu: int) -> tuple[Base, bool]:
         """A bridge of ours, made where it is missing, with its addresses and up. Returns it and whether it was made.

@@ -7,6 +7,7 @@
 An overlay network is one more of them: its bridge with a VXLAN link in it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,8 +55,8 @@ class Driver(Protocol):
         """The same for one that is there already, as far as it is gone. Whether something was made."""
         ...
 
-    def remove(self, network: Network) -> None:
-        """Take away what `create` made, and nothing of others. It may be gone."""
+    def remove(self, networks: Sequence[Network]) -> None:
+        """Take away what `create` made of each, and nothing of others. It may be gone."""
         ...
 
     def join(self, base: Base, port: Port) -> None:
@@ -80,7 +81,7 @@ class Bare:
         """Nothing."""
         return None, False
 
-    def remove(self, network: Network) -> None:
+    def remove(self, networks: Sequence[Network]) -> None:
         """Nothing."""
 
     def join(self, base: Base, port: Port) -> None:

@@ -28,6 +28,7 @@ from pier.networks.plumbing import Plumbing
 from pier.networks.prepared import Making, Prepared
 from pier.networks.published import Ports
 from pier.networks.records import Records
+from pier.networks.removals import Removals
 from pier.networks.rules import Member
 from pier.networks.setup import BridgeSetup, NetworkConfig
 from pier.store import Store
@@ -70,6 +71,7 @@ class Networks:
         self.guard = Guard(self.plumbing, self.ask, self.spawn, table, self._members, lambda: self.ports.active)
         self.egress = Egress(self, table)
         self._tasks: set[asyncio.Task[None]] = set()
+        self.removals = Removals(self)
         self.repairing = asyncio.Lock()
         self.changing = asyncio.Lock()  # one network is made at a time: each looks at the others' addresses
         self.prepared = Prepared(self._make_ahead)
@@ -107,6 +109,8 @@ class Networks:
     async def stop(self) -> None:
         """The daemon ends: containers, bridges, rules and ip_forward stay as they are."""
         self.guard.close()
+        with contextlib.suppress(OSError):  # the next daemon deletes what is left
+            await self.removals.flush()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -25,6 +25,7 @@ _PRUNE_FILTERS = ("label", "label!", "until")
 async def create(networks: "Networks", request: NetworkCreate) -> NetworkCreated:
     """POST /networks/create. Raises what create_plan.plan raises, Conflict (a link of that name is there); nothing is left then."""
     async with networks.changing:
+        await networks.removals.flush()
         ipvlan = request.driver == "ipvlan" and await networks.ask(networks.plumbing.has_ipvlan)
         world = World([live.network for live in networks.live.values()], await _taken(networks, request), networks.config.pools, ipvlan)
         network = create_plan.plan(request, world, identity=secrets.token_hex(32), now_ns=time.time_ns())
@@ -79,12 +80,13 @@ async def _undo(networks: "Networks", network: Network, live: Live) -> None:
         if live.bridge is not None:
             await networks.guard.change()
             await networks.egress.refresh()
-        await _remove_link(networks, network)
+        networks.removals.add([network])
+        await networks.removals.flush()
     await networks.records.delete([network.id])
 
 
 async def remove(networks: "Networks", name: str, container_name: Callable[[str], str]) -> None:
-    """DELETE /networks/{name}; the link goes in the background, before anything else of the kernel's is asked for.
+    """DELETE /networks/{name}; the link goes in the background, before another network is made.
 
     Raises NotFound, Forbidden (predefined; containers are in it), with Docker's texts.
     """
@@ -120,15 +122,7 @@ async def _remove(networks: "Networks", going: Sequence[Live]) -> None:
     if any(live.bridge for live in going):
         await networks.guard.change()
         await networks.egress.refresh()
-    for live in going:
-        if live.base is not None:
-            networks.spawn(_remove_link(networks, live.network))
-
-
-async def _remove_link(networks: "Networks", network: Network) -> None:
-    """A parent of several networks stays until the last of them is removed."""
-    if not any(live.network.link == network.link and live.network.id != network.id for live in networks.live.values()):
-        await networks.ask(networks.driver(network).remove, network)
+    networks.removals.add(live.network for live in going if live.base is not None)
 
 
 async def prune(

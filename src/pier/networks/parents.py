@@ -10,6 +10,7 @@ reach them through the parent (Linux keeps macvlan and ipvlan from that).
 """
 
 import errno
+from collections.abc import Sequence
 from typing import Literal
 
 from pier.errors import Internal, NotImplementedByPier
@@ -79,11 +80,10 @@ class Parents:
             return network.options.get("macvlan_mode") or "bridge"
         return f"{network.options.get('ipvlan_mode') or 'l2'} {network.options.get('ipvlan_flag') or 'bridge'}"
 
-    def remove(self, network: Network) -> None:
-        """Only what is ours: another network on the same parent keeps it, since `Networks` asks for the last one's only."""
-        link = self._routing.link(network.link)
-        if link is not None and link.alias == self._owner:
-            self._routing.delete_link(network.link)
+    def remove(self, networks: Sequence[Network]) -> None:
+        """Only what is ours: another network on the same parent keeps it, since `Removals` asks for the last one's only."""
+        links = [self._routing.link(name) for name in {network.link for network in networks}]
+        self._routing.delete_links([link.name for link in links if link is not None and link.alias == self._owner])
 
     def join(self, base: Base, port: Port) -> None:
         """Make the container's link inside its namespace. Raises NetlinkError: ENODEV where the parent is gone, EINVAL where passthru is taken."""

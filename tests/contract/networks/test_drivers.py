@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from pier.errors import Conflict, Internal, NotImplementedByPier
 from pier.linux.netlink import NetlinkError, configure_inside
@@ -110,9 +111,21 @@ def test_what_was_made_is_found_again_and_goes_again(stage: Stage) -> None:
     base = stage.driver.create(stage.network, 1500)
     assert stage.driver.ensure(stage.network, 1500) == (base, False)
     assert (base is None) == (stage.network.driver in BARE)
-    stage.driver.remove(stage.network)
-    stage.driver.remove(stage.network)
+    stage.driver.remove([stage.network])
+    stage.driver.remove([stage.network])
     assert stage.links() == before
+
+
+@each("bridge", "macvlan without parent")
+def test_many_go_together(stage: Stage) -> None:
+    before = stage.links()
+    networks = [structs.replace(stage.network, id=f"{number}" * 64, link=stage.network.link[:3] + f"{number}" * 12) for number in range(5)]
+    for network in networks:
+        stage.driver.create(network, 1500)
+    stage.routing.delete_link(networks[2].link)  # somebody was faster
+    stage.driver.remove(networks)
+    assert stage.links() == before
+    stage.driver.remove(networks)
 
 
 @each(*WIRED)
@@ -161,7 +174,7 @@ def test_what_is_ours_is_made_again(stage: Stage) -> None:
 @each("macvlan", "ipvlan")
 def test_a_parent_of_the_host_is_not_touched(stage: Stage) -> None:
     made(stage)
-    stage.driver.remove(stage.network)
+    stage.driver.remove([stage.network])
     assert {"par0", "par1"} <= stage.links()
     stage.routing.delete_link("par0")
     with pytest.raises(Internal, match="invalid subinterface vlan name par0"):
@@ -216,7 +229,7 @@ def test_a_vlan_of_a_parent_is_made_and_goes(stage: Stage) -> None:
         assert "par0.10" not in stage.links()
         return
     assert base is not None and "par0.10" in stage.links()
-    stage.driver.remove(network)
+    stage.driver.remove([network])
     assert "par0.10" not in stage.links() and "par0" in stage.links()
 
 

@@ -80,7 +80,7 @@ def test_containers_of_all_parts_reach_each_other_and_the_gateway() -> None:
         assert mended and reaches(one, late, "10.9.0.4")
         assert plumbing.stray_links({NAME}) == []
         assert len(plumbing.stray_links(set())) == 3, "bridge, part and veth are found by their alias"
-        plumbing.bridges.remove(network())
+        plumbing.bridges.remove([network()])
         left = {link.name for link in routing.links() if not link.name.startswith(("fill", "pier"))}
         assert left == before, "parts go with their network"
 

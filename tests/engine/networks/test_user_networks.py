@@ -170,6 +170,19 @@ def test_a_daemon_killed_while_it_makes_a_network(fresh_engine: Engine, point: s
     assert pings(engine, "later", "10.86.0.1")
 
 
+def test_a_removed_network_is_out_of_the_way_of_the_next(engine: Engine) -> None:
+    """Links are deleted a moment later, together; who wants the same name of a bridge and the same addresses at once has them."""
+    wanted = {"Options": {"com.docker.network.bridge.name": "br-again"}}
+    for _ in range(3):
+        create(engine, "again", "10.87.0.0/24", **wanted)
+        create(engine, "beside", "10.88.0.0/24")
+        for name in ("again", "beside"):
+            engine.api("DELETE", f"/networks/{name}").ok(204)
+    create(engine, "again", "10.87.0.0/24", **wanted)
+    start(engine, "there", "again")
+    assert pings(engine, "there", "10.87.0.1")
+
+
 @pytest.mark.parametrize("point", ["networks.remove.row", "networks.remove.rules"])
 def test_a_daemon_killed_while_it_removes_a_network(fresh_engine: Engine, point: str) -> None:
     engine = fresh_engine
