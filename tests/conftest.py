@@ -1,5 +1,6 @@
 """Options and habits of all tests: which engine the compat tests talk to, and the command that replays a failed test."""
 
+import signal
 import sys
 from collections.abc import Generator
 
@@ -12,6 +13,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell: what is started here would not hear Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "no_leak_check(reason): the test breaks the engine on purpose and checks what is left itself")
 
 

@@ -82,7 +82,7 @@ async def restore(ctx: Containers) -> None:
             child = None
         decision = decide(container.state, child, note is not None, container.record.host.auto_remove)
         decisions.append((container, child, note, decision))
-    _leftovers(ctx, kept)
+    await _leftovers(ctx, kept)
     for container, child, note, decision in decisions:
         if note is not None and note.health:
             ctx.set_state(container, health=monitor.noted(note.health) or container.state.health)
@@ -104,11 +104,11 @@ async def restore(ctx: Containers) -> None:
             ctx.spawn(_boot(ctx, container), f"start {container.record.short_id} at boot")
 
 
-def _leftovers(ctx: Containers, kept: dict[str, Kept]) -> None:
-    """FIFOs of processes that nobody holds any more."""
+async def _leftovers(ctx: Containers, kept: dict[str, Kept]) -> None:
+    """FIFOs of processes that nobody holds any more: the last daemon died between their end and that of their streams."""
     for key in fifos.keys(ctx.exec_root):
         if key not in kept and key not in ctx.table:
-            fifos.find(ctx.exec_root, key).remove()
+            await streams.close(ctx, key)
 
 
 def _note(ctx: Containers, container: Container, child: Kept | None, running: dict[str, Note]) -> Note | None:

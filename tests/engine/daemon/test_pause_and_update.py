@@ -85,7 +85,7 @@ def test_limits_and_policy_of_a_running_container(engine: Engine) -> None:
     engine.api("POST", f"/containers/{name}/update", {"BlkioWeight": 10}).refused(400, "BlkioWeight")
     engine.api("POST", f"/containers/{name}/exec", {"Cmd": ["true"]}).ok(201)
     engine.pier("kill", "--signal", "USR1", name).ok()  # the policy of now brings it back
-    eventually(lambda: engine.api.get(f"/containers/{name}/json")["RestartCount"] == 1, says="it is started again")
+    eventually(lambda: (found := engine.api.get(f"/containers/{name}/json"))["RestartCount"] == 1 and found["State"]["Status"] == "running")
     assert limit(engine, name, "memory.limit_in_bytes", "memory.max") == str(32 << 20)
     engine.pier("update", "--restart", "no", name).ok()
 
