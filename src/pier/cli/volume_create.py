@@ -32,7 +32,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     body = {
         "Name": args[0] if args else "",
         "Driver": options.text("driver") or "local",
-        "DriverOpts": pairs(options.many("opt")),
+        "DriverOpts": pairs(options.many("opt")) or None,
         "Labels": pairs(options.many("label")) or None,
     }
     cli.out(cli.client().post("/volumes/create", body=body)["Name"] + "\n")
