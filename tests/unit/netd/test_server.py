@@ -1,6 +1,7 @@
 """The process's loop, in a thread: questions over UDP and TCP, servers outside that answer, lie or keep silent, and another netd that takes over."""
 
 import contextlib
+import errno
 import socket
 import struct
 import threading
@@ -22,15 +23,26 @@ from pier.netd.server import Netd
 HOME = "127.0.0.1"
 
 
+def both() -> tuple[socket.socket, socket.socket]:
+    """A port of UDP and of TCP of one number, which somebody else may have of the one or the other."""
+    while True:
+        datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagram.bind((HOME, 0))
+        try:
+            return datagram, socket.create_server(datagram.getsockname())
+        except OSError as error:
+            datagram.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+
+
 class Outside:
     """A name server: what it answers is `reply`'s, per question; None is silence."""
 
     def __init__(self, reply: Callable[[dns.message.Message], bytes | None]) -> None:
         self.reply, self.asked = reply, 0
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind((HOME, 0))
+        self.udp, self.tcp = both()
         self.address = f"{HOME}:{self.udp.getsockname()[1]}"
-        self.tcp = socket.create_server((HOME, self.udp.getsockname()[1]))
         for target in (self._datagrams, self._streams):
             threading.Thread(target=target, daemon=True).start()
 
@@ -85,9 +97,7 @@ class Running:
 
     def container(self, key: str, servers: tuple[str, ...] = (), networks: tuple[str, ...] = ("n1",)) -> int:
         """Open a session; its port."""
-        datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        datagram.bind((HOME, 0))
-        listener = socket.create_server(datagram.getsockname())
+        datagram, listener = both()
         self.call("open", key, (datagram.fileno(), listener.fileno()), view={"networks": networks, "servers": servers})
         port: int = datagram.getsockname()[1]
         datagram.close()
