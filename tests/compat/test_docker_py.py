@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.harness import images
+from tests.harness.commands import eventually
 
 from .conftest import Target
 
@@ -48,7 +49,7 @@ def test_errors_have_their_classes(client: Any, image: str) -> None:
 
 
 def test_the_whole_life(client: Any, image: str, labels: dict[str, str]) -> None:
-    container = client.containers.create(image, ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"], labels=labels, environment={"A": "1"},
+    container = client.containers.create(image, ["sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"], labels=labels, environment={"A": "1"},
                                          mem_limit="64m", nano_cpus=500_000_000, cap_drop=["ALL"], read_only=True, tmpfs={"/scratch": "size=1m"},
                                          ulimits=[docker_py.types.Ulimit(name="nofile", soft=100, hard=200)], init=True, working_dir="/scratch",
                                          restart_policy={"Name": "on-failure", "MaximumRetryCount": 2}, hostname="py", stop_signal="TERM")  # fmt: skip
@@ -62,6 +63,7 @@ def test_the_whole_life(client: Any, image: str, labels: dict[str, str]) -> None
     assert code == 1 and output[0] == b"py\n/scratch\n100\n1\n" and b"Read-only" in output[1]
     container.rename("pt-py-" + labels["pier.test"][:8])
     container.restart(timeout=1)
+    eventually(lambda: container.logs().count(b"ready") == 2, says="the program waits for its signal again")
     container.stop(timeout=5)
     container.reload()
     assert container.status == "exited" and container.attrs["State"]["ExitCode"] == 0

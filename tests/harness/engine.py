@@ -141,12 +141,12 @@ class Engine:
             return False
 
     def pid_of(self, name: str) -> int:
-        """The process of the daemon or one of its helpers; AssertionError where there is none."""
+        """The process of the daemon or one of its helpers; AssertionError where there is none and none comes.
+
+        /proc gives no snapshot: a process whose parent ends meanwhile is missing from one look and there in the next."""
         if name == "daemon":
             return self.pid
-        found = self.pids_of(name)
-        assert found, f"no {name} runs: {[self._title(p) for p in self.namespaces.processes()]}"
-        return found[0]
+        return eventually(lambda: self.pids_of(name), 5.0, f"a {name} runs")[0]
 
     def pids_of(self, name: str) -> list[int]:
         """All processes of that helper (there may be several workers, or none)."""

@@ -11,6 +11,7 @@ from pier.registry.client import Registries
 from pier.registry.config import RegistryConfig, RegistryOptions, insecure_registry
 from pier.registry.credentials import Credentials
 from pier.registry.proxies import Proxies
+from tests.harness.commands import eventually
 from tests.harness.registry import Authority, Basic, BlobHost, FakeRegistry, HttpProxy, SocksProxy, TokenServer, small
 from tests.harness.registry_images import Document
 
@@ -205,7 +206,8 @@ def test_where_an_insecure_registry_leads_to_is_verified(config: RegistryConfig,
                 return
             with pytest.raises(PierError, match="x509: certificate signed by unknown authority"):
                 pull(told, "reg.example.com:5000/app")
-            assert cdn.handshakes_failed and not cdn.requests
+            eventually(lambda: cdn.handshakes_failed, says="the other side has noticed")
+            assert not cdn.requests
 
 
 def test_an_unverified_registry_leads_nobody_to_plain_http(config: RegistryConfig, tmp_path: Path) -> None:
