@@ -23,7 +23,6 @@ class Loop:
         """Whether `tick` is to be called."""
         return False
 
-
     def __init__(self, keeper: PolledChannel) -> None:
         self.keeper = keeper
         self.daemons: dict[int, PolledChannel] = {}
@@ -31,7 +30,9 @@ class Loop:
         self.interest: dict[int, int] = {}
         self.fresh: set[int] = set()  # registered in this round: an event of the round is of an earlier descriptor of that number
         self.epoll = select.epoll()
-        self.epoll.register(keeper.fileno(), _IN)
+        self.keeper_fd = keeper.fileno()
+        self.sending: set[int] = set()  # control connections that are polled for writing, too
+        self.epoll.register(self.keeper_fd, _IN)
 
     def answer(self, channel: PolledChannel, message: Message, fds: list[int]) -> None:
         """Carry out a request; takes the descriptors out of `fds` when it owns them."""
@@ -65,7 +66,7 @@ class Loop:
 
     def _control(self, events: list[tuple[int, int]]) -> None:
         for fd, _ in events:
-            if fd == self.keeper.fileno():
+            if fd == self.keeper_fd:
                 while got := self.keeper.recv():
                     self._heard(*got)
             elif fd in self.daemons:
@@ -77,12 +78,19 @@ class Loop:
                 channel.flush()
             if channel.closed:
                 del self.daemons[fd]
+                self.sending.discard(fd)
             else:
-                self.epoll.modify(fd, _IN | (_OUT if channel.pending else 0))
+                self._poll_for(fd, channel)
         if self.keeper.pending:
             self.keeper.flush()
         if not self.keeper.closed:
-            self.epoll.modify(self.keeper.fileno(), _IN | (_OUT if self.keeper.pending else 0))
+            self._poll_for(self.keeper_fd, self.keeper)
+
+    def _poll_for(self, fd: int, channel: PolledChannel) -> None:
+        """Wait for room in a channel's socket while something is to be sent."""
+        if channel.pending != (fd in self.sending):
+            self.epoll.modify(fd, _IN | (_OUT if channel.pending else 0))
+            (self.sending.add if channel.pending else self.sending.discard)(fd)
 
     def watch(self, fd: int, mask: int, handler: Handler) -> None:
         """Poll a descriptor for `mask` (hang-ups always come with it); 0 stops it."""
@@ -104,6 +112,7 @@ class Loop:
         if message["op"] == "connect":
             channel = PolledChannel(socket.socket(fileno=fds[0]))
             self.daemons[fds[0]] = channel
+            self.sending.discard(fds[0])
             self.epoll.register(fds[0], _IN)
         else:
             self.hear_keeper(message, fds)
@@ -123,3 +132,4 @@ class Loop:
                 channel.refuse(message, str(error), errno=getattr(error, "errno", None))
         if channel.closed:
             self.daemons.pop(fd, None)
+            self.sending.discard(fd)

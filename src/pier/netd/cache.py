@@ -1,6 +1,7 @@
 """Answers from outside, kept as long as they say themselves. Not thread-safe; time is given by who asks (monotonic seconds)."""
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 from pier.netd import message
 from pier.netd.message import Malformed, Question
@@ -10,6 +11,13 @@ MOST_S = 24 * 3600
 Key = tuple[str, int, int, bool, bool, tuple[str, ...]]
 
 
+class Kept(NamedTuple):
+    """An answer under its question's number, and until when (monotonic seconds) it is the same, byte for byte."""
+
+    packet: bytes
+    until_s: float
+
+
 class Cache:
     """Least recently used entries go first. What different servers said is kept apart."""
 
@@ -17,18 +25,19 @@ class Cache:
         self._most = most
         self._entries: OrderedDict[Key, tuple[float, float, bytes]] = OrderedDict()  # kept at, until, packet
 
-    def get(self, question: Question, servers: tuple[str, ...], now_s: float) -> bytes:
-        """The answer under the question's number, its lifetimes aged; b"" where there is none any more."""
+    def get(self, question: Question, servers: tuple[str, ...], now_s: float) -> Kept | None:
+        """The answer under the question's number, its lifetimes aged; None where there is none any more."""
         key = _key(question, servers)
         entry = self._entries.get(key)
         if entry is None:
-            return b""
+            return None
         kept_s, until_s, packet = entry
         if now_s >= until_s:
             del self._entries[key]
-            return b""
+            return None
         self._entries.move_to_end(key)
-        return message.renumbered(message.aged(packet, int(now_s - kept_s)), question.number)
+        age_s = int(now_s - kept_s)
+        return Kept(message.renumbered(message.aged(packet, age_s), question.number), min(until_s, kept_s + age_s + 1))
 
     def put(self, question: Question, servers: tuple[str, ...], answer: bytes, now_s: float) -> None:
         """Keep an answer that fits the question, if it may be kept."""

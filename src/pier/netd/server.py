@@ -5,7 +5,7 @@ over: a datagram socket and a listening one. Requests of the daemon:
   network {key: ID, fields}, network-gone {key}        a network's names (zone.py)
   open {key: container, view} + [datagram, listener]   view {key, view}      close {key}
   publish {key: container, part, targets: [[protocol, address, port], ...]} + a socket each      withdraw {key}
-  stats {} -> {asked, outside, cached, refused}
+  stats {} -> {ready: answered as before, asked: the others, of those outside, cached, refused}
 The keeper gets a duplicate of every socket with the container's view, and every network, as notes: a netd that takes over goes on by itself.
 """
 
@@ -15,8 +15,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pier import trace
@@ -29,17 +28,22 @@ from pier.netd.cache import Cache
 from pier.netd.egress import Gate
 from pier.netd.message import Malformed, Question
 from pier.netd.published import Published
+from pier.netd.ready import FOREVER, Ready
 from pier.netd.upstream import Exchange
 from pier.netd.zone import Zones
 
 MOST_UNDER_WAY = 1024
+MOST_OF_ONE = 256  # questions of one container that are under way
 MOST_CONNECTIONS = 64  # of one container
 IDLE_S = 10.0
 _ROUNDS = 32  # datagrams of one container taken at a time
+_TICK_S = 0.05
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _NETWORK = "network:"
 _SESSION = "names:"
 _PORTS = "ports:"
+# What is said to a question: one answer, or some of which any will do; what it is cut to; until when it may be said again (0: not again).
+Reply = Callable[[Sequence[bytes], Question | None, float], None]
 
 
 class Session:
@@ -48,6 +52,8 @@ class Session:
     def __init__(self, key: str, datagram: socket.socket, listener: socket.socket) -> None:
         self.key, self.datagram, self.listener = key, datagram, listener
         self.connections: set[Connection] = set()
+        self.ready = Ready()
+        self.under_way = 0
 
 
 class Connection:
@@ -69,21 +75,26 @@ class Netd(Loop):
         self.published = Published(self.watch)
         self.gate = Gate()
         self.under_way: set[Exchange] = set()
+        self.connected = 0  # open connections of all sessions
+        self.next_tick_s = 0.0
         self.turn = 0
-        self.counts = {"asked": 0, "outside": 0, "cached": 0, "refused": 0}
+        self.counts = {"asked": 0, "outside": 0, "cached": 0, "refused": 0, "ready": 0}
 
     @property
     def waiting(self) -> bool:
         """Whether something may time out."""
-        return bool(self.under_way) or any(session.connections for session in self.sessions.values()) or self.published.waiting
+        return bool(self.under_way) or self.connected > 0 or self.published.waiting
 
     def tick(self) -> None:
-        """Servers that do not answer, connections that say nothing."""
-        self.published.tick()
+        """Servers that do not answer, connections that say nothing: looked at now and then, however often the loop turns."""
         now_s = time.monotonic()
+        if now_s < self.next_tick_s:
+            return
+        self.next_tick_s = now_s + _TICK_S
+        self.published.tick()
         for exchange in list(self.under_way):
             exchange.tick(now_s)
-        for session in self.sessions.values():
+        for session in self.sessions.values() if self.connected else ():
             for connection in [c for c in session.connections if now_s - c.last_s > IDLE_S]:
                 self._hang_up(session, connection)
 
@@ -113,7 +124,7 @@ class Netd(Loop):
             self.zones.set_network(key, message["fields"])
             self.keeper.send({"op": "hold", "key": _NETWORK + key, "names": [], "note": message["fields"]})
         elif op == "network-gone":
-            self.zones.networks.pop(key, None)
+            self.zones.drop_network(key)
             self.keeper.send({"op": "release", "key": _NETWORK + key, "names": []})
         elif op == "open":
             self.keeper.send({"op": "hold", "key": _SESSION + key, "names": ["datagram", "listener"], "note": message["view"]}, fds)
@@ -154,7 +165,7 @@ class Netd(Loop):
 
     def _close(self, key: str) -> None:
         self._drop(key)
-        self.zones.views.pop(key, None)
+        self.zones.drop_view(key)
         self.keeper.send({"op": "release", "key": _SESSION + key, "names": ["datagram", "listener"]})
 
     def _drop(self, key: str) -> None:
@@ -170,46 +181,64 @@ class Netd(Loop):
     # --- datagrams
 
     def _datagrams(self, session: Session) -> None:
+        receive, ready, version = session.datagram.recvfrom, session.ready, self.zones.version
         for _ in range(_ROUNDS):
             try:
-                data, client = session.datagram.recvfrom(4096)
+                data, client = receive(4096)
             except BlockingIOError:
                 return
             except OSError:
                 continue  # an ICMP error of an answer that its asker did not wait for
-            self._asked(session, data, partial(_send, session.datagram, client), tcp=False)
+            if answer := ready.find(data, version):
+                self.counts["ready"] += 1
+                _send(session.datagram, client, answer)
+            else:
+                self._datagram(session, data, client)
 
-    def _asked(self, session: Session, data: bytes, reply: Callable[[bytes, Question | None], None], *, tcp: bool) -> None:
+    def _datagram(self, session: Session, data: bytes, client: Any) -> None:
+        """A question for which nothing is ready; what is said at once and may be said again is."""
+
+        def reply(answers: Sequence[bytes], question: Question | None, until_s: float) -> None:
+            packets = [wire.fitted(answer, question) for answer in answers] if question else answers
+            if until_s:
+                session.ready.keep(data, packets, until_s)
+            _send(session.datagram, client, packets[0])
+
+        self._asked(session, data, reply, tcp=False)
+
+    def _asked(self, session: Session, data: bytes, reply: Reply, *, tcp: bool) -> None:
         self.counts["asked"] += 1
         try:
             question = wire.parse(data)
         except Malformed:
             if answer := wire.malformed(data):
-                reply(answer, None)
+                reply([answer], None, 0)
             return
         self.turn += 1
         decided = self.zones.decide(session.key, question, self.turn)
-        if decided.packet:
-            reply(decided.packet, question)
+        if decided.packets:
+            reply(decided.packets, question, FOREVER)
             return
         now_s, held = time.monotonic(), self.zones.views[session.key].held
         if kept := self.cache.get(question, decided.servers, now_s):
             self.counts["cached"] += 1
-            self.gate.open(held, question, kept)
-            reply(kept, question)
+            self.gate.open(held, question, kept.packet)
+            reply([kept.packet], question, 0 if held.scopes else kept.until_s)
             return
-        if len(self.under_way) >= MOST_UNDER_WAY:
+        if len(self.under_way) >= MOST_UNDER_WAY or session.under_way >= MOST_OF_ONE:
             self.counts["refused"] += 1
-            reply(wire.refusal(question, wire.SERVFAIL), question)
+            reply([wire.refusal(question, wire.SERVFAIL)], question, 0)
             return
         self.counts["outside"] += 1
+        session.under_way += 1
 
         def done(exchange: Exchange, answer: bytes) -> None:
             self.under_way.discard(exchange)
+            session.under_way -= 1
             if answer:
                 self.cache.put(question, decided.servers, answer, time.monotonic())
                 self.gate.open(held, question, answer)
-            reply(answer or wire.refusal(question, wire.SERVFAIL), question)
+            reply([answer or wire.refusal(question, wire.SERVFAIL)], question, 0)
 
         exchange = Exchange(question, decided.servers, tcp, self.watch, done, now_s)
         if exchange.open:
@@ -229,6 +258,7 @@ class Netd(Loop):
             sock.setblocking(False)
             connection = Connection(sock, time.monotonic())
             session.connections.add(connection)
+            self.connected += 1
             self.watch(sock.fileno(), _IN, lambda mask, c=connection: self._spoken(session, c, mask))  # type: ignore[misc]
 
     def _spoken(self, session: Session, connection: Connection, mask: int) -> None:
@@ -253,7 +283,7 @@ class Netd(Loop):
                 break
             packet = bytes(connection.received[2 : 2 + size])
             del connection.received[: 2 + size]
-            self._asked(session, packet, lambda answer, question: self._reply(session, connection, answer), tcp=True)
+            self._asked(session, packet, lambda answers, question, until_s: self._reply(session, connection, answers[0]), tcp=True)
 
     def _reply(self, session: Session, connection: Connection, answer: bytes) -> None:
         if connection not in session.connections:
@@ -275,13 +305,14 @@ class Netd(Loop):
     def _hang_up(self, session: Session, connection: Connection) -> None:
         if connection in session.connections:
             session.connections.discard(connection)
+            self.connected -= 1
             self.watch(connection.sock.fileno(), 0, _nothing)
             connection.sock.close()
 
 
-def _send(sock: socket.socket, client: Any, answer: bytes, question: Question | None) -> None:
+def _send(sock: socket.socket, client: Any, answer: bytes) -> None:
     try:
-        sock.sendto(wire.fitted(answer, question) if question else answer, client)
+        sock.sendto(answer, client)
     except OSError:
         pass  # the container has ended, or its queue is full: its resolver asks again
 

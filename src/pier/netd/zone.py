@@ -12,6 +12,7 @@ from pier.netd import egress, message
 from pier.netd.message import Question
 
 TTL_S = 600  # as Docker's embedded server
+MOST_ORDERS = 8
 _V4_SUFFIX, _V6_SUFFIX = ".in-addr.arpa", ".ip6.arpa"
 
 
@@ -35,9 +36,9 @@ class View(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What to do with a question: `packet` is the answer, or the question is to be asked of `servers`."""
+    """What to do with a question: `packets` are the answer (several addresses of a name: one for each order), or it is to be asked of `servers`."""
 
-    packet: bytes = b""
+    packets: tuple[bytes, ...] = ()
     servers: tuple[str, ...] = ()
 
 
@@ -47,31 +48,44 @@ class Zones:
     def __init__(self) -> None:
         self.networks: dict[str, Network] = {}
         self.views: dict[str, View] = {}
+        self.version = 1  # another one with each change
 
     def set_network(self, identity: str, fields: dict[str, Any]) -> None:
         """A network as the daemon sends it: {"name", "internal", "subnets": [...], "hosts": {name: [address]}, "pointers": {address: name}}."""
         subnets = tuple(ipaddress.ip_network(text) for text in fields.get("subnets", ()))
         hosts = {str(name).lower(): list(found) for name, found in fields.get("hosts", {}).items()}
+        self.version += 1
         self.networks[identity] = Network(str(fields["name"]).lower(), bool(fields.get("internal")), subnets, hosts, dict(fields.get("pointers", {})))
 
     def set_view(self, container: str, fields: dict[str, Any]) -> None:
         """A container: {"networks": [ID], "own": {alias: [[ID, name]]}, "servers": [address], "egress": see egress.view}."""
         own = {str(alias).lower(): [(str(network), str(name).lower()) for network, name in found] for alias, found in fields.get("own", {}).items()}
         held = egress.view(fields.get("egress", {}))
+        self.version += 1
         self.views[container] = View(tuple(fields.get("networks", ())), own, tuple(fields.get("servers", ())), held)
+
+    def drop_network(self, identity: str) -> None:
+        """A network is gone, or was never there."""
+        self.version += 1
+        self.networks.pop(identity, None)
+
+    def drop_view(self, container: str) -> None:
+        """A container is gone, or was never there."""
+        self.version += 1
+        self.views.pop(container, None)
 
     def decide(self, container: str, question: Question, turn: int = 0) -> Answer:
         """What is done with a container's question. turn: rotates several addresses of one name."""
         view = self.views.get(container)
         if view is None or question.klass not in (message.IN, message.ANY):
-            return Answer(message.refusal(question, message.REFUSED))
+            return Answer((message.refusal(question, message.REFUSED),))
         networks = [self.networks[identity] for identity in view.networks if identity in self.networks]
         if question.kind == message.PTR and (address := pointed(question.name)):
             for network in networks:
                 if address in network.pointers:
-                    return Answer(message.names(question, [network.pointers[address]], TTL_S))
+                    return Answer((message.names(question, [network.pointers[address]], TTL_S),))
             if any(ipaddress.ip_address(address) in subnet for network in networks for subnet in network.subnets):
-                return Answer(message.refusal(question, message.NXDOMAIN))
+                return Answer((message.refusal(question, message.NXDOMAIN),))
             return self._outside(question, view, networks)
         found = self._linked(question.name, view)
         if found is None:
@@ -79,9 +93,8 @@ class Zones:
         if found is None:
             return self._outside(question, view, networks)
         if question.kind not in (message.A, message.AAAA):
-            return Answer(message.refusal(question, message.NOERROR))
-        found = found[turn % len(found) :] + found[: turn % len(found)] if found else found
-        return Answer(message.addresses(question, found, TTL_S))
+            return Answer((message.refusal(question, message.NOERROR),))
+        return Answer(tuple(message.addresses(question, order, TTL_S) for order in _orders(found, turn)))
 
     def _linked(self, name: str, view: View) -> list[str] | None:
         """Addresses of who has an alias for this container alone; None where nobody of that name is there (yet)."""
@@ -104,10 +117,16 @@ class Zones:
     def _outside(question: Question, view: View, networks: list[Network]) -> Answer:
         """The world outside is asked, unless the container has no way there: all its networks are internal."""
         if networks and all(network.internal for network in networks):
-            return Answer(message.refusal(question, message.NXDOMAIN))
+            return Answer((message.refusal(question, message.NXDOMAIN),))
         if not view.servers:
-            return Answer(message.refusal(question, message.SERVFAIL))
+            return Answer((message.refusal(question, message.SERVFAIL),))
         return Answer(servers=view.servers)
+
+
+def _orders(found: list[str], turn: int) -> list[list[str]]:
+    """The addresses with another one first each time: all such orders of a few, of many the one whose turn it is."""
+    turns = range(turn, turn + len(found)) if 0 < len(found) <= MOST_ORDERS else (turn,)
+    return [found[at % len(found) :] + found[: at % len(found)] if found else found for at in turns]
 
 
 def pointed(name: str) -> str:

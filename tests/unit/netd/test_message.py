@@ -120,7 +120,9 @@ def test_a_cache_obeys_the_least_lifetime() -> None:
     question, answer = answered(60)
     cache.put(question, ("192.0.2.53",), answer, 100.0)
     later = question._replace(number=question.number ^ 1)
-    got = read(cache.get(later, ("192.0.2.53",), 130.0))
+    kept = cache.get(later, ("192.0.2.53",), 130.5)
+    assert kept is not None and kept.until_s == 131.0  # a second later it reads otherwise
+    got = read(kept.packet)
     assert got.id == later.number and [rrset.ttl for rrset in got.answer] == [30, 90]
     assert not cache.get(later, ("192.0.2.54",), 130.0) and not cache.get(later, ("192.0.2.53",), 160.0)
 

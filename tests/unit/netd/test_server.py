@@ -18,7 +18,7 @@ import pytest
 
 from pier.ipc import Channel
 from pier.ipc.polled import PolledChannel
-from pier.netd.server import Netd
+from pier.netd.server import MOST_OF_ONE, Netd
 
 HOME = "127.0.0.1"
 
@@ -141,6 +141,48 @@ def test_the_world_outside_is_asked_once_and_remembered(netd: Running, tcp: bool
         assert ask(port, "example.org", tcp=tcp) == (0, ["192.0.2.1"])
     assert netd.call("stats")["counts"]["outside"] == 1
     outside.close()
+
+
+def test_a_question_that_was_answered_is_neither_read_nor_decided_again(netd: Running) -> None:
+    outside = Outside(lambda query: address(query, "192.0.2.1"))
+    port = netd.container("c1", (outside.address,))
+    for name, wanted in (("web", "10.1.0.2"), ("example.org", "192.0.2.1")):
+        query = dns.message.make_query(name, "A")
+        for number in range(5):
+            query.id = number
+            assert [str(item) for item in dns.query.udp(query, HOME, 5, port).answer[0]] == [wanted]
+    counts = netd.call("stats")["counts"]
+    # The world's name: the first time asked, the second cached, from then on ready; a second may pass in between, after which it is cached again.
+    assert counts["asked"] + counts["ready"] == 10 and counts["asked"] <= 5 and counts["outside"] == 1
+    outside.close()
+
+
+def test_a_name_that_opens_the_firewall_does_so_each_time(netd: Running) -> None:
+    outside = Outside(lambda query: address(query, "192.0.2.1"))
+    port = netd.container("c1")
+    egress = {"table": "t", "scopes": [["container", {"4": ["0a010002"]}, [["other.example", 443]]]]}
+    netd.call("view", "c1", view={"networks": ("n1",), "servers": (outside.address,), "egress": egress})
+    for _ in range(3):
+        assert ask(port, "example.org") == (0, ["192.0.2.1"])
+    assert netd.call("stats")["counts"]["ready"] == 0
+    outside.close()
+
+
+def test_who_floods_servers_that_are_silent_is_refused_and_nobody_else(netd: Running) -> None:
+    silent, good = Outside(lambda query: None), Outside(lambda query: address(query, "192.0.2.1"))
+    flooding, other = netd.container("c1", (silent.address,)), netd.container("c2", (good.address,))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.connect((HOME, flooding))
+        for number in range(MOST_OF_ONE + 20):
+            sock.send(dns.message.make_query(f"n{number}.example", "A").to_wire())
+            if number % 16 == 15:
+                netd.call("ping")  # they are taken before the next come
+        refused = [dns.message.from_wire(sock.recv(512)) for _ in range(20)]
+    assert {int(answer.rcode()) for answer in refused} == {int(dns.rcode.SERVFAIL)}
+    assert ask(other, "example.org") == (0, ["192.0.2.1"])
+    silent.close()
+    good.close()
 
 
 def test_a_silent_server_is_passed_over(netd: Running) -> None:

@@ -24,7 +24,7 @@ def ask(zones: Zones, container: str, name: str, kind: str = "A", turn: int = 0)
     decided = zones.decide(container, message.parse(dns.message.make_query(name, kind).to_wire()), turn)
     if decided.servers:
         return "outside"
-    answer = dns.message.from_wire(decided.packet)
+    answer = dns.message.from_wire(decided.packets[0])
     return int(answer.rcode()), [item.to_text() for rrset in answer.answer for item in rrset]
 
 
@@ -50,6 +50,27 @@ def test_a_known_name_without_that_family_is_not_asked_outside(zones: Zones) -> 
 def test_several_addresses_take_turns(zones: Zones) -> None:
     assert ask(zones, "c1", "app", turn=0) == (0, ["10.1.0.3", "10.1.0.4"])
     assert ask(zones, "c1", "app", turn=1) == (0, ["10.1.0.4", "10.1.0.3"])
+
+
+def test_all_orders_of_a_few_addresses_come_at_once_of_many_one() -> None:
+    zones = Zones()
+    zones.set_view("c", {"networks": ["n"]})
+    question = message.parse(dns.message.make_query("app", "A").to_wire())
+    for count, ways in ((1, 1), (2, 2), (8, 8), (9, 1)):
+        zones.set_network("n", {"name": "n", "hosts": {"app": [f"10.1.0.{n}" for n in range(count)]}})
+        assert len(set(zones.decide("c", question, 3).packets)) == ways
+
+
+def test_each_change_of_the_tables_is_another_version() -> None:
+    zones = Zones()
+    seen = [zones.version]
+    for change in (
+        lambda: zones.set_network("n", {"name": "n"}), lambda: zones.set_view("c", {}),
+        lambda: zones.drop_view("c"), lambda: zones.drop_network("n"),
+    ):  # fmt: skip
+        change()
+        assert zones.version not in seen
+        seen.append(zones.version)
 
 
 def test_pointers(zones: Zones) -> None:
