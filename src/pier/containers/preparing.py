@@ -6,6 +6,8 @@ record in between needs to do nothing; who changes its files or limits calls `dr
 """
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -64,8 +66,13 @@ def can_be_ahead(record: Record) -> bool:
 
 
 def begin(ctx: Containers, container: Container) -> None:
-    """Prepare the start of a container that has a blank child, in the background, where that can be done ahead. What fails is left to the start."""
-    if container.child is None or not can_be_ahead(container.record) or len(ctx.ahead) >= MOST_AHEAD:
+    """Prepare the start of a container that has a blank child, in the background, where that can be done ahead. What fails is left to the start.
+
+    Not while others are made or started: nobody waits less when all processors are at work, and two halves of a plan cost more than one.
+    """
+    if container.child is None or not can_be_ahead(container.record):
+        return
+    if len(ctx.ahead) >= MOST_AHEAD or len(ctx.making) > 1 or ctx.starting:
         return
     child = container.child
     try:
@@ -77,10 +84,11 @@ def begin(ctx: Containers, container: Container) -> None:
     async def work() -> None:
         async with container.lock:
             try:
-                if container.child is child and not container.removed and not ctx.stopping:
-                    container.prepared = await prepare(ctx, container, attaching)
-                else:
-                    await _detach(ctx, container, attaching)
+                with under_way(ctx, container):
+                    if container.child is child and not container.removed and not ctx.stopping:
+                        container.prepared = await prepare(ctx, container, attaching)
+                    else:
+                        await _detach(ctx, container, attaching)
             except Exception as problem:
                 log.debug("container %s: its start could not be prepared: %s", container.record.short_id, problem)
             finally:
@@ -88,6 +96,16 @@ def begin(ctx: Containers, container: Container) -> None:
                     ctx.ahead.discard(container.id)
 
     ctx.spawn(work(), f"prepare {container.record.short_id}")
+
+
+@contextlib.contextmanager
+def under_way(ctx: Containers, container: Container) -> Iterator[None]:
+    """While this container's start is being made, or prepared."""
+    ctx.starting.add(container.id)
+    try:
+        yield
+    finally:
+        ctx.starting.discard(container.id)
 
 
 async def take(ctx: Containers, container: Container) -> Prepared:

@@ -45,7 +45,8 @@ async def start(ctx: Containers, name: str, detach_keys: str = "") -> None:
 async def run(ctx: Containers, container: Container) -> None:
     """Bring a container up; its lock is held. A failure is recorded in its state, told to its waiters and raised."""
     try:
-        await _run(ctx, container)
+        with preparing.under_way(ctx, container):
+            await _run(ctx, container)
     except StartFailed as failure:
         text = failure.message if failure.step in _BEFORE_THE_TASK else preparing.TASK_PREFIX + failure.message
         await _failed(ctx, container, failure.exit_code, text)

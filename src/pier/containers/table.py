@@ -75,6 +75,7 @@ class Containers:
     linked: dict[str, set[str]] = field(default_factory=dict)  # who links to a container (links.py)
     execs: "dict[str, object]" = field(default_factory=dict)
     ahead: set[str] = field(default_factory=set)  # whose start is prepared, though nobody has asked for it yet
+    starting: set[str] = field(default_factory=set)  # whose start is being made or prepared at this moment
     tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
     named: set[str] = field(default_factory=set)  # containers whose DNS sockets netd has, as the keeper's keys
     holding: set[str] = field(default_factory=set)  # containers whose published ports netd holds

@@ -27,7 +27,7 @@ def prepared(engine: Engine, container: str) -> list[int]:
 
 def made_ready(engine: Engine, container: str) -> int:
     """Wait until the child has left the host's mounts behind: it waits for its program then."""
-    (pid,) = prepared(engine, container)
+    (pid,) = eventually(lambda: prepared(engine, container), says="a child has the container's plan")
     eventually(lambda: not os.path.exists(f"/proc/{pid}/root{engine.exec_root}"), says="the child is in its root")
     return pid
 
