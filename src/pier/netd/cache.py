@@ -7,8 +7,10 @@ from pier.netd import message
 from pier.netd.message import Malformed, Question
 
 MOST_ENTRIES = 4096
+MOST_BYTES = 16 << 20  # of all of them: who asks chooses what is kept
+MOST_ENTRY_BYTES = 16 << 10
 MOST_S = 24 * 3600
-Key = tuple[str, int, int, bool, bool, tuple[str, ...]]
+Key = tuple[str, int, int, bool, bool, bool, tuple[str, ...]]
 
 
 class Kept(NamedTuple):
@@ -22,7 +24,7 @@ class Cache:
     """Least recently used entries go first. What different servers said is kept apart."""
 
     def __init__(self, most: int = MOST_ENTRIES) -> None:
-        self._most = most
+        self._most, self._bytes = most, 0
         self._entries: OrderedDict[Key, tuple[float, float, bytes]] = OrderedDict()  # kept at, until, packet
 
     def get(self, question: Question, servers: tuple[str, ...], now_s: float) -> Kept | None:
@@ -33,7 +35,7 @@ class Cache:
             return None
         kept_s, until_s, packet = entry
         if now_s >= until_s:
-            del self._entries[key]
+            self._drop(key)
             return None
         self._entries.move_to_end(key)
         age_s = int(now_s - kept_s)
@@ -45,12 +47,19 @@ class Cache:
             life_s = min(message.lifetime_s(answer), MOST_S)
         except Malformed:
             return
-        if life_s <= 0:
+        if life_s <= 0 or len(answer) > MOST_ENTRY_BYTES:
             return
-        self._entries[_key(question, servers)] = (now_s, now_s + life_s, answer)
-        self._entries.move_to_end(_key(question, servers))
-        while len(self._entries) > self._most:
-            self._entries.popitem(last=False)
+        key = _key(question, servers)
+        self._drop(key)
+        self._entries[key] = (now_s, now_s + life_s, answer)
+        self._bytes += len(answer)
+        while len(self._entries) > self._most or self._bytes > MOST_BYTES:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: Key) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= len(entry[2])
 
     def __len__(self) -> int:
         """How many are kept."""
@@ -58,4 +67,4 @@ class Cache:
 
 
 def _key(question: Question, servers: tuple[str, ...]) -> Key:
-    return question.name, question.kind, question.klass, question.edns, question.dnssec, servers
+    return question.name, question.kind, question.klass, question.edns, question.dnssec, bool(question.flags & message.CD), servers

@@ -10,12 +10,16 @@ from typing import NamedTuple
 A, NS, CNAME, SOA, PTR, AAAA, OPT, ANY = 1, 2, 5, 6, 12, 28, 41, 255
 IN = 1
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
-_QR, _AA, _TC, _RD, _RA, _CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0010
-_OPCODE = 0x7800
+_QR, _AA, _TC, _RD, _RA, _AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
+OPCODE = 0x7800
 HEADER = struct.Struct("!HHHHHH")
+_OPT_BYTES, _RECORD_BYTES = 11, 12  # EDNS; a record before its data, its name a pointer
 _PLAIN_UDP_BYTES, _MOST_UDP_BYTES = 512, 1232
 _QUESTION_AT = 0xC00C  # a pointer to the question's name, which follows the header
 MAX_NAME_BYTES = 255
+MAX_MESSAGE_BYTES = 65535
+_MOST_HOPS = 32  # pointers of one name: a chain of thousands, met by thousands of records, takes minutes to follow
+_MOST_FURTHER = 8  # records behind a question: EDNS, a signature
 
 
 class Malformed(Exception):
@@ -41,9 +45,9 @@ def parse(data: bytes) -> Question:
     if len(data) < HEADER.size:
         raise Malformed("shorter than a header")
     number, flags, questions, answers, authorities, further = HEADER.unpack_from(data)
-    if flags & _QR or questions != 1 or answers or authorities:
+    if flags & _QR or questions != 1 or answers or authorities or further > _MOST_FURTHER:
         raise Malformed("not a query of one question")
-    name, offset = read_name(data, HEADER.size)
+    name, offset = read_name(data, HEADER.size, pointers=False)  # one would lead into the header, which is another one outside
     if offset + 4 > len(data):
         raise Malformed("the question is cut short")
     kind, klass = struct.unpack_from("!HH", data, offset)
@@ -56,10 +60,13 @@ def parse(data: bytes) -> Question:
     return Question(number, flags, name, kind, klass, size, edns, dnssec, wire)
 
 
-def read_name(data: bytes, offset: int) -> tuple[str, int]:
-    """(the name in lower case, where what follows it begins). Raises Malformed; pointers lead backwards only, so it ends."""
+def read_name(data: bytes, offset: int, *, pointers: bool = True) -> tuple[str, int]:
+    """(the name in lower case, where what follows it begins). Raises Malformed; pointers lead backwards only, and not endlessly.
+
+    A dot within a label is not the one between labels: it is written as in master files, `\\.`, so that two names never read the same.
+    """
     labels: list[str] = []
-    length = 0
+    length = hops = 0
     end = -1
     before = offset
     while True:
@@ -72,8 +79,9 @@ def read_name(data: bytes, offset: int) -> tuple[str, int]:
             target = (size & 0x3F) << 8 | data[offset + 1]
             if end < 0:
                 end = offset + 2
-            if target >= before:
-                raise Malformed("a name points forwards")
+            hops += 1
+            if target >= before or hops > _MOST_HOPS or not pointers:
+                raise Malformed("a name points forwards, or too often")
             offset = before = target
             continue
         if size & 0xC0:
@@ -84,19 +92,24 @@ def read_name(data: bytes, offset: int) -> tuple[str, int]:
         length += size + 1
         if offset + size > len(data) or length > MAX_NAME_BYTES - 1:
             raise Malformed("a name is too long or cut short")
-        labels.append(data[offset : offset + size].decode("latin-1").lower())
+        raw = data[offset : offset + size].lower()
+        if b"." in raw or b"\\" in raw:
+            raw = raw.replace(b"\\", b"\\\\").replace(b".", b"\\.")
+        labels.append(raw.decode("latin-1"))
         offset += size
 
 
 def write_name(name: str) -> bytes:
-    """A name on the wire, uncompressed. Raises ValueError for a label that cannot be one."""
+    """A name on the wire, uncompressed, in UTF-8. Raises ValueError for what cannot be a name."""
     out = bytearray()
     for label in name.split(".") if name else ():
-        raw = label.encode("latin-1")
+        raw = label.encode()
         if not 0 < len(raw) < 64:
             raise ValueError(f"{label!r} is no label of a name")
         out.append(len(raw))
         out += raw
+    if len(out) >= MAX_NAME_BYTES:
+        raise ValueError(f"{name!r} is too long for a name")
     return bytes(out) + b"\0"
 
 
@@ -121,17 +134,29 @@ def _record(data: bytes, offset: int) -> tuple[int, _Record]:
 
 
 def addresses(question: Question, found: "list[str]", ttl_s: int) -> bytes:
-    """The answer with addresses of the question's family; an empty one says that the name is there and has none of that family."""
-    version = 4 if question.kind == A else 6
-    records = [ipaddress.ip_address(address).packed for address in found]
-    records = [packed for packed in records if len(packed) == (4 if version == 4 else 16)]
+    """The answer with addresses of the question's family; an empty one says that the name is there and has none of that family.
+
+    More than a message carries (an alias of thousands of containers) are left out.
+    """
+    size = 4 if question.kind == A else 16
+    records = [packed for address in found if len(packed := ipaddress.ip_address(address).packed) == size]
+    room = MAX_MESSAGE_BYTES - HEADER.size - len(question.wire) - _OPT_BYTES
+    del records[room // (_RECORD_BYTES + size) :]
     return _answer(question, NOERROR, [struct.pack("!HHHIH", _QUESTION_AT, question.kind, IN, ttl_s, len(packed)) + packed for packed in records])
 
 
 def names(question: Question, found: "list[str]", ttl_s: int) -> bytes:
-    """The answer to a PTR question."""
-    records = [write_name(name) for name in found]
-    return _answer(question, NOERROR, [struct.pack("!HHHIH", _QUESTION_AT, PTR, IN, ttl_s, len(name)) + name for name in records])
+    """The answer to a PTR question. A container's name may be none of DNS (too long, two dots): it is left out."""
+    records = [written for name in found if (written := _written(name))]
+    code = NOERROR if records else NXDOMAIN
+    return _answer(question, code, [struct.pack("!HHHIH", _QUESTION_AT, PTR, IN, ttl_s, len(name)) + name for name in records])
+
+
+def _written(name: str) -> bytes:
+    try:
+        return write_name(name)
+    except ValueError:
+        return b""
 
 
 def refusal(question: Question, code: int) -> bytes:
@@ -139,15 +164,20 @@ def refusal(question: Question, code: int) -> bytes:
     return _answer(question, code, [])
 
 
+def is_query(data: bytes) -> bool:
+    """Whether a packet is to be answered at all: it is a message, and no answer."""
+    return len(data) >= HEADER.size and not data[2] & 0x80
+
+
 def malformed(data: bytes) -> bytes:
-    """What is said to something that is no query: FORMERR under its number; nothing to what is no message, or is an answer."""
-    if len(data) < HEADER.size or data[2] & 0x80:
+    """What is said to a query that is none of one question: FORMERR under its number; nothing to what is no query."""
+    if not is_query(data):
         return b""
     return HEADER.pack(int.from_bytes(data[:2], "big"), _QR | FORMERR, 0, 0, 0, 0)
 
 
 def _answer(question: Question, code: int, records: "list[bytes]") -> bytes:
-    flags = _QR | _RA | question.flags & (_RD | _CD) | code
+    flags = _QR | _RA | question.flags & (OPCODE | _RD | CD) | code
     opt = b"\0" + struct.pack("!HHIH", OPT, _MOST_UDP_BYTES, 0, 0) if question.edns else b""
     return HEADER.pack(question.number, flags, 1, len(records), 0, bool(opt)) + question.wire + b"".join(records) + opt
 
@@ -158,6 +188,14 @@ def fitted(answer: bytes, question: Question) -> bytes:
         return answer
     flags = int.from_bytes(answer[2:4], "big") | _TC
     return HEADER.pack(question.number, flags, 1, 0, 0, 0) + question.wire
+
+
+def asked_outside(question: Question, number: int) -> bytes:
+    """The question for another server, under another number: as it was asked, but recursion is wanted, since we do none."""
+    opt = b""
+    if question.edns:
+        opt = b"\0" + struct.pack("!HHIH", OPT, question.size, 0x8000 if question.dnssec else 0, 0)
+    return HEADER.pack(number, question.flags & (_AD | CD) | _RD, 1, 0, 0, bool(opt)) + question.wire + opt
 
 
 def is_truncated(answer: bytes) -> bool:

@@ -36,6 +36,9 @@ MOST_UNDER_WAY = 1024
 MOST_OF_ONE = 256  # questions of one container that are under way
 MOST_CONNECTIONS = 64  # of one container
 IDLE_S = 10.0
+_MOST_QUERY_BYTES = 4096
+_MOST_ASKED = 16  # questions of one connection that are under way
+_MOST_UNSENT = 128 << 10
 _ROUNDS = 32  # datagrams of one container taken at a time
 _TICK_S = 0.05
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
@@ -57,12 +60,17 @@ class Session:
 
 
 class Connection:
-    """A client of the listening socket. unsent: answers that it did not take yet; it is read no further meanwhile."""
+    """A client of the listening socket. unsent: answers that it did not take yet; asked: its questions without an answer.
+
+    It is read no further while there is much of either: who asks and does not listen must not fill the memory.
+    """
 
     def __init__(self, sock: socket.socket, now_s: float) -> None:
         self.sock, self.last_s = sock, now_s
         self.received = bytearray()
         self.unsent = bytearray()
+        self.asked = 0
+        self.reading = False
 
 
 class Netd(Loop):
@@ -266,7 +274,7 @@ class Netd(Loop):
         try:
             if connection.unsent:
                 del connection.unsent[: connection.sock.send(connection.unsent)]
-                self._listen_again(session, connection)
+                self._read_on(session, connection)
                 return
             data = connection.sock.recv(65536)
         except BlockingIOError:
@@ -277,15 +285,30 @@ class Netd(Loop):
             self._hang_up(session, connection)
             return
         connection.received += data
-        while len(connection.received) >= 2:
+        self._read_on(session, connection)
+
+    def _read_on(self, session: Session, connection: Connection) -> None:
+        """Ask what has come, as far as there is room for the answers."""
+        if connection.reading:
+            return
+        connection.reading = True
+        while connection in session.connections and connection.asked < _MOST_ASKED and len(connection.unsent) < _MOST_UNSENT:
             size = int.from_bytes(connection.received[:2], "big")
-            if len(connection.received) < 2 + size:
+            if len(connection.received) < 2 or (size <= _MOST_QUERY_BYTES and len(connection.received) < 2 + size):
                 break
             packet = bytes(connection.received[2 : 2 + size])
             del connection.received[: 2 + size]
+            if size > _MOST_QUERY_BYTES or not wire.is_query(packet):
+                self._hang_up(session, connection)
+                return
+            connection.asked += 1
             self._asked(session, packet, lambda answers, question, until_s: self._reply(session, connection, answers[0]), tcp=True)
+        connection.reading = False
+        if connection in session.connections:
+            self._listen_again(session, connection)
 
     def _reply(self, session: Session, connection: Connection, answer: bytes) -> None:
+        connection.asked -= 1
         if connection not in session.connections:
             return
         connection.unsent += struct.pack("!H", len(answer)) + answer
@@ -296,10 +319,11 @@ class Netd(Loop):
         except OSError:
             self._hang_up(session, connection)
             return
-        self._listen_again(session, connection)
+        self._read_on(session, connection)
 
     def _listen_again(self, session: Session, connection: Connection) -> None:
-        mask = _OUT if connection.unsent else _IN
+        full = connection.asked >= _MOST_ASKED or len(connection.received) > _MOST_QUERY_BYTES + 2
+        mask = _OUT if connection.unsent else 0 if full else _IN
         self.watch(connection.sock.fileno(), mask, lambda got: self._spoken(session, connection, got))
 
     def _hang_up(self, session: Session, connection: Connection) -> None:

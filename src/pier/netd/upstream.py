@@ -73,7 +73,7 @@ class Exchange:
         host, port = split(server)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._number = secrets.randbelow(65536)
-        packet = self._packet()
+        packet = message.asked_outside(self.question, self._number)
         self._sock = socket.socket(family, (socket.SOCK_STREAM if self._tcp else socket.SOCK_DGRAM) | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._received.clear()
         if self._tcp:
@@ -86,14 +86,6 @@ class Exchange:
             self._sock.connect((host, port))
             self._sock.send(packet)
             self._watch(self._sock.fileno(), _IN, self._ready)
-
-    def _packet(self) -> bytes:
-        """The question as it came, under our number; recursion is asked for, since we do none."""
-        flags = (self.question.flags | 0x0100) & 0xFFFF
-        opt = b""
-        if self.question.edns:
-            opt = b"\0" + struct.pack("!HHIH", message.OPT, self.question.size, 0x8000 if self.question.dnssec else 0, 0)
-        return message.HEADER.pack(self._number, flags, 1, 0, 0, bool(opt)) + self.question.wire + opt
 
     def _ready(self, mask: int) -> None:
         sock = self._sock

@@ -79,6 +79,8 @@ class Zones:
         view = self.views.get(container)
         if view is None or question.klass not in (message.IN, message.ANY):
             return Answer((message.refusal(question, message.REFUSED),))
+        if question.flags & message.OPCODE:  # NOTIFY and UPDATE are not asked in a container's stead
+            return Answer((message.refusal(question, message.NOTIMP),))
         networks = [self.networks[identity] for identity in view.networks if identity in self.networks]
         if question.kind == message.PTR and (address := pointed(question.name)):
             for network in networks:
