@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pier.errors import Conflict
 from pier.linux.netlink import NetlinkError
 from pier.linux.rtnetlink import Link, Routing
+from pier.networks import sysctls
 from pier.networks.drivers import Base, Port
 from pier.networks.model import Network
 from pier.networks.segments import Segments
@@ -51,6 +52,7 @@ class Bridges:
             if error.errno == errno.EEXIST:
                 raise Conflict(f"cannot create network: the link {name} is there already: delete it, or name another bridge") from error
             raise
+        _guard(name, interfaces)
         return Base(name, link.index, tuple(interfaces), link.mac)
 
     def ensure(self, network: Network, mtu: int) -> tuple[Base, bool]:
@@ -77,6 +79,7 @@ class Bridges:
             raise Conflict(f"the link {name} is there and is no bridge: delete it, or name a bridge with --bridge")
         else:
             self._routing.configure_bridge(link.index, interfaces)
+        _guard(name, interfaces)
         return Base(name, link.index, tuple(interfaces), link.mac), made
 
     # -- of containers
@@ -152,6 +155,13 @@ class Bridges:
             self._routing.delete_link(port.host_interface)
             return True
         return self._routing.link(port.host_interface) is None
+
+
+def _guard(name: str, interfaces: Sequence[str]) -> None:
+    """Keep the host from believing what containers say on a bridge about routers, and from hearing IPv6 where the network has none."""
+    sysctls.ignore_routers(name)
+    if not any(":" in each for each in interfaces):
+        sysctls.silence(name)
 
 
 def _has_room(put: Callable[[int], None], index: int) -> bool:

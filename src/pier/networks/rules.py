@@ -1,7 +1,7 @@
 """The firewall as a pure function: a table of our own for each family with constant rules, and two for each bridge in a foreign chain that drops.
 
     prerouting (raw)  a source address of a network's that comes in by another link than its bridge is forged: drop;
-                      so is a way from outside to the host's loopback addresses
+                      so is a way from outside to the host's loopback addresses, and who says that he is one of them
     dstnat, output    what goes to a published port of this host goes to its container (translation.py)
     forward           from a bridge: only with an address of its network; within a network: accept; what is internal stays inside;
                       to a bridge: established or related, published ports, what a network's gateway mode lets in; everything else to a
@@ -126,7 +126,10 @@ def _rules(family: int) -> list[tuple[str, Sequence[nft.Expression], str]]:
     same_net = [nftsets.load_oifname(FIRST), nftsets.load_saddr(family, SECOND), nftsets.lookup("own")]
     return [
         ("prerouting", [*source, nftsets.lookup("subnets"), *own_in, *not_lo, *drop], "an address of a network from elsewhere is forged"),
-        *only_ipv4(("prerouting", [*not_lo, *nft.daddr("127.0.0.0/8"), *drop], "nobody outside reaches loopback")),
+        *only_ipv4(
+            ("prerouting", [*not_lo, *nft.daddr("127.0.0.0/8"), *drop], "nobody outside reaches loopback"),
+            ("prerouting", [*not_lo, *nft.saddr("127.0.0.0/8"), *drop], "nobody outside is loopback"),  # route_localnet lets him say so
+        ),
         *translation.rules(family),
         ("forward", [*inside, *own_in, *drop], "a network sends from its own addresses only"),
         ("forward", [*pair, *accept], "within a network"),

@@ -27,9 +27,20 @@ def write(name: str, value: str) -> None:
 
 
 def silence(link: str) -> None:
-    """Keep a link that only carries others' packets from having an address of IPv6 and from saying so. Raises OSError."""
+    """Have the host hear and say nothing over IPv6 on a link: one that only carries others' packets, one of a network without IPv6, whose
+    containers would reach the host, and beyond it whatever it forwards, by raw packets that no table of ours looks at. Raises OSError.
+    """
     if read(f"ipv6/conf/{link}/disable_ipv6") == "0":
         write(f"ipv6/conf/{link}/disable_ipv6", "1")
+
+
+def ignore_routers(link: str) -> None:
+    """Keep the host from taking a container for its router: who can send raw packets can send router advertisements (CVE-2020-13401).
+
+    Raises OSError. A host without IPv6 has no such setting.
+    """
+    if read(f"ipv6/conf/{link}/accept_ra") not in ("", "0"):
+        write(f"ipv6/conf/{link}/accept_ra", "0")
 
 
 def boot_id() -> str:
@@ -72,14 +83,15 @@ def turn_forwarding(on: bool) -> None:
 
 
 def forward_ipv6() -> None:
-    """Let the host forward IPv6, for the first network that has it. Interfaces that learn their addresses from routers go on doing so.
+    """Let the host forward IPv6, for the first network that has it. Links that learn their addresses from routers go on doing so; links to come
+    do not begin to.
 
     Raises OSError. A host without IPv6 has no such setting.
     """
     if read("ipv6/conf/all/forwarding") != "0":
         return
     for name in sorted(os.listdir(_ROOT + "ipv6/conf")):
-        if name != "lo" and read(f"ipv6/conf/{name}/accept_ra") == "1":
+        if name not in ("all", "default", "lo") and read(f"ipv6/conf/{name}/accept_ra") == "1":
             write(f"ipv6/conf/{name}/accept_ra", "2")  # 1 means: only while it does not forward
     write("ipv6/conf/all/forwarding", "1")
 
