@@ -1,15 +1,20 @@
 """The files that Pier writes for a container and binds into its /etc: hosts, hostname, resolv.conf."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pier.containers import links
 from pier.containers.naming import serves
 from pier.containers.record import Container
-from pier.containers.table import Containers
+from pier.containers.table import Containers, log
 from pier.networks import Endpoint
 from pier.networks import files as contents
+
+MOST_BYTES = 1 << 20
+"""A file that has grown beyond this is its container's own: it may write into it what it likes, and the daemon reads all that it changes."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,7 @@ def linked_moved(ctx: Containers, target: Container) -> None:
             continue
         aliases = {link.alias for link in links.of(container.record) if link.target == target.id}
         fresh = [(address, names) for address, names in links.hosts(ctx, container.record) if names.split()[0] in aliases]
-        path = ctx.folder(identity) / "hosts"
-        kept = [line for line in path.read_text(errors="surrogateescape").splitlines(True) if not aliases & set(line.split()[1:2])]
-        path.write_text("".join(kept) + contents.link_lines(fresh), errors="surrogateescape")
+        _edit(ctx.folder(identity) / "hosts", partial(_names, aliases), contents.link_lines(fresh))
 
 
 def gained(ctx: Containers, container: Container, endpoint: Endpoint) -> None:
@@ -94,10 +97,29 @@ def gained(ctx: Containers, container: Container, endpoint: Endpoint) -> None:
 
 def lost(ctx: Containers, container: Container, endpoint: Endpoint) -> None:
     """It is in one network less."""
-    path = ctx.folder(container.id) / "hosts"
-    kept = [line for line in path.read_text(errors="surrogateescape").splitlines(True) if line.split("\t", 1)[0] not in endpoint.addresses]
-    path.write_text("".join(kept), errors="surrogateescape")
+    _edit(ctx.folder(container.id) / "hosts", lambda line: line.split("\t", 1)[0] in endpoint.addresses)
     _rewrite(ctx, container)
+
+
+def _names(aliases: set[str], line: str) -> bool:
+    return bool(aliases & set(line.split()[1:2]))
+
+
+def _edit(path: Path, goes: Callable[[str], bool], added: str = "") -> None:
+    """Take the lines that `goes` names out of a bound file, and add others; in place."""
+    text = _read(path)
+    if text is not None:
+        path.write_text("".join(line for line in text.splitlines(True) if not goes(line)) + added, errors="surrogateescape")
+
+
+def _read(path: Path) -> str | None:
+    """The text of a file that a container may write to; None, with a warning, where it is larger than anything of ours."""
+    with open(path, "rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        log.warning("%s is left as its container has made it: it has more than %d bytes", path, MOST_BYTES)
+        return None
+    return data.decode(errors="surrogateescape")
 
 
 def _append(path: Path, text: str) -> None:
@@ -108,5 +130,5 @@ def _append(path: Path, text: str) -> None:
 def _rewrite(ctx: Containers, container: Container) -> None:
     """resolv.conf, in place since it is bound, unless somebody in the container has made it his own."""
     path = ctx.folder(container.id) / "resolv.conf"
-    if path.read_text(errors="surrogateescape").startswith(contents.RESOLV_HEAD):
+    if (_read(path) or "").startswith(contents.RESOLV_HEAD):
         path.write_text(_resolv_conf(ctx, container))
