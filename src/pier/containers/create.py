@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 
 import msgspec
 from msgspec import UNSET
@@ -36,7 +37,7 @@ from pier.containers.degrade import degrade
 from pier.containers.record import Container, MountedImage, Record, State, encode
 from pier.containers.shapes import is_pooled
 from pier.containers.table import Containers
-from pier.errors import Invalid, NotFound
+from pier.errors import Internal, Invalid, NotFound
 from pier.networks.model import PREDEFINED, Network
 from pier.oci import platform as platforms
 from pier.runtime import defaults
@@ -66,7 +67,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     warnings = unsupported.image_warnings(config) + validate.check(config, host, ctx.machine)
     warnings += degrade(host, ctx.machine)
     warnings += ctx.profiles.warnings(security.parse(host.security_opt or [], host.privileged))
-    wishes, said = await _mount_points(ctx, config, host)
+    wishes, folders, said = await _mount_points(ctx, config, host)
     warnings += said
     _resolve_modes(ctx, host)
     _fill_defaults(ctx, config, host)
@@ -95,7 +96,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
         draft = msgspec.structs.replace(draft, mounted_images=shown)
         async with ctx.volumes.drafts() as drafts:
             points = await volumes.take(drafts, wishes) if wishes else []
-            container = await _make(ctx, msgspec.structs.replace(draft, mounts=points), name, drafts)
+            container = await _make(ctx, msgspec.structs.replace(draft, mounts=points), name, drafts, folders)
     trace.point("create.done")
     if container.child is not None:
         _keep_for_a_while(ctx, container, container.child)
@@ -103,24 +104,21 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     return CreateResponse(id=container.id, warnings=warnings)
 
 
-async def _mount_points(ctx: Containers, config: ContainerConfig, host: HostConfig) -> tuple[list[mounts.Wish], list[str]]:
-    """The mount points asked for, with the folders made that a bind asks for, and warnings about these.
+async def _mount_points(ctx: Containers, config: ContainerConfig, host: HostConfig) -> tuple[list[mounts.Wish], list[str], list[str]]:
+    """The mount points asked for, the folders of the host that are to be made for them, and warnings about these.
 
     Raises Invalid, Internal; waits for no mount that hangs.
     """
     others = volumes.of_others(ctx, host.volumes_from or [])
     declared = sorted(config.volumes or {})
     if not host.binds and not (host.mounts if host.mounts is not UNSET else []):
-        return mounts.wishes(declared, host, others), []
+        return mounts.wishes(declared, host, others), [], []
     volumes_now = ctx.volumes.own()
 
-    def look() -> tuple[list[mounts.Wish], list[str]]:
-        wishes, warnings = mounts.wishes(declared, host, others), []
-        for wish in wishes:
-            if wish.make_source and not os.path.lexists(wish.point.source):
-                warnings.append(typos.warning(wish.point.source, volumes_now))
-                os.makedirs(wish.point.source)
-        return wishes, [text for text in warnings if text]
+    def look() -> tuple[list[mounts.Wish], list[str], list[str]]:
+        wishes = mounts.wishes(declared, host, others)
+        missing = [wish.point.source for wish in wishes if wish.make_source and not os.path.lexists(wish.point.source)]
+        return wishes, missing, [text for text in (typos.warning(path, volumes_now) for path in missing) if text]
 
     wanted = [bind.partition(":")[0] for bind in host.binds or []] + [mount.source or "" for mount in host.mounts or []]
     return await sources.in_time(look, f"bind source {', '.join(wanted)}")
@@ -138,8 +136,9 @@ async def _reserve(ctx: Containers) -> Child | None:
         return None  # the launcher is being started again: the start makes a child
 
 
-async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts) -> Container:
-    """Give a draft its ID and name, and make what belongs to it; with a child that waits for its start, where the pool had one."""
+async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts, folders: Sequence[str] = ()) -> Container:
+    """Give a draft its ID and name, and make what belongs to it, with the `folders` of the host that its binds want; with a child that
+    waits for its start, where the pool had one."""
     host, config = draft.host, draft.config
     async with AsyncExitStack() as undo:
         child = await _reserve(ctx) if is_pooled(host, ctx.facts) else None
@@ -149,6 +148,13 @@ async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts
         chosen = name or names.generate(ctx.names)
         ctx.take_name(chosen, container_id)
         undo.callback(ctx.names.pop, chosen, None)
+        for path in folders:
+            try:
+                made = await sources.in_time(partial(sources.make_folder, path), f"bind source {path}")
+            except OSError as problem:
+                text = f"error while creating mount source path '{path}': mkdir {problem.filename}: {str(problem.strerror).lower()}"
+                raise Internal(text) from None
+            undo.callback(sources.remove_folders, made)
         if not config.hostname and host.uts_mode != "host" and not host.network_mode.startswith("container:"):
             config.hostname = container_id[:12] if host.network_mode != "host" else os.uname().nodename
         record = msgspec.structs.replace(draft, id=container_id, name=chosen)
@@ -183,14 +189,14 @@ def _keep_for_a_while(ctx: Containers, container: Container, child: Child) -> No
     """A start that follows at once takes the blank child, and what it has prepared; later it costs memory for nothing."""
 
     async def let_go() -> None:
-        async with container.lock:
-            await preparing.drop_locked(ctx, container)
-            ctx.networks.forget(container.id)
-            if container.child is child:
+        async with container.lock:  # maybe of a start that is under way
+            if container.child is child and container.state.status == "created":
+                await preparing.drop_locked(ctx, container)
+                ctx.networks.forget(container.id)
                 container.let_go_of_child()
 
     def expire() -> None:
-        if container.child is child and container.state.status == "created" and not container.lock.locked():
+        if container.child is child and container.state.status == "created":
             ctx.spawn(let_go(), f"let go of the child of {container.record.short_id}")
 
     asyncio.get_running_loop().call_later(KEEP_CHILD_S, expire)

@@ -40,6 +40,8 @@ class Process:
     streams: ExitStack
     plan: dict[str, Any]
     fds: list[int]
+    run_number: int
+    """Of the container's run in whose namespaces the child is."""
 
     def drop(self) -> None:
         """Take everything away again."""
@@ -96,7 +98,7 @@ async def take(ctx: Containers, found: Exec, size: list[int]) -> Process:
     process, found.ahead = found.ahead, None
     ctx.ahead.discard(found.id)
     if process is not None:
-        if not process.child.gone:
+        if not process.child.gone and process.run_number == found.container.run_number:
             return process
         process.drop()
     await found.discarded.over(ctx.supervisor, found.id)
@@ -134,4 +136,4 @@ async def make(ctx: Containers, found: Exec, size: list[int], ahead: bool = Fals
             first, _, steps = steps.split()
             child.begin(first.encode(), handed)
             handed = []
-        return Process(child, ends, undo.pop_all(), streams.pop_all(), steps.encode(), handed)
+        return Process(child, ends, undo.pop_all(), streams.pop_all(), steps.encode(), handed, container.run_number)

@@ -43,6 +43,8 @@ class Prepared:
     plan: dict[str, Any]
     """What the child has not been told yet."""
     fds: list[int]
+    keeper_pid: int
+    """Whose pump serves its streams. Where that keeper died, what the container writes would be lost."""
 
     async def drop(self) -> None:
         """Take everything away again."""
@@ -112,10 +114,10 @@ async def take(ctx: Containers, container: Container) -> Prepared:
     """What `begin` has prepared, where that still is good, else the same made now; the container's lock is held. Raises what `prepare` raises."""
     prepared = _taken(ctx, container)
     if prepared is not None:
-        if not prepared.child.gone and prepared.record is container.record:
+        if not prepared.child.gone and prepared.record is container.record and prepared.keeper_pid == ctx.supervisor.living_keeper():
             files.refresh(ctx, container, prepared.bound)
             return prepared
-        await prepared.drop()  # somebody killed the child while it waited, or changed the container
+        await prepared.drop()  # somebody killed the child or the keeper while it waited, or changed the container
     return await prepare(ctx, container)
 
 
@@ -145,6 +147,7 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
     Raises NotFound, Invalid, Internal, OSError: nothing is left then.
     """
     record, host, ahead = container.record, container.record.host, attaching is not None
+    keeper_pid = ctx.supervisor.keeper_pid
     async with AsyncExitStack() as undo, AsyncExitStack() as filling:
         if attaching is not None:
             undo.push_async_callback(_detach, ctx, container, attaching)
@@ -197,7 +200,7 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
             child.begin(second.encode())
             handed = []
         await opening
-        return Prepared(child, record, bound, undo.pop_all(), filling.pop_all(), steps.encode(), handed)
+        return Prepared(child, record, bound, undo.pop_all(), filling.pop_all(), steps.encode(), handed, keeper_pid)
 
 
 async def _take_child(ctx: Containers, container: Container) -> Child:

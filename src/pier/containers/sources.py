@@ -1,8 +1,10 @@
 """Looking at paths that a user named: a mount that hangs (a dead NFS server, a FUSE that does not answer) must hold up nobody else."""
 
 import asyncio
+import contextlib
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pier.errors import Internal
@@ -42,3 +44,29 @@ async def in_time(look: Callable[[], T], what: str) -> T:
         return await asyncio.wait_for(future, PATIENCE_S)
     except TimeoutError:
         raise Internal(f"{what} does not answer within {PATIENCE_S:g} s: is it on a mount that hangs?") from None
+
+
+def make_folder(path: str) -> list[str]:
+    """Make a folder and those above it that are missing; returns what was made, the topmost first. Raises OSError: nothing was made then."""
+    missing = []
+    above = os.path.normpath(path)
+    while not os.path.lexists(above):
+        missing.append(above)
+        above = os.path.dirname(above)
+    made: list[str] = []
+    try:
+        for each in reversed(missing):
+            with contextlib.suppress(FileExistsError):  # somebody else makes it, too
+                os.mkdir(each)
+                made.append(each)
+    except OSError:
+        remove_folders(made)
+        raise
+    return made
+
+
+def remove_folders(made: Sequence[str]) -> None:
+    """Take folders of `make_folder` away again, as far as nobody has put anything into them."""
+    for path in reversed(made):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)

@@ -7,6 +7,7 @@ reported in the same way: descriptors that it held for others are to be held aga
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -152,6 +153,12 @@ class Supervisor:
         self._ahead = steps
         await self._call("launcher", "ahead", steps=steps)
 
+    def living_keeper(self) -> int:
+        """The pid of the keeper, 0 from its end on until another one answers."""
+        if self._keeper is not None:
+            self._keeper.hear()
+        return 0 if self._keeper is None or self._keeper.closed else self.keeper_pid
+
     # --- descriptors in the keeper
 
     async def hold(self, key: str, name: str, fd: int) -> None:
@@ -205,16 +212,10 @@ class Supervisor:
     async def stop_helpers(self) -> None:
         """End keeper and helpers and remove the empty cgroups: for `make stop`, after the containers. Children that still run lose their parent."""
         self._stopping = True
-        for name in ("launcher",):
-            if name in self._helpers and not self._helpers[name].closed:
-                try:
-                    await self._helpers[name].call("pool", size=0)
-                except (PeerGone, RemoteError):
-                    pass
-        try:
+        with contextlib.suppress(PeerGone, RemoteError):
+            await self.helper("launcher").call("pool", size=0)
+        with contextlib.suppress(PeerGone):
             await self._ask("shutdown")
-        except PeerGone:
-            pass
         await self._door.closed()
         self.close()
         for _ in range(_CGROUP_TRIES):
@@ -380,10 +381,8 @@ class Supervisor:
             self._on_exit(ended)
 
     async def _drop(self, key: str) -> None:
-        try:
+        with contextlib.suppress(PeerGone):  # the next connection shows it in `kept`
             await self.acknowledge(key)
-        except PeerGone:
-            pass  # the next connection shows it in `kept`
 
     def _oom(self, key: str) -> bool:
         return self._layout.oom_kills(key) > 0

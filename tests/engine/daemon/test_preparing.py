@@ -100,6 +100,15 @@ def test_a_child_that_was_killed_meanwhile_is_replaced(engine: Engine, heard: bo
     assert (steps.exit_code(engine, container), b"here" in steps.logs(engine, container)) == (0, True)
 
 
+def test_one_whose_keeper_was_killed_is_made_anew_and_its_output_is_heard(fresh_engine: Engine) -> None:
+    fresh_engine.load_busybox()
+    container = steps.create(fresh_engine, "echo", "here")
+    made_ready(fresh_engine, container)
+    fresh_engine.kill("keeper")
+    fresh_engine.api("POST", f"/containers/{container}/start").ok(204)
+    assert (steps.exit_code(fresh_engine, container), b"here" in steps.logs(fresh_engine, container)) == (0, True)
+
+
 def test_name_servers_that_changed_meanwhile_are_the_new_ones(fresh_engine: Engine, tmp_path: Any) -> None:
     engine = fresh_engine
     host = tmp_path / "resolv.conf"
@@ -133,6 +142,17 @@ def test_a_child_that_fails_before_its_container_is_on_the_disk_stands_in_nobody
     container = steps.create(fresh_engine, "nope", ahead=True)
     answer = fresh_engine.api("POST", f"/containers/{container}/start")
     assert (answer.status, "executable file not found" in steps.error_of(answer)) == (400, True), answer
+
+
+def test_a_refused_create_makes_no_folder_of_the_host(engine: Engine, tmp_path: Any) -> None:
+    kept = steps.create(engine, "true", name="taken", ahead=False, Binds=[f"{tmp_path}/made/here:/x"])
+    assert (tmp_path / "made/here").is_dir()
+    wanted = {"Image": "busybox", "HostConfig": {"Binds": [f"{tmp_path}/new/a:/x", "/proc/nowhere/b:/y"]}}
+    assert engine.api("POST", "/containers/create", wanted, name="taken").status == 409
+    refused = steps.error_of(engine.api("POST", "/containers/create", wanted))
+    assert refused == "error while creating mount source path '/proc/nowhere/b': mkdir /proc/nowhere: no such file or directory"
+    assert not (tmp_path / "new").exists()
+    engine.api("DELETE", f"/containers/{kept}").ok(204)
 
 
 def test_more_than_are_prepared_start_as_well(engine: Engine) -> None:
