@@ -2,6 +2,7 @@
 
 from pier.cli import terminal, units
 from pier.cli.session import Cli
+from pier.cli.tables import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def draw(groups: "list[Group]", width: int, *, coloured: bool) -> str:
 def _child(manifest: "dict[str, Any]", last: bool) -> Line:
     data, size = manifest["ImageData"], manifest["Size"]
     platform = data.get("Platform") or {}
-    name = "/".join(filter(None, (platform.get("os"), platform.get("architecture"), platform.get("variant"))))
+    name = shown("/".join(filter(None, (platform.get("os"), platform.get("architecture"), platform.get("variant")))))
     cells = _cells(manifest["ID"], size["Total"], size["Content"])
     return Line((LAST_BRANCH if last else BRANCH) + name, cells, bool(data.get("Containers")), not manifest.get("Available"))
 

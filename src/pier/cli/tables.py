@@ -6,10 +6,15 @@ if TYPE_CHECKING:
 
 PADDING = 3
 LEAST = 10
+_HARMLESS = "\u00a0\u200d"
 
 
 def layout(rows: "Sequence[Sequence[str]]", least: int = LEAST, padding: int = PADDING) -> str:
-    """The rows as lines. A column is as wide as its widest cell in the run of rows that have it, its last cell aside."""
+    """The rows as lines. A column is as wide as its widest cell in the run of rows that have it, its last cell aside.
+
+    What would move the cursor or colour the terminal is shown, not done: cells are also words of images and containers.
+    """
+    rows = [row if all(map(str.isprintable, row)) else list(map(shown, row)) for row in rows]
     if rows and rows[0] and all(len(row) == len(rows[0]) for row in rows):  # the common case is one block from end to end
         *sizes_of_all, _ = [max(map(len, column)) for column in zip(*rows, strict=True)]
         line = "".join(f"%-{max(size + padding, least)}s" for size in sizes_of_all) + "%s\n"
@@ -21,6 +26,11 @@ def layout(rows: "Sequence[Sequence[str]]", least: int = LEAST, padding: int = P
         cells = [cell.ljust(size) for cell, size in zip(row, sizes, strict=False)]
         lines.append("".join(cells) + (row[-1] if row else "") + "\n")
     return "".join(lines)
+
+
+def shown(text: str) -> str:
+    """A text on one line of a terminal: control characters, and those that turn the direction of writing, as escapes."""
+    return text if text.isprintable() else "".join(char if char.isprintable() or char in _HARMLESS else ascii(char)[1:-1] for char in text)
 
 
 def _measure(rows: "Sequence[Sequence[str]]", widths: list[list[int]], start: int, end: int, column: int, least: int, padding: int) -> None:

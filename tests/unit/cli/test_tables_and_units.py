@@ -68,3 +68,9 @@ def test_ports() -> None:
         {"IP": "::", "PrivatePort": 90, "PublicPort": 8090, "Type": "tcp"},
     ]
     assert display(ports) == "53/udp, 80-81/tcp, 0.0.0.0:8090->90/tcp, [::]:8090->90/tcp"
+
+
+def test_words_of_an_image_do_not_drive_the_terminal() -> None:
+    assert layout([["A", "B"], ["\x1b]0;x\x07", "one\ntwo\u202e"], ["é\u00a0", "\x9b1m"]]) == (
+        "A              B\n\\x1b]0;x\\x07   one\\ntwo\\u202e\n" + "é\u00a0".ljust(15) + "\\x9b1m\n"
+    )
