@@ -7,6 +7,7 @@ from pier.api import patterns
 from pier.containers.record import STATUSES, Container
 from pier.containers.table import Containers
 from pier.errors import Invalid, NotFound
+from pier.images.filters import moment_ns
 
 Predicate = Callable[[Container], bool]
 _LIST_KEYS = {
@@ -66,7 +67,7 @@ def for_list(ctx: Containers, wanted: dict[str, list[str]]) -> Predicate:
             )
         )
     if "volume" in wanted:
-        tests.append(lambda c: any(v in (m.destination, m.source) for m in c.record.mounts for v in wanted["volume"]))
+        tests.append(lambda c: any(v in (m.destination, m.name or m.source) for m in c.record.mounts for v in wanted["volume"]))
     for key in ("publish", "expose"):
         if key in wanted:
             ports = set().union(*(_ports(v, key) for v in wanted[key]))
@@ -88,29 +89,9 @@ def for_prune(wanted: dict[str, list[str]], now_ns: int) -> Predicate:
     check_keys(wanted, {"label", "label!", "until"})
     if len(wanted.get("until", [])) > 1:
         raise Invalid("more than one until filter specified")
-    before_ns = parse_time(wanted["until"][0], now_ns) if wanted.get("until") else None
+    before_ns = moment_ns(wanted["until"][0], now_ns) if wanted.get("until") else None
     labels = _labels(wanted)
     return lambda c: labels(c) and (before_ns is None or c.record.created_ns < before_ns)
-
-
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_time(text: str, now_ns: int) -> int:
-    """Nanoseconds since 1970 of a timestamp (seconds, RFC 3339) or of a Go duration before now. Raises Invalid."""
-    import datetime
-
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        seconds, _, fraction = text.partition(".")
-        return int(seconds) * 1_000_000_000 + int((fraction + "000000000")[:9])
-    if re.fullmatch(r"-?(\d+(\.\d*)?(ns|us|ms|s|m|h))+", text):
-        total = sum(float(number) * _UNITS_S[unit] for number, _, unit in re.findall(r"(\d+(\.\d*)?)(ns|us|ms|s|m|h)", text))
-        return now_ns - int(total * 1e9) * (-1 if text.startswith("-") else 1)
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise Invalid(f'failed to parse value as time or duration: "{text}"') from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp() * 1_000_000) * 1000
 
 
 def _labels(wanted: dict[str, list[str]]) -> Predicate:

@@ -3,12 +3,12 @@
 import msgspec
 from msgspec import UNSET
 
-from pier.api.models.containers import ContainerInspect, ContainerState, GraphDriver, HealthcheckResult, HealthState, NetworkSettings
+from pier.api.models.containers import ContainerConfig, ContainerInspect, ContainerState, GraphDriver, HealthcheckResult, HealthState, NetworkSettings
 from pier.api.models.networks import EndpointSettings
 from pier.containers import links, naming
 from pier.containers.health import Health
 from pier.containers.phrases import rfc3339
-from pier.containers.record import Container
+from pier.containers.record import Container, Record
 from pier.containers.table import Containers
 from pier.networks import ports
 
@@ -45,9 +45,15 @@ async def inspect(ctx: Containers, name: str, size: bool = False) -> ContainerIn
         size_rw=writable if size else UNSET,
         size_root_fs=root if size else UNSET,
         mounts=record.mounts,
-        config=record.config,
+        config=shown_config(record),
         network_settings=network_settings(ctx, container),
     )
+
+
+def shown_config(record: Record) -> ContainerConfig:
+    """The `Config` object: with the MAC address that was asked for in the network that the container's mode names, for old clients."""
+    given = record.endpoints.get(record.host.network_mode)
+    return msgspec.structs.replace(record.config, mac_address=given.mac_address) if given and given.mac_address else record.config
 
 
 def state(container: Container) -> ContainerState:

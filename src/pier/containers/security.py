@@ -1,11 +1,14 @@
 """`--security-opt` and device rules of a request. Pure, but for what `Profiles` was given."""
 
 import json
+import re
 from dataclasses import dataclass
 
 from pier.errors import Internal, Invalid
 from pier.oci.runtime_spec import DeviceCgroup, Seccomp
 from pier.runtime import seccomp_profile
+
+_DEVICE_NUMBER = re.compile(r"\*|[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Profiles:
             return seccomp_profile.default(capability_names, self.machine, self.kernel)
         try:
             document = json.loads(options.seccomp or "")
+        except RecursionError:
+            raise Internal("Decoding seccomp profile failed: exceeded max depth") from None
         except ValueError as problem:
             detail = "unexpected end of JSON input" if str(options.seccomp).strip()[-1:] in ("", "{", "[", ",", ":") else str(problem)
             raise Internal(f"Decoding seccomp profile failed: {detail}") from None
@@ -95,7 +100,7 @@ def device_rule(text: str) -> DeviceCgroup:
     """The rule of `c 1:3 rwm`; `*` for any number. Raises Invalid."""
     words = text.split()
     numbers = words[1].split(":") if len(words) == 3 else []
-    good = len(numbers) == 2 and words[0] in "abc" and set(words[2]) <= set("rwm") and all(n == "*" or n.isdigit() for n in numbers)
+    good = len(numbers) == 2 and words[0] in "abc" and set(words[2]) <= set("rwm") and all(map(_DEVICE_NUMBER.fullmatch, numbers))
     if not good:
         raise Invalid(f"invalid device cgroup rule format: '{text}'")
     major, minor = (None if n == "*" else int(n) for n in numbers)

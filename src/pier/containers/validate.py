@@ -28,6 +28,8 @@ LOG_OPTIONS = {
     "none": set[str](),
 }
 _LOG_OPTIONS_LATER = {"labels", "labels-regex", "env", "env-regex", "tag"}
+_MOST_DIGITS = 18
+_COUNT = re.compile(r"0*[1-9][0-9]{0,8}")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\Z", re.IGNORECASE)
 
 
@@ -103,7 +105,7 @@ def parse_set(text: str) -> set[int]:
 def parse_size(text: str) -> int:
     """Bytes of a size as Docker's units write it (`20m`, `1g`, `512`). Raises ValueError."""
     match = _SIZE.match(text)
-    if not match:
+    if not match or len(text) > _MOST_DIGITS:
         raise ValueError(f"invalid size: '{text}'")
     return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
 
@@ -243,8 +245,9 @@ def _check_log(host: HostConfig) -> None:
                 parse_size(value)
             except ValueError as problem:
                 raise Invalid(f"invalid value for max-size: {problem}") from None
-        if key == "max-file" and (not value.isdigit() or int(value) < 1):
-            raise Invalid("max-file cannot be less than 1" if value.lstrip("-").isdigit() else f"invalid value for max-file: {value!r}")
+        if key == "max-file" and not _COUNT.fullmatch(value):
+            least = value.startswith("-") or not value.strip("0")
+            raise Invalid("max-file cannot be less than 1" if least else f"invalid value for max-file: {value!r}")
 
 
 def _check_security(host: HostConfig) -> None:

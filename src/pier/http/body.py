@@ -23,6 +23,7 @@ _log = logging.getLogger("pier.http")
 _TYPED = re.compile(r"Expected `(?P<want>[^`]+)`, got `(?P<got>[^`]+)`(?: - at `\$(?P<path>[^`]*)`)?")
 _GO_KINDS = {"int": "number", "float": "number", "str": "string", "bool": "bool", "array": "array", "object": "object", "null": "null"}
 _GO_TYPES = {"str": "string", "int": "int64", "bool": "bool", "float": "float64", "array": "[]string", "object": "struct"}
+_SHOWN_BITS = 256
 
 
 def check_content_type(value: str | None, *, has_body: bool) -> None:
@@ -139,6 +140,9 @@ def _shaped(value: Any, shape: _Shape, path: str, unknown: list[str]) -> Any:
             return {key: _member(member, shape.values, f"{path}{key}.", unknown) for key, member in value.items()}
     elif isinstance(value, list) and shape.items is not None:
         return [_member(member, shape.items, path, unknown) for member in value]
+    elif type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        shown = f"number {value}" if value.bit_length() < _SHOWN_BITS else "number"
+        raise Invalid(f"invalid JSON: json: cannot unmarshal {shown} into Go struct field .{path.rstrip('.')} of type int64")
     return value
 
 

@@ -9,6 +9,7 @@ from pier.errors import Internal, Invalid
 
 _FALSE = ("", "0", "no", "false", "none")
 _INT = re.compile(r"[+-]?[0-9]+\Z")
+_MOST_DIGITS = 100
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}")
 
 
@@ -50,7 +51,7 @@ class Query:
             return default
         if not _INT.match(value):
             raise Internal(f'strconv.{parser}: parsing "{value}": invalid syntax')
-        number = int(value)
+        number = int(value) if len(value) < _MOST_DIGITS else 1 << 63
         if not -(1 << 63) <= number < 1 << 63:
             raise Internal(f'strconv.{parser}: parsing "{value}": value out of range')
         return number

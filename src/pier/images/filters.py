@@ -10,6 +10,7 @@ from pier.oci.reference import Reference
 
 Filters = Mapping[str, Sequence[str]]
 _TRUE, _FALSE = ("1", "true", "True"), ("0", "false", "False")
+_UNIX_TIME = re.compile(r"-?[0-9]{1,19}(\.[0-9]+)?")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _UNIT_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _LOCAL_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(?:\.\d+)?)?)?)?")
@@ -55,7 +56,7 @@ def until_ns(filters: Filters, now_ns: int) -> int | None:
 
 def moment_ns(text: str, now_ns: int) -> int:
     """A Unix time (with decimals), an RFC 3339 time or the beginning of one, or a Go duration before now. Raises Invalid."""
-    if re.fullmatch(r"-?\d+(\.\d+)?", text):
+    if _UNIX_TIME.fullmatch(text):
         seconds, _, decimals = text.partition(".")
         return int(seconds) * 10**9 + int((decimals or "0")[:9].ljust(9, "0"))
     if text.startswith(("-", "+")) or _DURATION.match(text):
@@ -63,7 +64,8 @@ def moment_ns(text: str, now_ns: int) -> int:
         rest, total = text[text[0] in "+-" :], 0.0
         if rest and "".join(found[0] for found in _DURATION.finditer(rest)) == rest:
             total = sum(float(found[1]) * _UNIT_NS[found[2]] for found in _DURATION.finditer(rest))
-            return now_ns - sign * int(total)
+            if total < 1 << 63:
+                return now_ns - sign * int(total)
     if moment := timestamp_ns(text):
         return moment
     if found := _LOCAL_TIME.fullmatch(text.removesuffix("Z")):

@@ -53,7 +53,7 @@ class Taken(Exception):
 
 def number(text: str) -> int:
     """A port number of 0 to 65535. Raises Invalid with Docker's text."""
-    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) > 65535:
         raise Invalid(f'invalid port specification: "{text}"')
     return int(text)
 

@@ -89,13 +89,16 @@ class Platform:
         """How well that image suits what takes it: -1 not at all, else the newer variant the higher."""
         if not self.runs(image):
             return -1
-        digits = image.variant.removeprefix("v")
-        return int(digits) if digits.isdigit() else 0
+        return _version(image.variant, 0)
 
 
 def _arm_version(variant: str) -> int:
+    return _version(variant, 7)
+
+
+def _version(variant: str, otherwise: int) -> int:
     digits = variant.removeprefix("v")
-    return int(digits) if digits.isdigit() else 7
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else otherwise
 
 
 def normalise(system: str, architecture: str, variant: str = "") -> Platform:

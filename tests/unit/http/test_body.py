@@ -24,6 +24,10 @@ from pier.http.gosyntax import complaint
         (b'{"Image":5}', "invalid JSON: json: cannot unmarshal number into Go struct field .Image of type string"),
         (b'{"Tty":"yes"}', "invalid JSON: json: cannot unmarshal string into Go struct field .Tty of type bool"),
         (b'{"HostConfig":{"Memory":"1g"}}', "invalid JSON: json: cannot unmarshal string into Go struct field .HostConfig.Memory of type int64"),
+        (
+            b'{"HostConfig":{"Memory":9223372036854775808}}',
+            "invalid JSON: json: cannot unmarshal number 9223372036854775808 into Go struct field .HostConfig.Memory of type int64",
+        ),
         (b"[]", "invalid JSON: json: cannot unmarshal array into Go value of type struct"),
         (b"rubbish", "invalid JSON: invalid character 'r' looking for beginning of value"),
         (b"{x}", "invalid JSON: invalid character 'x' looking for beginning of object key string"),

@@ -27,6 +27,8 @@ def test_numbers_fail_as_strconv_does() -> None:
     assert Query("t=").int_("t", 7) == 7
     with pytest.raises(Internal, match=r'^strconv\.Atoi: parsing "abc": invalid syntax$'):
         Query("t=abc").int_("t")
+    with pytest.raises(Internal, match=r"value out of range$"):
+        Query("t=" + "9" * 5000).int_("t")
     with pytest.raises(Internal, match=r'^strconv\.ParseInt: parsing "99999999999999999999": value out of range$'):
         Query("t=99999999999999999999").int_("t", parser="ParseInt")
 

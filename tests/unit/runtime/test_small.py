@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pier.errors import Invalid
 from pier.linux import mounts as m
-from pier.runtime import defaults, facts, mount_options, seccomp_profile, users
+from pier.runtime import defaults, facts, mount_options, seccomp_profile, signals, users
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/var/www:/bin/false\n# note\nbroken\nbad:x:zz:1::/:/x\n"
 GROUP = b"root:x:0:\nadm:x:4:web,alice\nweb:x:33:\n"
@@ -96,3 +96,9 @@ def test_conditions_on_one_argument_are_alternatives() -> None:
     rule = {"names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": n, "op": "SCMP_CMP_EQ"} for n in (38, 40)]}
     resolved = seccomp_profile.resolve({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}, (), "x86_64", (6, 1))
     assert len(seccomp_profile._alternatives(resolved.syscalls[0].args)) == 2
+
+
+@pytest.mark.parametrize("text", ["0", "²", "9" * 5000, "-1", "SIG", ""])
+def test_what_is_no_signal_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match=r"^invalid signal: "):
+        signals.parse_signal(text)

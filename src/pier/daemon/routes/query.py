@@ -3,6 +3,8 @@
 from pier.errors import Invalid
 from pier.http.message import Request
 
+_MOST_DIGITS = 20
+
 
 def terminal_size(request: Request) -> tuple[int, int]:
     """(rows, columns) of `h` and `w`. Raises Invalid with Docker's texts."""
@@ -13,6 +15,6 @@ def _dimension(request: Request, name: str, word: str) -> int:
     text = request.query.get(name)
     if not (text.isascii() and text.isdigit()):
         raise Invalid(f'invalid resize {word} "{text}": invalid syntax')
-    if int(text) >= 1 << 16:
+    if len(text) > _MOST_DIGITS or int(text) >= 1 << 16:
         raise Invalid(f'invalid resize {word} "{text}": value out of range')
     return int(text)

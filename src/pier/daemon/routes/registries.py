@@ -38,7 +38,7 @@ async def auth(request: Request, engine: "Engine") -> Answer:
     try:
         asked = await request.json(AuthRequest)
     except Invalid as error:
-        raise Internal(str(error)) from None
+        raise Internal(str(error).removeprefix("invalid JSON: ")) from None
     who = credentials.from_config(msgspec.to_builtins(asked))
 
     def work(registries: "Registries", cancel: "Cancel") -> "Login":

@@ -53,7 +53,7 @@ async def logs(request: Request, engine: "Engine") -> Answer:
 
 def tail(text: str) -> int | None:
     """How many lines; None (all) for what is no number, as Docker takes it."""
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 async def attach(request: Request, engine: "Engine") -> Answer:
