@@ -198,10 +198,10 @@ def _unknown(path: str) -> int:
 
 def _later(cli: Cli, path: str, args: list[str]) -> int:
     if args == ["--help"]:
+        from pier.cli import later
         from pier.cli.index import GROUPS, SECTIONS
 
         group, _, name = path.rpartition(" ")
         entries = GROUPS[group] if group else {key: value for _, table in SECTIONS for key, value in table.items()}
-        cli.out(f"Usage:  pier {path}\n\n{entries[name][1]} (not yet)\n")
-        return 0
+        return later.show(cli, path, entries[name][1])
     return fail(f"pier: 'pier {path}' is not supported by Pier yet", 1)

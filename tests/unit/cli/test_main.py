@@ -293,3 +293,12 @@ def test_detach_keys_leave_the_container_alone(tmp_path: Path) -> None:
         assert container.ended.wait(10)
         assert container.received == b"a\x10b"
         assert not any("/kill" in line for line in daemon.requests())
+
+
+def test_the_flags_of_a_command_that_comes_later_are_listed_as_such() -> None:
+    code, out, _ = call(None, "image", "build", "--help")
+    flags = [line for line in out.splitlines() if line.lstrip().startswith("-")]
+    assert code == 0 and len(flags) == 30 and all(line.endswith("(not yet)") for line in flags)
+    assert "  -t, --tag list                Name and optionally a tag in the \"name:tag\" format (not yet)" in flags
+    code, _, err = call(None, "image", "build", "-t", "x", ".")
+    assert (code, err) == (1, "pier: 'pier image build' is not supported by Pier yet\n")
