@@ -11,7 +11,7 @@ All take `inside=engine.namespaces` to be on the loopback of an engine under tes
 
 from .registry_docker import PASSWORD, USER, DockerRegistry, needs_docker_registry
 from .registry_fake import BlobHost, FakeRegistry, Options
-from .registry_images import Document, busybox, digest_of, image, index, small
+from .registry_images import Document, attestation, busybox, digest_of, image, index, small
 from .registry_proxies import HttpProxy, SocksProxy
 from .registry_server import Answer, Fault, Request, Server
 from .registry_tls import Authority
@@ -19,5 +19,5 @@ from .registry_tokens import Basic, TokenServer
 
 __all__ = [
     "PASSWORD", "USER", "Answer", "Authority", "Basic", "BlobHost", "DockerRegistry", "Document", "FakeRegistry", "Fault", "HttpProxy", "Options",
-    "Request", "Server", "SocksProxy", "TokenServer", "busybox", "digest_of", "image", "index", "needs_docker_registry", "small",
+    "Request", "Server", "SocksProxy", "TokenServer", "attestation", "busybox", "digest_of", "image", "index", "needs_docker_registry", "small",
 ]  # fmt: skip

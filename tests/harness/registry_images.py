@@ -116,18 +116,37 @@ def image(
     return Document(data, manifest["mediaType"], (config_blob, *blobs), image_id=digest_of(config_blob))
 
 
-def index(members: Sequence[tuple[Document, str]], *, docker: bool = False, annotations: Mapping[str, str] | None = None) -> Document:
-    """An index of images and their platforms ("linux/arm/v7")."""
+def attestation(*statements: bytes) -> Document:
+    """What a build says of an image: a manifest whose layers are in-toto statements."""
+    config = json.dumps({"architecture": "unknown", "os": "unknown", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    layers = [{"mediaType": "application/vnd.in-toto+json", "digest": digest_of(one), "size": len(one)} for one in statements]
+    described = {"mediaType": OCI_CONFIG, "digest": digest_of(config), "size": len(config)}
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described, "layers": layers}
+    return Document(json.dumps(manifest, indent=2).encode(), OCI_MANIFEST, (config, *statements))
+
+
+def index(
+    members: Sequence[tuple[Document, str]],
+    *,
+    docker: bool = False,
+    annotations: Mapping[str, str] | None = None,
+    about: Sequence[tuple[Document, Document]] = (),
+) -> Document:
+    """An index of images and their platforms ("linux/arm/v7"). about: (attestation, the image that it is about)."""
     entries = []
     for member, platform in members:
         system, _, rest = platform.partition("/")
         machine, _, variant = rest.partition("/")
         said = {"architecture": machine, "os": system} | ({"variant": variant} if variant else {})
         entries.append(member.descriptor(platform=said))
+    for statement, subject in about:
+        notes = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": subject.digest}
+        entries.append(statement.descriptor(platform={"architecture": "unknown", "os": "unknown"}, annotations=notes))
     document: dict[str, Any] = {"schemaVersion": 2, "mediaType": DOCKER_LIST if docker else OCI_INDEX, "manifests": entries}
     if annotations:
         document["annotations"] = dict(annotations)
-    return Document(json.dumps(document, indent=2).encode(), document["mediaType"], manifests=tuple(member for member, _ in members))
+    named = tuple(member for member, _ in (*members, *about))
+    return Document(json.dumps(document, indent=2).encode(), document["mediaType"], manifests=named)
 
 
 @cache

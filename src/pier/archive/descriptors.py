@@ -10,7 +10,7 @@ from pier.oci.reference import key_of, parse
 _DIGEST_PREFIX, _HEX = "sha256:", frozenset("0123456789abcdef")
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
-_ATTESTATION = "vnd.docker.reference.type"
+_ATTESTATION, _REFERENCE_DIGEST = "vnd.docker.reference.type", "vnd.docker.reference.digest"
 Json = dict[str, Any]
 
 
@@ -58,6 +58,12 @@ def is_attestation(descriptor: Json) -> bool:
     if isinstance(annotations, dict) and annotations.get(_ATTESTATION):
         return True
     return isinstance(platform, dict) and platform.get("os") == "unknown" and platform.get("architecture") == "unknown"
+
+
+def is_attestation_of(descriptor: Json, manifest_digest: str) -> bool:
+    """Whether it is of a statement about the image of that manifest."""
+    annotations = descriptor.get("annotations")
+    return isinstance(annotations, dict) and bool(annotations.get(_ATTESTATION)) and annotations.get(_REFERENCE_DIGEST) == manifest_digest
 
 
 def platform_of(descriptor: Json) -> Platform | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pier.archive.descriptors import Json, are_strings, digest_of, is_attestation, key_of_tag, kind, platform_of, tag_of
+from pier.archive.descriptors import Json, are_strings, digest_of, is_attestation, is_attestation_of, key_of_tag, kind, platform_of, tag_of
 from pier.archive.image_archive import ABSENT, Blob, Contents, TakenLayer, promised_digest
 from pier.archive.limits import DEFAULT, Limits
 from pier.archive.refusal import BadArchive
@@ -43,7 +43,7 @@ class FoundImage:
     """One image of the archive; `manifest` is the OCI manifest's own text, None where the archive has none.
 
     index: the text of the index by which the tags mean it, for one platform among others; None where they mean it alone. The same image may
-    be found several times, for several indexes.
+    be found several times, for several indexes. attestations: texts of the manifests that the index has about it, of which the archive has all.
     """
 
     config_digest: str
@@ -52,6 +52,7 @@ class FoundImage:
     tags: tuple[str, ...]
     layers: tuple[ImageLayer, ...]
     index: str | None = None
+    attestations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,25 @@ class Documents:
             ((digest_of(blob.entry, d) not in here and self._absent(_blob_name(d))) or self._described(blob.entry, d), str(d.get("mediaType") or ""))
             for d in layers
         ]
-        return replace(self._image(self._described(blob.entry, config), text, tags, pairs), index=index)
+        about = self._attestations(index, blob.digest) if index else ()
+        return replace(self._image(self._described(blob.entry, config), text, tags, pairs), index=index, attestations=about)
+
+    def _attestations(self, index: str, manifest_digest: str) -> tuple[str, ...]:
+        """What an index has about an image; what is not whole in the archive, or was too long to be kept, is left out."""
+        found = []
+        for descriptor in self._descriptors("index.json", json.loads(index)):
+            blob = self._contents.by_digest.get(str(descriptor.get("digest")))
+            if is_attestation_of(descriptor, manifest_digest) and blob and self._is_kept(blob):
+                text, document = self._document(blob)
+                layers = document.get("layers")
+                named = [document.get("config"), *(layers if isinstance(layers, list) else [None])]
+                parts = [self._contents.by_digest.get(str(one.get("digest"))) if isinstance(one, dict) else None for one in named]
+                if all(part and self._is_kept(part) for part in parts):
+                    found.append(text)
+        return tuple(dict.fromkeys(found))
+
+    def _is_kept(self, blob: Blob) -> bool:
+        return blob.stored and blob.layer is None
 
     def _described(self, where: str, descriptor: Json) -> Blob:
         digest = digest_of(where, descriptor)

@@ -107,7 +107,7 @@ def _image(image: FoundImage, sizes: Mapping[int, Layer]) -> Fields:
         for layer in image.layers
     ]
     return {"config_digest": image.config_digest, "config": image.config, "manifest": image.manifest, "index": image.index, "tags": list(image.tags),
-            "layers": layers}  # fmt: skip
+            "layers": layers, "attestations": list(image.attestations)}  # fmt: skip
 
 
 def _import(fields: Fields, fds: list[int], say: Say) -> Fields:

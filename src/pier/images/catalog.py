@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from pier.content import ContentStore
 from pier.errors import NotFound, PierError
+from pier.images import attestations
 from pier.images.image import Blob, Image, Layer
-from pier.images.names import Meaning, order
+from pier.images.names import Attestation, Meaning, order
 from pier.oci import image_config
 from pier.oci import platform as platforms
 from pier.oci import reference as references
@@ -62,9 +63,13 @@ class Catalog:
                           added_ns=row["added_ns"], last_tag_ns=row["last_tag_ns"], hidden=bool(row["hidden"]))  # fmt: skip
             catalog.put(image)
         meanings: dict[str, Meaning] = {}
+        about: dict[tuple[str | None, str | None], tuple[Attestation, ...]] = {}
         for row in store.read("SELECT reference, image_id, manifest_digest, index_digest FROM tags"):
             if row["image_id"] in catalog._images:
-                meaning = Meaning(row["index_digest"], {row["image_id"]: row["manifest_digest"]})
+                by = row["index_digest"], row["manifest_digest"]
+                if by not in about:
+                    about[by] = attestations.kept(content, *by)
+                meaning = Meaning(by[0], {row["image_id"]: by[1]}, {row["image_id"]: about[by]} if about[by] else {})
                 meanings[row["reference"]] = meaning.joined(meanings.get(row["reference"]))
         for key, meaning in meanings.items():
             catalog.give(references.from_key(key), meaning)
@@ -254,6 +259,19 @@ class Catalog:
         for meaning in self._meanings.values():
             matching |= {identity for identity, manifest in meaning.images.items() if manifest and manifest.startswith(prefix)}
         return self._images[matching.pop()] if len(matching) == 1 else None
+
+    def attested(self, digest: str) -> list[Reference]:
+        """The names whose attestations have this manifest or blob."""
+        keys = [key for key, meaning in self._meanings.items() for about in meaning.attestations.values() for one in about if digest in one.digests]
+        return [references.from_key(key) for key in dict.fromkeys(keys)]
+
+    def attest(self, known: Attestation) -> None:
+        """What is known of an attestation by now, for all names that have it."""
+        for name in self.attested(known.manifest):
+            meaning = self.meaning(name)
+            assert meaning
+            about = {image: tuple(known if one.manifest == known.manifest else one for one in found) for image, found in meaning.attestations.items()}
+            self._stand_for(name, replace(meaning, attestations=about))
 
     def children(self, identity: str) -> list[Image]:
         """The images made here from that one."""

@@ -7,12 +7,13 @@ from typing import Any
 from pier.images.image import Image
 from pier.images.names import Meaning, short_id
 
-DOCUMENTS = ("configuration", "manifest", "index")
+DOCUMENTS = ("configuration", "manifest", "index", "attestation", "statement")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One thing in the content store ("configuration", "manifest", "index", "blob") or in the layer store ("layer").
+    """One thing in the content store ("configuration", "manifest", "index", "attestation": such a manifest, "statement": what it names, "blob") or
+    in the layer store ("layer").
 
     images: the names (without one the short ID) of those that stand on it. diff_id: of a blob the layer that it is a compressed form of.
     """
@@ -95,6 +96,10 @@ def parts(images: Sequence[Image], meanings: Iterable[Meaning], lost: Mapping[st
                     note("manifest", manifest, called(by_id[identity]))
                 if meaning.index:
                     note("index", meaning.index, called(by_id[identity]))
+                for about in meaning.attestations.get(identity, ()):
+                    note("attestation", about.manifest, called(by_id[identity]))
+                    for digest in about.blobs:
+                        note("statement", digest, called(by_id[identity]))
     order = {kind: number for number, kind in enumerate((*DOCUMENTS, "blob", "layer"))}
     found = [Part(kind, digest, tuple(names), *details[kind, digest]) for (kind, digest), names in users.items()]
     return sorted(found, key=lambda part: order[part.kind])

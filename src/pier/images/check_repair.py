@@ -2,7 +2,7 @@
 
 A layer: its index from its tar; else the whole of a compressed form that is kept, else of the blob in a repository that is known to have it.
 A blob: from such a repository; else it is given up, since a push can make another. A configuration: from the daemon's memory, else, like a
-manifest and an index, from a repository that the image has a name in.
+manifest, an index and what an index has about an image, from a repository that the image has a name in.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pier.errors import Invalid, NotFound, PierError
+from pier.images import attestations
 from pier.images.catalog import Catalog
 from pier.images.check_plan import Part, Problem
 from pier.images.context import Context, Users, uninterrupted
@@ -152,6 +153,8 @@ class Repairer:
                 await self._write(part.digest, data)
                 if part.kind == "configuration":
                     self._show_again(part.digest)
+                if part.kind == "attestation":
+                    await self._parts_of(part, name, data)
                 return f"it was fetched from {name.repository}", ""
             except PierError as error:
                 tried = str(error)
@@ -164,19 +167,21 @@ class Repairer:
             " WHERE image_id = ?1 OR tags.manifest_digest = ?1 OR images.manifest_digest = ?1 OR index_digest = ?1",
             (part.digest,),
         )
-        found = sorted((references.from_key(row["reference"]) for row in rows), key=lambda name: not name.digest)
+        named = [references.from_key(row["reference"]) for row in rows] + self._ctx.catalog.attested(part.digest)
+        found = sorted(named, key=lambda name: not name.digest)
         return list({name.repository: name.bare() for name in found}.values())
 
     async def _fetched(self, part: Part, name: Reference) -> bytes:
         def work(repository: "Repository") -> bytes:
-            if part.kind != "configuration":
+            if part.kind not in ("configuration", "statement"):
                 return repository.manifest(part.digest).data
+            most = image_config.MAX_CONFIG_BYTES if part.kind == "configuration" else attestations.MOST_BYTES
             with repository.blob(part.digest) as blob:
                 data = bytearray()
                 while piece := blob.read():
                     data += piece
-                    if len(data) > image_config.MAX_CONFIG_BYTES:
-                        raise Invalid(f"{name.bare()}@{part.digest}: it has more than {image_config.MAX_CONFIG_BYTES} bytes")
+                    if len(data) > most:
+                        raise Invalid(f"{name.bare()}@{part.digest}: it has more than {most} bytes")
                 return bytes(data)
 
         who = self._credentials.get(name.domain)
@@ -192,6 +197,16 @@ class Repairer:
             self._ctx.content.write(data)
 
         await uninterrupted(self._under_lock(work))
+
+    async def _parts_of(self, part: Part, name: Reference, data: bytes) -> None:
+        """An attestation's manifest that could not be read names its parts again: what is not here of them comes, too."""
+        ctx, known = self._ctx, attestations.of_document(data)
+        async with keeping(ctx, known.digests):
+            for digest in known.blobs:
+                if not ctx.content.has(digest):
+                    await self._write(digest, await self._fetched(replace(part, kind="statement", digest=digest), name))
+            async with ctx.lock:
+                ctx.catalog.attest(known)
 
     def _show_again(self, identity: str) -> None:
         """An image whose configuration was lost at the start of the daemon is in the catalog from now on."""

@@ -18,7 +18,7 @@ from pier.errors import Invalid
 from pier.images.context import Context, uninterrupted
 from pier.images.garbage import collect
 from pier.images.image import Blob, Image, Layer
-from pier.images.names import Meaning
+from pier.images.names import Attestation, Meaning
 from pier.images.sources import LayerSource, remember
 from pier.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from pier.oci import digest as digests
@@ -51,7 +51,8 @@ class NewImage:
     """An image to be made ours. Invariant: the configuration's digest is its ID, its diff IDs are those of `layers`.
 
     index_bytes: the index by which `references` mean it; other images of the same index that are here or come in the same commit keep
-    the names beside it. None: the names are to mean this image alone. sources: where its layers were seen.
+    the names beside it. None: the names are to mean this image alone. sources: where its layers were seen. attestations: what the index has
+    about it, whole, in the content store or the worker's folder.
     """
 
     id: str
@@ -63,6 +64,7 @@ class NewImage:
     parent: str = ""
     index_bytes: bytes | None = None
     sources: tuple[LayerSource, ...] = ()
+    attestations: tuple[Attestation, ...] = ()
 
     @property
     def manifest(self) -> str | None:
@@ -95,7 +97,7 @@ async def _commit(ctx: Context, scratch: Path, images: Sequence[NewImage]) -> di
         for layer in {layer.diff_id: layer for image in images for layer in image.layers}.values():
             await asyncio.to_thread(_take_layer, ctx, scratch, layer, undo)
         for image in images:
-            await asyncio.to_thread(_take_documents, ctx, image, undo)
+            await asyncio.to_thread(_take_documents, ctx, scratch, image, undo)
         named = _meanings(ctx, images)
         before = {name: meaning for name in named if (meaning := ctx.catalog.meaning(name))}
         lost = {name: [identity for identity in meaning.images if identity not in named[name].images] for name, meaning in before.items()}
@@ -110,7 +112,7 @@ async def _commit(ctx: Context, scratch: Path, images: Sequence[NewImage]) -> di
         for name, meaning in named.items():
             ctx.catalog.give(name, meaning)
         # Documents that came without a name are nobody's, too.
-        came = {digest for image in images for digest in (image.index, image.manifest) if digest}
+        came = {digest for image in images for digest in (image.index, image.manifest, *_about(image)) if digest}
         await collect(ctx, came.union(*(meaning.documents() for meaning in before.values())))
     return {key_of(name): identities[0] for name, identities in lost.items() if identities}
 
@@ -122,8 +124,13 @@ def _meanings(ctx: Context, images: Sequence[NewImage]) -> dict[Reference, Meani
         known = ctx.catalog.get(image.id)
         manifest = image.manifest or (known.manifest if known else None)
         for name in image.references:
-            named[name] = Meaning(image.index, {image.id: manifest}).joined(named.get(name) or ctx.catalog.meaning(name))
+            about = {image.id: image.attestations} if image.attestations else {}
+            named[name] = Meaning(image.index, {image.id: manifest}, about).joined(named.get(name) or ctx.catalog.meaning(name))
     return named
+
+
+def _about(image: NewImage) -> list[str]:
+    return [digest for one in image.attestations for digest in one.digests]
 
 
 def _take_layer(ctx: Context, scratch: Path, layer: NewLayer, undo: contextlib.AsyncExitStack) -> None:
@@ -161,7 +168,15 @@ def _remove_blob(ctx: Context, digest: str) -> None:
         ctx.content.delete(digest)
 
 
-def _take_documents(ctx: Context, image: NewImage, undo: contextlib.AsyncExitStack) -> None:
+def _take_documents(ctx: Context, scratch: Path, image: NewImage, undo: contextlib.AsyncExitStack) -> None:
+    for digest in _about(image):
+        if not ctx.content.has(digest):
+            undo.callback(_remove_blob, ctx, digest)
+            folder_fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                ctx.content.adopt(folder_fd, f"blobs/sha256/{digests.hex_part(digest)}", digest)
+            finally:
+                os.close(folder_fd)
     for data in filter(None, (image.index_bytes, image.manifest_bytes, image.config_bytes)):
         digest = digests.of(data)
         if not ctx.content.has(digest):

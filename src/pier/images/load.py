@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pier.errors import Invalid, NotFound, PierError
-from pier.images import progress
+from pier.images import attestations, progress
 from pier.images.commit import NewImage, NewLayer, commit
 from pier.images.context import Context, uninterrupted
 from pier.images.garbage import keeping
@@ -142,7 +142,15 @@ def _image(item: Mapping[str, Any]) -> NewImage:
     if index and not isinstance(manifest.parse(index), manifest.Index):
         raise Invalid(f"image {identity}: its index is none")
     names = tuple(from_archive(str(tag)) for tag in item.get("tags") or ())
-    return NewImage(identity, config, data, layers, text, names, index_bytes=index)
+    about = tuple(attestations.of_document(str(one).encode()) for one in item.get("attestations") or ())
+    if about and not (text and index and {one.manifest for one in about} <= _about(index, digests.of(text))):
+        raise Invalid(f"image {identity}: its attestations are of another image")
+    return NewImage(identity, config, data, layers, text, names, index_bytes=index, attestations=about)
+
+
+def _about(index: bytes, own: str) -> set[str]:
+    document = manifest.parse(index)
+    return {entry.digest for entry in attestations.entries(document, own)} if isinstance(document, manifest.Index) else set()
 
 
 def for_platform(images: Sequence[NewImage], platform: Platform | None) -> Sequence[NewImage]:

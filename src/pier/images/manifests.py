@@ -28,10 +28,14 @@ Containers = Mapping[str, Sequence[str]]  # image ID -> IDs of the containers ma
 
 @dataclass(frozen=True)
 class Target:
-    """What a name stands for, or an image by itself. images: those that are here with the manifest that each is meant by, best first."""
+    """What a name stands for, or an image by itself. images: those that are here with the manifest that each is meant by, best first.
+
+    about: the blobs of the index' attestations.
+    """
 
     index: str | None
     images: tuple[tuple[Image, str | None], ...]
+    about: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
@@ -48,7 +52,8 @@ def of_name(catalog: Catalog, name: Reference) -> Target:
     """What a name that is here stands for."""
     meaning = catalog.meaning(name)
     assert meaning
-    return Target(meaning.index, tuple((image, meaning.images[image.id]) for image in catalog.variants(name)))
+    about = frozenset(digest for found in meaning.attestations.values() for one in found for digest in one.digests)
+    return Target(meaning.index, tuple((image, meaning.images[image.id]) for image in catalog.variants(name)), about)
 
 
 def of_text(catalog: Catalog, text: str, platform: Platform | None = None) -> Target:
@@ -91,7 +96,7 @@ def contents(targets: Iterable[Target]) -> tuple[set[str], set[str]]:
     blobs: set[str] = set()
     layers: set[str] = set()
     for target in targets:
-        blobs |= {target.index} if target.index else set()
+        blobs |= {target.index, *target.about} if target.index else set()
         for image, manifest in target.images:
             layers.update(image.diff_ids)
             blobs.update({image.id, manifest, *(blob.digest for layer in image.layers for blob in layer.blobs)} - {None})  # type: ignore[arg-type]

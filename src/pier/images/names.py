@@ -1,10 +1,23 @@
 """Names given to images: what `repo` and `tag` of a request mean, the names an archive may bring, what a name stands for. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pier.errors import Invalid
 from pier.oci.reference import Reference, parse
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """What an index has about one of its images (images/attestations.py): digests of the manifest and of the blobs that it names."""
+
+    manifest: str
+    blobs: tuple[str, ...]
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """All of it."""
+        return (self.manifest, *self.blobs)
 
 
 @dataclass(frozen=True)
@@ -12,25 +25,28 @@ class Meaning:
     """What a name stands for: one index and those of its images that are here, or one image alone.
 
     index: digest of the index, a blob that is kept as long as a name stands for it; None for a single image. images: by ID, the digest
-    of the manifest by which the name means it (None where it came without one).
+    of the manifest by which the name means it (None where it came without one). attestations: of these images, by ID, what is here.
     """
 
     index: str | None
     images: Mapping[str, str | None]
+    attestations: Mapping[str, tuple[Attestation, ...]] = field(default_factory=dict)
 
     def joined(self, before: "Meaning | None") -> "Meaning":
         """The meaning of a name that had `before` and gets this one: images of the same index join, everything else replaces."""
         if before is None or self.index is None or before.index != self.index:
             return self
-        return replace(self, images={**before.images, **self.images})
+        return replace(self, images={**before.images, **self.images}, attestations={**before.attestations, **self.attestations})
 
     def without(self, identity: str) -> "Meaning":
         """The same but for one image."""
-        return replace(self, images={image: manifest for image, manifest in self.images.items() if image != identity})
+        images = {image: manifest for image, manifest in self.images.items() if image != identity}
+        return replace(self, images=images, attestations={image: about for image, about in self.attestations.items() if image != identity})
 
     def documents(self) -> set[str]:
-        """The index and the manifests."""
-        return {digest for digest in (self.index, *self.images.values()) if digest}
+        """The index, the manifests, and all of the attestations."""
+        about = {digest for found in self.attestations.values() for one in found for digest in one.digests}
+        return about | {digest for digest in (self.index, *self.images.values()) if digest}
 
 
 def from_request(repo: str, tag: str) -> Reference | None:

@@ -6,6 +6,7 @@
     configuration which layers there are, by diff ID: those that are here with their blobs stay
     layers        each blob fetched, verified, decompressed, indexed, all at     pull_layers: pull_blob, pull_follow
                   once, and shared with whoever pulls the same
+    attestations  what the index has about the image, meanwhile                  attestations
     commit        files, then rows; then the client hears that it is done        commit
 
 What was fetched and not committed stays for the next pull, unless the image is wrong (then nothing of it is of use) or the disk is full.
@@ -14,18 +15,19 @@ What was fetched and not committed stays for the next pull, unless the image is 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from pier.archive.layer import sync_filesystem
 from pier.archive.workers import WorkerDied
 from pier.errors import Invalid, PierError, Unavailable
-from pier.images import progress, pull_plan
+from pier.images import attestations, progress, pull_plan
 from pier.images.commit import NewImage, NewLayer, commit
 from pier.images.context import Context, uninterrupted
 from pier.images.garbage import keeping
 from pier.images.image import Image, Layer
-from pier.images.names import Meaning
+from pier.images.names import Attestation, Meaning
 from pier.images.proof import is_proven
 from pier.images.pull_blob import Source
 from pier.images.pull_follow import Taken
@@ -37,12 +39,14 @@ from pier.oci import digest as digests
 from pier.oci import image_config
 from pier.oci import platform as platforms
 from pier.oci.image_config import ImageConfig
+from pier.oci.manifest import Index, parse
 from pier.oci.platform import Platform
 from pier.oci.reference import Reference
 from pier.registry.credentials import Credentials
 from pier.registry.errors import NotKnown, Overloaded, Unreachable, for_pull
 from pier.trace import point
 
+T = TypeVar("T")
 Put = Callable[[progress.Line], None]
 _MOST_QUEUED = 1000  # lines that a client does not take; further ones of progress are dropped
 _PASSING = (Unreachable, Overloaded, NotKnown, WorkerDied)  # after which the next pull goes on where this one stopped
@@ -185,6 +189,8 @@ class _Pull:
                     self._report.layer(step, "Pulling fs layer")
                     source = Source(reference, self._credentials, tuple(step.blob.urls or ()))
                     missing[step.blob.digest] = await stack.enter_async_context(self._transfers.joined(step.blob, source))
+            kept = await stack.enter_async_context(contextlib.AsyncExitStack())
+            about = await stack.enter_async_context(_beside(self._attestations(kept, reference, found)))
             try:
                 taken = await self._layers(missing)
                 with _blamed(reference, found):
@@ -193,13 +199,35 @@ class _Pull:
                             pull_plan.check_layer(step, taken[step.blob.digest].diff_id)
                 proven = [step for step in steps if step.blob.digest in taken or is_proven(ctx, step.diff_id, step.blob.digest)]
                 layers = [self._new_layer(step, here, missing, taken, step in proven) for step in steps]
-                image = self._image(reference, found, data, config, layers, proven)
+                image = replace(self._image(reference, found, data, config, layers, proven), attestations=await about)
                 await uninterrupted(self._commit(image, missing))
             except (PierError, OSError) as error:
                 for transfer in missing.values():
                     transfer.needless = not isinstance(error, _PASSING)
                 raise for_pull(error, reference) if isinstance(error, PierError) else error from error
         return bool(missing)
+
+    async def _attestations(self, kept: contextlib.AsyncExitStack, reference: Reference, found: Found) -> tuple[Attestation, ...]:
+        """Have here what the index has about the image, kept by `kept`; what cannot be had is told. Without the layers' blobs it is of no use."""
+        index = parse(found.index) if found.index and self._ctx.remote.config.keep_compressed else None
+        wanted = attestations.entries(index, digests.of(found.data)) if isinstance(index, Index) else []
+        if not wanted:
+            return ()
+        there = await self._ctx.remote.call(
+            lambda registries, cancel: attestations.fetch_documents(
+                registries.repository(reference, self._credentials, cancel=cancel, notice=self._notice), wanted, self._notice
+            ),
+            host=reference.domain,
+        )
+        await kept.enter_async_context(keeping(self._ctx, [digest for one, _ in there for digest in one.digests]))
+        point("pull.attestations")
+        return await self._ctx.remote.call(
+            lambda registries, cancel: attestations.fetch(
+                registries.repository(reference, self._credentials, cancel=cancel, notice=self._notice), self._ctx.content, there, self._notice
+            ),
+            host=reference.domain,
+            bulk=True,
+        )
 
     def _is_whole(self, step: Step) -> bool:
         """Whether a layer that is here is so as its manifest has it: one that was loaded, or came as other bytes, is fetched for its blob, so that
@@ -275,6 +303,19 @@ class _Pull:
         self._loop.call_soon_threadsafe(self._report.notice, text)
 
 
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, T]) -> AsyncIterator["asyncio.Future[T]"]:
+    """Work that goes on while the block runs, and is over at its end, one way or the other."""
+    future = asyncio.ensure_future(work)
+    try:
+        yield future
+    finally:
+        future.cancel()
+        await asyncio.wait({future})
+        if not future.cancelled():
+            future.exception()  # heard: the block has raised something else, or has awaited it
+
+
 @contextlib.contextmanager
 def _blamed(reference: Reference, found: Found) -> Iterator[None]:
     """Invalid with the image's name and its manifest's digest in front."""
@@ -298,14 +339,20 @@ def _up_to_date(ctx: Context, reference: Reference, digest: str, wanted: Platfor
     if meaning is None or ctx.catalog.meaning(replace(reference.bare(), digest=digest)) is None:
         return None
     manifest: str | None = digest
+    index = None
     if meaning.index:
         try:
-            manifest = chosen(ctx.content.read(meaning.index), wanted) if meaning.index == digest else None
+            index = parse(ctx.content.read(meaning.index)) if meaning.index == digest else None
         except PierError:
             return None
+        manifest = chosen(index, wanted) if isinstance(index, Index) else None
     identity = next((identity for identity, by in meaning.images.items() if by and by == manifest), "")
     image = ctx.catalog.get(identity)
-    return image if image and all(map(ctx.layers.has, image.diff_ids)) else None
+    if image is None or not all(map(ctx.layers.has, image.diff_ids)):
+        return None
+    if isinstance(index, Index) and ctx.remote.config.keep_compressed and not attestations.are_here(ctx.content, index, meaning, identity):
+        return None
+    return image
 
 
 def _sync_all(ctx: Context) -> None:

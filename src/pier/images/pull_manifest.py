@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pier.errors import Invalid, PierError
+from pier.errors import Invalid
 from pier.images import pull_plan
 from pier.oci import digest as digests
 from pier.oci.descriptor import INDEX_TYPES, Descriptor
-from pier.oci.manifest import Index, Manifest, parse
+from pier.oci.manifest import Index, Manifest
 from pier.oci.platform import Platform
 from pier.registry.errors import Untrue
 
@@ -83,13 +83,9 @@ class _Search:
         return fetched
 
 
-def chosen(data: bytes, wanted: Platform) -> str | None:
-    """The digest of the manifest that `find` would come to in an index whose bytes are here; None where that takes more than these bytes."""
-    try:
-        index = parse(data)
-    except PierError:
-        return None
-    entries = pull_plan.candidates(index, wanted) if isinstance(index, Index) else []
+def chosen(index: Index, wanted: Platform) -> str | None:
+    """The digest of the manifest that `find` would come to in an index; None where that takes more than the index."""
+    entries = pull_plan.candidates(index, wanted)
     return entries[0].digest if entries and entries[0].media_type not in INDEX_TYPES else None
 
 

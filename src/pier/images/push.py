@@ -109,7 +109,10 @@ class _Push:
         document = _index_of(index) if index else None
         target = push_plan.target(ctx.catalog, name, self._platform, document)
         needed = {digest for part in target.parts for digest in (*part.image.contents(), part.manifest) if digest}
+        needed |= {digest for _, one in target.attestations for digest in one.digests}
         async with keeping(ctx, needed | {digest for digest in (target.index, target.instead) if digest}):
+            if target.index and not all(map(self._sender.is_own, target.parts)):
+                target = target.alone()
             if index and document and target.instead:
                 self._tell_instead(index, document, target)
             sendings = [self._sender.begin(part) for part in target.parts]
@@ -119,10 +122,13 @@ class _Push:
                 sent = [one.there() for one in sendings]
             else:
                 sent = await all_of([one.send() for one in sendings])
+                await all_of([self._sender.blob(digest, self._origins(target)) for _, one in target.attestations for digest in one.blobs])
                 point("push.blobs")
-                await self._manifests(name, sent, whole)
+                await self._manifests(name, sent, target, whole)
             point("push.manifest")
-            await uninterrupted(record(ctx, _pushed(ctx, name, sent, whole)))
+            pushed = _pushed(ctx, name, sent, whole)
+            about = ctx.catalog.meaning(name)
+            await uninterrupted(record(ctx, replace(pushed, attestations=about.attestations) if whole and about else pushed))
         last = whole or sent[0]
         self._report.done(name.tag or "", last.digest, len(last.data))
 
@@ -143,19 +149,27 @@ class _Push:
         if entry:
             self._report.instead(push_plan.instead_of(index, entry, digests.of(index)))
 
-    async def _manifests(self, name: Reference, sent: Sequence[Sent], whole: Sent | None) -> None:
+    def _origins(self, target: Target) -> tuple[Reference, ...]:
+        """Repositories of the same registry that have had the index, and so what belongs to it."""
+        to = target.reference
+        names = {name.bare(): None for part in target.parts for name in part.image.references if name.digest and name.domain == to.domain}
+        return tuple(name for name in names if name.path != to.path)
+
+    async def _manifests(self, name: Reference, sent: Sequence[Sent], target: Target, whole: Sent | None) -> None:
         """Under the tag the index, after all that it names, or the one manifest."""
         if whole and (changed := next((one for one in sent if one.made), None)):
             raise Conflict(
                 f"{name}: its index names {changed.part.manifest}, whose layers are not here any more as they were pulled: pull it again,"
                 " or push one platform with --platform"
             )
-        puts = [(one.digest, one) for one in sent] + [(name.tag or "latest", whole)] if whole else [(name.tag or "latest", sent[0])]
+        first = [(one.digest, one.data, one.media_type) for one in sent] if whole else []
+        about = [(entry.digest, self._ctx.content.read(entry.digest), entry.media_type) for entry, _ in target.attestations]
+        last = whole or sent[0]
 
         def work(registries: "Registries", cancel: Cancel) -> None:
             repository = self._to.repository(registries, cancel)
-            for under, document in puts:
-                repository.put_manifest(under, document.data, document.media_type)
+            for under, data, media_type in (*first, *about, (name.tag or "latest", last.data, last.media_type)):
+                repository.put_manifest(under, data, media_type)
 
         await self._ctx.remote.call(work, host=name.domain)
 

@@ -10,6 +10,7 @@ from pier.images.push_plan import LayerTask, Part, Placed
 from pier.images.push_report import EXISTS, FOREIGN, PREPARING, Report
 from pier.oci import digest as digests
 from pier.oci.manifest import Manifest
+from pier.oci.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class Sender:
         for task in reversed(tasks):
             self._report.layer(task.diff_id, PREPARING)
         return Sending(self, part, own, tasks)
+
+    def is_own(self, part: Part) -> bool:
+        """Whether the image goes with the manifest by which it is meant, as far as is known before. Blocking for the time of a small file."""
+        return self._own(part) is not None
+
+    async def blob(self, digest: str, origins: Sequence[Reference]) -> None:
+        """Have a blob there that is kept here as it is to be. origins: where else the registry may have it. Raises PierError, OSError."""
+        await self._uploads.place_kept(self._to, digest, origins)
 
     def _own(self, part: Part) -> tuple[bytes, Manifest] | None:
         """The manifest that is sent as it is, if there is one."""

@@ -88,6 +88,21 @@ class Uploads:
 
         await self._ctx.remote.call(work, host=to.reference.domain)
 
+    async def place_kept(self, to: Destination, digest: str, origins: Sequence[Reference]) -> None:
+        """Have a blob of the content store at the repository, mounted from one of `origins` where that works. Raises PierError, OSError."""
+
+        def work(registries: "Registries", cancel: Cancel) -> None:
+            repository = to.repository(registries, cancel)
+            if repository.blob_size(digest) is None and not any(repository.mount(digest, source) for source in origins[:_MOST_MOUNTS]):
+                fd = self._ctx.content.open(digest)
+                try:
+                    repository.upload(digest, os.fstat(fd).st_size, _File(fd, digest))
+                finally:
+                    os.close(fd)
+
+        async with self._slots.taken():
+            await self._ctx.remote.call(work, host=to.reference.domain, bulk=True)
+
     @contextlib.asynccontextmanager
     async def _turn(self, repository: str, task: LayerTask) -> AsyncIterator["_Turn"]:
         """Two pushes of one layer to one repository at once: the second goes by what the first has placed."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pier.errors import Invalid, NotFound
 from pier.images.catalog import Catalog
 from pier.images.image import Image, Layer
+from pier.images.names import Attestation
 from pier.images.sources import LayerSource
 from pier.oci import descriptor as kinds
 from pier.oci import manifest as documents
@@ -42,12 +43,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Target:
-    """What is pushed under one name: an index with all its images, or one image. instead: it is sent in place of an index that is not whole here."""
+    """What is pushed under one name: an index with all its images, or one image. instead: it is sent in place of an index that is not whole here.
+
+    attestations: entries of the index, with what they name.
+    """
 
     reference: Reference
     parts: tuple[Part, ...]
     index: str | None = None
     instead: str | None = None
+    attestations: tuple[tuple[Descriptor, Attestation], ...] = ()
+
+    def alone(self) -> "Target":
+        """The image for this machine in place of the index."""
+        return Target(self.reference, self.parts[:1], instead=self.index)
 
 
 @dataclass(frozen=True)
@@ -130,9 +139,10 @@ def target(catalog: Catalog, name: Reference, platform: Platform | None, index: 
     if platform or meaning.index is None or index is None:
         return Target(name, (parts[0],))
     here = {part.manifest for part in parts}
-    if all(entry.digest in here for entry in index.manifests):
-        return Target(name, tuple(sorted(parts, key=lambda part: part.manifest or "")), index=meaning.index)
-    return Target(name, (parts[0],), instead=meaning.index)
+    known = {one.manifest: one for about in meaning.attestations.values() for one in about}
+    about = tuple((entry, known[entry.digest]) for entry in index.manifests if entry.digest in known)
+    whole = Target(name, tuple(parts), index=meaning.index, attestations=about)
+    return whole if all(entry.digest in here or entry.digest in known for entry in index.manifests) else whole.alone()
 
 
 def announced(document: Manifest | Index) -> str:

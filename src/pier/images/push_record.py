@@ -8,14 +8,14 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pier.content import Ingest
 from pier.images.commit import write_name
 from pier.images.context import Context
 from pier.images.garbage import collect, keeping
 from pier.images.image import Blob, Image
-from pier.images.names import Meaning
+from pier.images.names import Attestation, Meaning
 from pier.images.sources import LayerSource, known, remember
 from pier.oci import digest as digests
 from pier.oci.reference import Reference
@@ -27,7 +27,7 @@ class Pushed:
     """What is at the registry now under `name`.
 
     digest: of the manifest or index there. images: the manifest by which each image is there, by its ID. index: the same as digest where
-    it is an index. made: the manifests that were made for it. sources: where its layers are.
+    it is an index. made: the manifests that were made for it. sources: where its layers are. attestations: what went with the index, by image.
     """
 
     name: Reference
@@ -36,6 +36,7 @@ class Pushed:
     index: str | None
     made: tuple[bytes, ...]
     sources: tuple[LayerSource, ...]
+    attestations: Mapping[str, tuple[Attestation, ...]] = field(default_factory=dict)
 
 
 async def keep_blob(ctx: Context, diff_id: str, blob: Blob, ingest: Ingest) -> None:
@@ -89,7 +90,8 @@ def _meanings(ctx: Context, pushed: Pushed, images: Mapping[str, Image]) -> dict
         return {}
     own = {identity: pushed.images[identity] for identity in images}
     by_digest = replace(pushed.name.bare(), digest=pushed.digest)
-    wanted = {by_digest: Meaning(pushed.index, own)}
+    about = {identity: found for identity, found in pushed.attestations.items() if identity in own}
+    wanted = {by_digest: Meaning(pushed.index, own, about)}
     tagged = ctx.catalog.meaning(pushed.name)
     if tagged and pushed.made and tagged.index is None and set(tagged.images) == set(own):
         wanted[pushed.name] = Meaning(None, own)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from pier.images import attestations
 from pier.images.context import Context, Users, uninterrupted
 from pier.images.garbage import expire
 from pier.images.remove import erase, forget
@@ -44,6 +45,7 @@ async def repair(ctx: Context, users: Users) -> list[str]:
             " UNION ALL SELECT image_id, manifest_digest, index_digest FROM tags"
         )
         named = {digest for row in rows for digest in row if digest}
+        named |= await asyncio.to_thread(_about, ctx)
         count, size = await asyncio.to_thread(ctx.content.gc, named)
     if count:
         lines.append(f"removed {count} blobs of {size} bytes that no image names")
@@ -70,6 +72,12 @@ async def keep_tidy(ctx: Context) -> None:
         else:
             if count:
                 _log.info("removed %d blobs of unfinished pulls, %d bytes", count, size)
+
+
+def _about(ctx: Context) -> set[str]:
+    """All of the attestations of what has a name; also of images that are not in the catalog."""
+    rows = ctx.store.read("SELECT DISTINCT index_digest, manifest_digest FROM tags WHERE index_digest IS NOT NULL")
+    return {digest for index, manifest in rows for one in attestations.kept(ctx.content, index, manifest) for digest in one.digests}
 
 
 def _collect(ctx: Context, known: set[str]) -> list[str]:
