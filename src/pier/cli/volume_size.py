@@ -17,8 +17,12 @@ ARGS = (1, None)
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """Show each; 1 where one is not there."""
 
+    def shown(size: int) -> str:
+        return str(size) if options.flag("bytes") else human_size(size)
+
     def show(name: str) -> str:
-        taken = cli.client().get(f"/pier/volumes/{segment(name)}/size")["Size"]
-        return f"{name} {'N/A' if taken < 0 else taken if options.flag('bytes') else human_size(taken)}"
+        found = cli.client().get(f"/pier/volumes/{segment(name)}/size")
+        most = f" of {shown(found['Limit'])}" if found.get("Limit") else ""
+        return f"{name} {'N/A' if found['Size'] < 0 else shown(found['Size'])}{most}"
 
     return each(cli, args, show)

@@ -75,6 +75,7 @@ SCHEMAS = (
     networks_schema.PUBLISHED,
     volumes_schema.BEYOND,
     volumes_schema.TRASH,
+    volumes_schema.PROJECTS,
 )
 VOLATILE_SCHEMAS = containers_schema.VOLATILE_STEPS
 

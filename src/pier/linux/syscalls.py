@@ -27,6 +27,7 @@ _NUMBERS = {  # name: (x86-64, arm64)
     "prctl": (157, 167),
     "mount": (165, 40),
     "umount2": (166, 39),
+    "quotactl": (179, 60),
     "add_key": (248, 217),
     "keyctl": (250, 219),
     "inotify_add_watch": (254, 27),
@@ -48,6 +49,7 @@ _NUMBERS = {  # name: (x86-64, arm64)
     "close_range": (436, 436),
     "openat2": (437, 437),
     "mount_setattr": (442, 442),
+    "quotactl_fd": (443, 443),
 }
 if MACHINE not in ("x86_64", "aarch64"):
     raise ImportError(f"pier.linux: the system call numbers of {MACHINE} are not known; x86-64 and arm64 are")

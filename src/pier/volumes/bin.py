@@ -17,6 +17,7 @@ from pier.errors import Conflict, NotFound
 from pier.trace import point
 from pier.volumes import options as checks
 from pier.volumes.local_driver import NAME
+from pier.volumes.quotas import in_bin, move
 from pier.volumes.records import VolumeRecord, delete_all, insert
 from pier.volumes.volumes import Volumes
 
@@ -76,6 +77,7 @@ class Bin:
 
         def write(connection: sqlite3.Connection) -> None:
             delete_all(connection, [record.name])
+            move(connection, record.name, in_bin(folder))
             connection.execute("INSERT INTO volume_trash VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
         try:
@@ -83,6 +85,7 @@ class Bin:
         except BaseException:
             await asyncio.to_thread(local.from_bin, folder, record.name)
             raise
+        self._volumes.quotas.renamed(record.name, in_bin(folder))
 
     async def recover(self, name: str, new: str = "") -> VolumeRecord:
         """Give back what was removed last of that name, as `new`. Raises NotFound, Invalid, Conflict."""
@@ -102,8 +105,10 @@ class Bin:
                 insert(connection, record)
                 connection.executemany("INSERT INTO volume_snapshot VALUES (?, ?, ?)", [(new, *snapshot) for snapshot in found.snapshots])
                 connection.execute("DELETE FROM volume_trash WHERE folder = ?", (found.folder,))
+                move(connection, in_bin(found.folder), new)
 
             await self._volumes.records.store.write(write)
+            self._volumes.quotas.renamed(in_bin(found.folder), new)
             self._volumes.adopt(record)
             return record
 
@@ -156,6 +161,7 @@ class Bin:
         for one in going:
             await self._forget(one)
             await asyncio.to_thread(self._volumes.local.discard, self._volumes.local.root / ".bin" / one.folder)
+            await self._volumes.quotas.release(in_bin(one.folder))
         return sum(one.size for one in going)
 
     async def _forget(self, one: Removed) -> None:

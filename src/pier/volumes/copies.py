@@ -19,6 +19,7 @@ from pier.errors import Conflict, Invalid, NotFound, NotImplementedByPier
 from pier.linux import mounts
 from pier.trace import point
 from pier.volumes import options as checks
+from pier.volumes.driver import Options
 from pier.volumes.local_driver import NAME
 from pier.volumes.records import VolumeRecord
 from pier.volumes.volumes import Users, Volumes
@@ -66,7 +67,8 @@ class Copies:
         Raises NotFound, Invalid, Conflict, Unavailable (no space).
         """
         with self._volumes.holding(source) as record:
-            async with self._new(target, record.labels if labels is None else labels) as work, self._files(source) as files_fd:
+            options = record.options if checks.limit(record.options) else None
+            async with self._new(target, record.labels if labels is None else labels, options) as work, self._files(source) as files_fd:
                 await self._copy(files_fd, work)
         return self._volumes.get(target)
 
@@ -139,7 +141,8 @@ class Copies:
                 self._known(name, snapshot)
                 self._check_idle(name)
                 local = self._volumes.local
-                async with self._work(name) as work:
+                async with self._volumes.quotas.doubled(name), self._work(name) as work:
+                    await self._volumes.quotas.bind(name, work)
                     files_fd = await asyncio.to_thread(mounts.view, str(local.snapshot(name, snapshot)))
                     try:
                         await self._copy(files_fd, work)
@@ -169,7 +172,7 @@ class Copies:
             raise NotFound(f"volume {name} has no snapshot {snapshot}")
 
     @contextlib.asynccontextmanager
-    async def _new(self, name: str, labels: Mapping[str, str] | None) -> AsyncIterator[Path]:
+    async def _new(self, name: str, labels: Mapping[str, str] | None, options: Options = None) -> AsyncIterator[Path]:
         """Around the making of a volume's files in `fs` of a folder: there is one after it, or, where the block raises, nothing."""
         self._check_new(name)
         async with self._volumes.lock(name):
@@ -178,15 +181,19 @@ class Copies:
             local = self._volumes.local
             try:
                 work = await asyncio.to_thread(local.begin_work, name, new=True)
+                await self._volumes.quotas.begin(name, options)
+                await self._volumes.quotas.bind(name, work)
                 point("volumes.copy")
-                yield work
+                async with self._volumes.quotas.doubled(name):  # what is full to the brim takes a block more, or less, elsewhere
+                    yield work
                 await asyncio.to_thread(local.place, work / FILES, local.path(name))
                 await asyncio.to_thread(local.end_work, name)
                 point("volumes.copied")
-                record = VolumeRecord(name, NAME, None, labels, time.time_ns())
+                record = VolumeRecord(name, NAME, options, labels, time.time_ns())
                 await self._volumes.records.add(record)
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(local.remove, name))
+                await asyncio.shield(self._volumes.quotas.release(name))
                 raise
             self._volumes.adopt(record)
 

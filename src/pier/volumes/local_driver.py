@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pier.volumes import options as checks
 from pier.volumes.driver import Found, Options
 from pier.volumes.local import Local
+from pier.volumes.quotas import Quotas
 
 NAME = "local"
 
@@ -15,21 +16,25 @@ class LocalDriver:
 
     name, scope = NAME, "local"
 
-    def __init__(self, local: Local) -> None:
-        self._local = local
+    def __init__(self, local: Local, quotas: Quotas) -> None:
+        self._local, self._quotas = local, quotas
 
     def check(self, name: str, options: Options) -> None:
         """See Driver."""
         checks.check_name(name)
         checks.filesystem(options)
+        self._quotas.check(options)
 
     async def create(self, name: str, options: Mapping[str, str] | None) -> None:
         """See Driver."""
+        await self._quotas.begin(name, options)
         await asyncio.to_thread(self._local.create, name)
+        await self._quotas.bind(name, self._local.path(name))
 
     async def remove(self, name: str) -> None:
         """See Driver."""
         await asyncio.to_thread(self._local.remove, name)
+        await self._quotas.release(name)
 
     async def mount(self, name: str, options: Options, user: str) -> str:
         """See Driver. Raises Internal with the words of mount(8), or where that does not come to an end."""

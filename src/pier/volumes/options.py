@@ -7,11 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pier.errors import Invalid, NotImplementedByPier
+from pier.errors import Invalid
 
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _KNOWN = ("type", "o", "device", "size")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKmMgGtTpP]?)[iI]?[bB]?")
+_LARGEST = 1 << 60
 _NEEDS = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
 MAX_NAME_BYTES = 255  # it is the name of a folder
 
@@ -44,7 +46,7 @@ def check_name(name: str) -> None:
 
 
 def filesystem(options: Mapping[str, str] | None) -> Filesystem | None:
-    """What the options ask to be mounted; None where the volume is a plain folder. Raises Invalid, NotImplementedByPier."""
+    """What the options ask to be mounted; None where the volume is a plain folder. Raises Invalid."""
     given = options or {}
     for key in given:
         if key not in _KNOWN:
@@ -53,11 +55,25 @@ def filesystem(options: Mapping[str, str] | None) -> Filesystem | None:
         for other in needed if key in given else ():
             if other not in given:
                 raise Invalid(f'missing required option: "{other}"')
-    if given.get("size"):
-        raise NotImplementedByPier("the option 'size' (a quota) of a local volume", "a tmpfs has one: type=tmpfs, device=tmpfs, o=size=...")
+    if limit(given) and "type" in given:
+        raise Invalid(
+            f"size={given['size']} limits a volume of plain files, this one is a file system of its own: give it its size in o=, as mount(8) takes it"
+        )
     if "type" not in given:
         return None
     for key in ("type", "device", "o"):
         if "\0" in given.get(key, ""):
             raise Invalid(f'invalid option "{key}": a NUL byte')
     return Filesystem(given["type"], given["device"], given.get("o", ""))
+
+
+def limit(options: Mapping[str, str] | None) -> int:
+    """How many bytes the volume may take, by its option `size` (units of 1024: 10M, 1.5g, 512); 0 for any number. Raises Invalid."""
+    text = (options or {}).get("size")
+    if text is None:
+        return 0
+    match = _SIZE.fullmatch(text)
+    size = int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " ")) if match else -1
+    if not 0 <= size <= _LARGEST:
+        raise Invalid(f"invalid size: '{text}'")
+    return size

@@ -50,6 +50,7 @@ class Records:
             if done:
                 connection.execute("UPDATE volume SET name = ? WHERE name = ?", (new, old))
                 connection.execute("UPDATE volume_snapshot SET volume = ? WHERE volume = ?", (new, old))
+                connection.execute("UPDATE volume_project SET volume = ? WHERE volume = ?", (new, old))
             connection.execute("DELETE FROM volume_rename WHERE old = ?", (old,))
 
         await self.store.write(write)
@@ -72,7 +73,6 @@ class Records:
         """Forget a snapshot; durable when it returns."""
         which = "volume = ? AND name = ?"
         await self.store.write(lambda connection: connection.execute(f"DELETE FROM volume_snapshot WHERE {which}", (volume, name)))
-
 
     async def note_mount(self, volume: str, driver: str, container: str) -> None:
         """A plugin is about to be asked to mount; durable when it returns."""

@@ -24,7 +24,7 @@ async def repair(volumes: Volumes, running: Users) -> list[str]:
         for snapshot in set(local.snapshots(name)) - {known for known, _ in volumes.records.snapshots(name)}:
             local.discard(local.snapshot(name, snapshot))
         await volumes.unmount(name, "", running)
-    return done
+    return done + await volumes.quotas.repair(own, await asyncio.to_thread(local.in_bin))
 
 
 async def _end_renames(volumes: Volumes) -> list[str]:

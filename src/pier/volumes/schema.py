@@ -41,3 +41,10 @@ CREATE TABLE volume_mount (         -- before a plugin is asked to mount, until 
     PRIMARY KEY (volume, container)
 ) STRICT;
 """
+PROJECTS = """
+CREATE TABLE volume_project (       -- a number of the file system's, before it limits a volume, until after
+    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never given twice
+    volume TEXT NOT NULL UNIQUE,    -- its name; '.bin/<folder>' in the trash
+    size INTEGER NOT NULL           -- the limit in bytes
+) STRICT;
+"""

@@ -8,7 +8,8 @@ from msgspec import UNSET
 from pier.api.models.volumes import Volume
 from pier.errors import Invalid
 from pier.volumes.driver import Found
-from pier.volumes.options import ANONYMOUS_LABEL
+from pier.volumes.local_driver import NAME
+from pier.volumes.options import ANONYMOUS_LABEL, limit
 from pier.volumes.records import VolumeRecord
 
 _LIST = ("dangling", "driver", "label", "name")
@@ -26,8 +27,13 @@ def describe(record: VolumeRecord, found: Found, scope: str = "local") -> Volume
         name=record.name,
         options=None if record.options is None else dict(record.options),
         scope=scope,
-        status=dict(found.status) if found.status else UNSET,
+        status=dict(found.status) or _limit(record) or UNSET,
     )
+
+
+def _limit(record: VolumeRecord) -> dict[str, object]:
+    size = limit(record.options) if record.driver == NAME else 0
+    return {"Limit": size} if size else {}
 
 
 def choose(records: Sequence[VolumeRecord], filters: Mapping[str, Sequence[str]], in_use: Callable[[str], bool]) -> list[VolumeRecord]:

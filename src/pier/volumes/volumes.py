@@ -24,6 +24,7 @@ from pier.volumes.local import Local
 from pier.volumes.local_driver import NAME, LocalDriver
 from pier.volumes.options import ANONYMOUS_LABEL
 from pier.volumes.plugins import Plugins
+from pier.volumes.quotas import Quotas
 from pier.volumes.records import Records, VolumeRecord
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Volumes:
     def __init__(self, store: Store, root: Path, journal: Journal, plugins: Plugins | None = None) -> None:
         """root: `<data-root>/volumes`."""
         self.records, self.local, self._journal = Records(store), Local(root), journal
-        self._own, self.plugins = LocalDriver(self.local), plugins or Plugins()
+        self.quotas, self.plugins = Quotas(store, self.local), plugins or Plugins()
+        self._own = LocalDriver(self.local, self.quotas)
         self._volumes = {record.name: record for record in self.records.all()}
         self._mounted = {(volume, container) for volume, _, container in self.records.mounts()}  # by plugins
         self.bin: Bin | None = None  # where removed volumes stay for a while
@@ -180,10 +182,9 @@ class Volumes:
         async with self.lock(name):
             if self.is_free(name) and name in self._drafted:
                 record = self._drafted.pop(name)
-                if name in self._strangers:
-                    self._strangers.discard(name)
-                    return
-                await self._take_away(record)
+                if name not in self._strangers:
+                    await self._take_away(record)
+                self._strangers.discard(name)
 
     async def remove(self, name: str, users: Users, *, force: bool = False) -> None:
         """Remove a volume that nobody has. force: one that is not there is no error. Raises NotFound, Conflict."""
@@ -349,6 +350,7 @@ class Volumes:
         """The row of a volume has another name."""
         if old in self._volumes:
             self._volumes[new] = replace(self._volumes.pop(old), name=new)
+            self.quotas.renamed(old, new)
 
     @contextlib.contextmanager
     def holding(self, name: str) -> Iterator[VolumeRecord]:
@@ -395,5 +397,3 @@ class Volumes:
     def publish(self, action: str, name: str, **attributes: str) -> None:
         """An event of a volume."""
         self._journal.publish("volume", action, name, attributes)
-
-

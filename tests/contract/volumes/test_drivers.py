@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 import pytest
 
 from pier.errors import Internal, Invalid, NotFound, PierError, Unavailable
+from pier.store import Store
 from pier.volumes.driver import Driver
 from pier.volumes.local import Local
 from pier.volumes.local_driver import LocalDriver
 from pier.volumes.plugins import Plugins
+from pier.volumes.quotas import Quotas
+from pier.volumes.schema import PROJECTS
 from tests.harness.volume_plugin import VolumePlugin
 
 PATIENCE_S = 0.3
@@ -38,9 +41,10 @@ def plugins(plugin: VolumePlugin) -> Plugins:
 @pytest.fixture(params=["local", "plugin"])
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
     if request.param == "local":
-        local = Local(tmp_path / "volumes")
-        yield LocalDriver(local)
+        local, store = Local(tmp_path / "volumes"), Store.open(tmp_path / "state.db", (PROJECTS,))
+        yield LocalDriver(local, Quotas(store, local))
         local.close()
+        store.close()
     else:
         yield run(request.getfixturevalue("plugins").driver("shelves"))
 

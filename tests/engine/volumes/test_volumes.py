@@ -59,6 +59,8 @@ def test_create_inspect_list_remove(engine: Engine) -> None:
         ({"Name": "x1", "Driver": "nope"}, 404, 'create x1: error looking up volume plugin nope: plugin "nope" not found'),
         ({"Name": "x1", "DriverOpts": {"foo": "bar"}}, 400, 'create x1: invalid option: "foo"'),
         ({"Name": "x1", "DriverOpts": {"type": "nfs"}}, 400, 'create x1: missing required option: "device"'),
+        ({"Name": "x1", "DriverOpts": {"size": "abc"}}, 400, "create x1: invalid size: 'abc'"),
+        ({"Name": "x1", "DriverOpts": {"size": "1m", "type": "tmpfs", "device": "tmpfs"}}, 400, "create x1: size=1m limits a volume of plain files"),
         ({"Name": "x" * 300}, 400, "volume name is too long"),
     ],
 )

@@ -27,10 +27,11 @@ class Volume(Model):
 
 
 class VolumeSize(Model):
-    """GET /pier/volumes/{name}/size: bytes on the disk, of the files and the snapshots; -1: a plugin keeps it."""
+    """GET /pier/volumes/{name}/size: bytes on the disk, of the files and the snapshots; -1: a plugin keeps it. limit: of the files, 0: none."""
 
     name: str = ""
     size: int = -1
+    limit: int = 0
 
 
 class VolumeSnapshot(Model):

@@ -30,7 +30,7 @@ async def clone(request: Request, engine: "Engine") -> Answer:
 async def size(request: Request, engine: "Engine") -> Answer:
     """GET /pier/volumes/{name}/size."""
     name = request.params["name"]
-    return json(VolumeSize(name=name, size=await engine.volumes.size(name)))
+    return json(VolumeSize(name=name, size=await engine.volumes.size(name), limit=engine.volumes.quotas.limit(name)))
 
 
 async def export(request: Request, engine: "Engine") -> Answer:
