@@ -8,7 +8,7 @@ SPREAD := -n $(JOBS) --dist loadfile
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop setup test check bench vm-test compat-reference lock names
+.PHONY: help run stop setup test check bench vm-test vm-test-all compat-reference lock names
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 24
@@ -33,9 +33,13 @@ check: ## what needs no root, under a minute
 	@scripts/setup check
 	$(PYTEST) $(SPREAD) tests/unit tests/repo
 
-vm-test: ## the smoke suite inside Debian's stock kernels in qemu
+vm-test: ## the smoke suite inside Debian's stock kernel (6.1) in qemu
 	@scripts/setup test
 	$(PYTEST) tests/vm -s
+
+vm-test-all: ## the same inside 5.10, 6.1, 6.12 and the newest kernel, one after another
+	@scripts/setup test
+	PIER_VM_SUITES="bullseye bookworm trixie sid" $(PYTEST) tests/vm -s
 
 compat-reference: ## prove the compat tests on the reference dockerd
 	@scripts/setup test

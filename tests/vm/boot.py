@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .image import made, project_disk
+from .image import base, kernel, project_disk
 
 LIMIT_S = 900  # a quiet machine needs less than two minutes
 VERDICT = re.compile(r"^VERDICT (\S+) (ok|FAIL)(?: (.*))?\r?$", re.M)
@@ -22,17 +22,18 @@ class Boot:
 
 def boot(suite: str, folder: Path, *kernel_options: str) -> Boot:
     """Boot the suite's kernel with the project, wait for the end of the guest's tests; `folder` gets the log and the second disk."""
-    base, log = made(suite), folder / "serial.log"
+    disk, found, log = base(), kernel(suite), folder / "serial.log"
     argv = [
         "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-cpu", "max,cx16=off", "-m", "1536", "-display", "none", "-no-reboot",
-        "-nic", "none", "-serial", f"file:{log}", "-kernel", str(base / "vmlinuz"), "-initrd", str(base / "initrd"),
-        "-append", " ".join(("console=ttyS0", "panic=-1", "quiet", "apparmor=1", "security=apparmor", *kernel_options)),
-        "-drive", f"if=virtio,format=raw,snapshot=on,file={base / 'base.img'}", "-drive", f"if=virtio,format=raw,file={project_disk(folder)}",
+        "-nic", "none", "-serial", f"file:{log}", "-kernel", str(found / "vmlinuz"), "-initrd", str(found / "initrd"),
+        "-append", " ".join(("console=ttyS0", "panic=-1", "quiet", "mitigations=off", "apparmor=1", "security=apparmor", *kernel_options)),
+        "-drive", f"if=virtio,format=raw,snapshot=on,file={disk}", "-drive", f"if=virtio,format=raw,file={project_disk(folder)}",
+        "-drive", f"if=virtio,format=raw,snapshot=on,file={found / 'modules.img'}",
     ]  # fmt: skip
     try:
         subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
         pass  # the log says how far it came
     text = log.read_text(errors="replace") if log.exists() else ""
-    found = {name: "" if verdict == "ok" else reason or "failed" for name, verdict, reason in VERDICT.findall(text)}
-    return Boot(found, text, "VERDICT-END" in text)
+    verdicts = {name: "" if verdict == "ok" else reason or "failed" for name, verdict, reason in VERDICT.findall(text)}
+    return Boot(verdicts, text, "VERDICT-END" in text)

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from .boot import Boot, boot
-from .guest import NAMES
+from .guest import NAMES, WHOLE
 
-TOOLS = ("qemu-system-x86_64", "debootstrap", "mkfs.ext4", "cpio", "modprobe", "dpkg-deb")
-SUITES = ["bookworm"]  # 6.1, cgroup v2, no EROFS from files
+TOOLS = ("qemu-system-x86_64", "debootstrap", "apt-get", "mkfs.ext4", "depmod", "cpio", "modprobe", "dpkg-deb")
+# bullseye: 5.10, unpacked layers; bookworm: 6.1, no EROFS from files; trixie: 6.12, layers are attached before they are used; sid: the newest
+SUITES = os.environ.get("PIER_VM_SUITES", "bookworm").split()  # `make vm-test-all` has all of them
+OPTIONS = (WHOLE,) if "PIER_VM_SUITES" in os.environ else ()
 
 
 @pytest.fixture(scope="module", params=SUITES)
@@ -21,7 +23,7 @@ def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
         pytest.skip(f"no {', '.join(missing)} on this machine")
     try:
-        yield boot(request.param, tmp_path_factory.mktemp(f"vm-{request.param}"))
+        yield boot(request.param, tmp_path_factory.mktemp(f"vm-{request.param}"), *OPTIONS)
     except RuntimeError as error:
         if any(word in str(error) for word in ("debootstrap", "apt-get", "pip")):
             pytest.skip(f"the packages cannot be had here: {error}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pier.errors import Unavailable
 
-_TIMEOUT_S = 15.0
+_TIMEOUT_S = 60.0  # it imports all that its helpers need: a slow machine takes its time; one that has ended is not waited for
 
 
 class KeeperDoor:

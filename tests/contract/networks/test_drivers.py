@@ -26,6 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
     "macvlan without parent": {"driver": "macvlan", "link": "dm-555555555555"},
     "ipvlan": {"driver": "ipvlan", "link": "par0", "options": {"parent": "par0"}},
     "ipvlan l3": {"driver": "ipvlan", "link": "par0", "options": {"parent": "par0", "ipvlan_mode": "l3"}},
+    "ipvlan l3s": {"driver": "ipvlan", "link": "par0", "options": {"parent": "par0", "ipvlan_mode": "l3s"}},
     "host": {"driver": "host"},
     "null": {"driver": "null"},
 }
