@@ -7,6 +7,7 @@ import time
 from pier.api.models.containers import TopResponse
 
 TITLES = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+MOST_COMMAND_BYTES = 64 << 10
 
 
 def describe(pids: set[int]) -> TopResponse:
@@ -20,10 +21,10 @@ def describe(pids: set[int]) -> TopResponse:
 def _row(pid: int, boot_s: int) -> list[str] | None:
     hertz = os.sysconf("SC_CLK_TCK")
     try:
-        with open(f"/proc/{pid}/stat") as file:
+        with open(f"/proc/{pid}/stat", errors="replace") as file:  # its name is its own
             head, _, tail = file.read().rpartition(")")
         with open(f"/proc/{pid}/cmdline", "rb") as raw:
-            command = raw.read().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+            command = raw.read(MOST_COMMAND_BYTES).rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
         uid = os.stat(f"/proc/{pid}").st_uid
     except (FileNotFoundError, ProcessLookupError):
         return None

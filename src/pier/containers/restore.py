@@ -131,7 +131,7 @@ def _note(ctx: Containers, container: Container, child: Kept | None, running: di
 def _is_first(pid: int) -> bool:
     """Whether a process is PID 1 of a pid namespace of its own (`NSpid` of proc(5))."""
     try:
-        with open(f"/proc/{pid}/status") as file:
+        with open(f"/proc/{pid}/status", errors="replace") as file:  # its name is its own
             numbers = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
     except OSError:
         return False

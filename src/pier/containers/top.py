@@ -9,6 +9,8 @@ from pier.containers.table import Containers
 from pier.errors import Conflict, Internal, Invalid
 
 PATIENCE_S = 10
+MOST_NUMBERS = 10_000
+"""More numbers of processes do not fit into one argument (128 KiB, execve(2))."""
 
 
 async def top(ctx: Containers, name: str, ps_args: str) -> TopResponse:
@@ -30,7 +32,7 @@ async def top(ctx: Containers, name: str, ps_args: str) -> TopResponse:
             raise Internal("ps: the host has no ps program (Debian: procps); without it only the default options -ef work")
         return describe(pids)
     # by number, as Docker: options that choose nobody (`-o pid,comm`) would show what shares the daemon's terminal
-    by_number = ["-q", ",".join(map(str, sorted(pids)))] if pids else []
+    by_number = ["-q", ",".join(map(str, sorted(pids)))] if 0 < len(pids) < MOST_NUMBERS else []
     out, problem = await _ps(program, [*options, *by_number])
     if problem and by_number:  # some options cannot be beside -q
         out, problem = await _ps(program, options)

@@ -91,7 +91,7 @@ def owner(protocol: str, address: str, port: int) -> str:
         try:
             with os.scandir(f"/proc/{pid}/fd") as entries:
                 if any(_link(entry.path) in wanted for entry in entries):
-                    with open(f"/proc/{pid}/comm") as file:
+                    with open(f"/proc/{pid}/comm", errors="replace") as file:
                         return f"{file.read().strip()} (pid {pid})"
         except OSError:
             continue
