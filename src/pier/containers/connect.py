@@ -75,10 +75,7 @@ async def _plug_in(ctx: Containers, container: Container, network: Network, sett
     """The link, from outside; its number is the first that the container has free."""
     taken = {place.interface for place in container.places}
     number = next(n for n in range(len(taken) + 1) if f"{network.prefix}{n}" not in taken)
-    try:
-        space = os.open(f"/proc/{container.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise Conflict(f"container {container.name} has ended") from error
+    space = errand.namespace(container, "net")
     try:
         return await joining.attach(ctx, container, network.name, settings, space, number)
     finally:
@@ -134,8 +131,8 @@ async def disconnect(ctx: Containers, name: str, request: NetworkDisconnect) -> 
 async def _cut(ctx: Containers, container: Container, network_id: str) -> None:
     """Take a running container's link in a network away; one that has just ended takes it along."""
     try:
-        space = os.open(f"/proc/{container.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        space = errand.namespace(container, "net")
+    except Conflict:
         await ctx.networks.detach(container.id, network_id)
         return
     try:

@@ -17,6 +17,24 @@ from pier.runtime.plan import InterfaceSetup, Step
 from pier.runtime.supervisor import Child, Shape, StartFailed
 
 
+def namespace(container: Container, kind: str) -> int:
+    """A descriptor of the namespace `kind` (as in /proc/PID/ns) of a running container, the caller's to close. Raises Conflict where it has ended.
+
+    The process is asked after the opening: the pid may be somebody else's by now, and the namespace the host's.
+    """
+    space = -1
+    try:
+        space = os.open(f"/proc/{container.state.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+        if container.child is None:
+            raise ProcessLookupError(container.id)
+        pidfd.send_signal(container.child.pidfd, 0)
+    except OSError as error:
+        if space >= 0:
+            os.close(space)
+        raise Conflict(f"container {container.name} has ended") from error
+    return space
+
+
 def network_step(interfaces: Sequence[InterfaceSetup], withdrawn: Sequence[str] = ()) -> Step:
     """Configure interfaces; see linux.netlink.configure_inside."""
     return Step("network", {"loopback": False, "interfaces": [asdict(one) for one in interfaces], "withdrawn": list(withdrawn)})
@@ -40,11 +58,7 @@ async def _carry_out(ctx: Containers, container: Container, kind: str, steps: Se
     """A child with the container's namespace as its first descriptor does the steps; returns it, ended."""
     if container.child is None or not container.state.running:
         raise Conflict(f"container {container.name} is not running")
-    try:
-        space = os.open(f"/proc/{container.state.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
-        pidfd.send_signal(container.child.pidfd, 0)  # asked after the opening, so that a reused pid is never joined
-    except OSError as error:
-        raise Conflict(f"container {container.name} has ended") from error
+    space = namespace(container, kind)
     try:
         child = await ctx.supervisor.spawn(secrets.token_hex(32), Shape(()), join_cgroup=False)
         plan: dict[str, Any] = {"steps": [[step.name, step.arguments] for step in steps]}
