@@ -4,13 +4,14 @@ What is chosen here: the subnets where none were asked for, around what the host
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
 from pier.api.models.networks import IPAM, IPAMConfig, NetworkCreate
 from pier.errors import Conflict, Forbidden, Invalid, NotFound, NotImplementedByPier
-from pier.networks import egress, pools
+from pier.networks import egress
 from pier.networks.model import BRIDGE_OPTIONS, FALSE_WORDS, MAX_LINK_NAME, PARENT_DRIVERS, PREDEFINED, TRUE_WORDS, IPNetwork, Network, Subnet
+from pier.networks.spans import Spans
 
 _BOOLEANS = ("enable_icc", "enable_ip_masquerade", "inhibit_ipv4", "default_bridge")
 _GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
@@ -27,12 +28,19 @@ _MODES = {
 
 @dataclass(frozen=True)
 class World:
-    """What a new network must fit into. taken: the host's routes, addresses and name servers. pools: see pools.choose_network."""
+    """What a new network must fit into. taken: the host's routes, addresses and name servers. pools: see Spans.choose.
+
+    spans: the networks' subnets, where somebody keeps them.
+    """
 
     networks: Sequence[Network]
     taken: Sequence[IPNetwork] = ()
     pools: Sequence[tuple[IPNetwork, int]] = ()
     ipvlan: bool = False
+    spans: Spans = field(default_factory=Spans)
+
+    def __post_init__(self) -> None:
+        self.spans.follow({network.id: network for network in self.networks})
 
     def named(self, name: str) -> Network | None:
         """The network of that name."""
@@ -226,15 +234,13 @@ def _without_gateway(driver: str, options: Mapping[str, str], *, internal: bool)
 
 def _filled(subnets: Sequence[Subnet], world: World, *, ipv4: bool, ipv6: bool, without: set[int]) -> Iterable[Subnet]:
     """Subnets with their gateways, and chosen ones for the families that have none. without: IP versions that have no gateway."""
-    own = {subnet.parsed: network.name for network in world.networks if not network.config_only for subnet in network.subnets}
     for subnet in subnets:
-        for other in own:
-            if other.version == subnet.version and other.overlaps(subnet.parsed):
-                raise Forbidden(f"invalid pool request: Pool overlaps with other one on this address space: {other} is network {own[other]}'s")
+        if found := world.spans.overlapping(subnet.parsed):
+            raise Forbidden(f"invalid pool request: Pool overlaps with other one on this address space: {found[0]} is network {found[1]}'s")
         yield subnet if subnet.gateway or subnet.version in without else _with_gateway(subnet, implicit=True)
     there = {subnet.version for subnet in subnets}
     for version in [version for version, wanted in ((4, ipv4), (6, ipv6)) if wanted and version not in there]:
-        chosen = Subnet(network=str(pools.choose_network(world.pools, (*own, *world.taken), version=version)))
+        chosen = Subnet(network=str(world.spans.choose(world.pools, world.taken, version=version)))
         yield chosen if version in without else _with_gateway(chosen)
 
 

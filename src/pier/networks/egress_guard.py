@@ -51,8 +51,8 @@ class Egress:
 
     def _wanted(self) -> tuple[Restricted, ...]:
         found = []
-        for identity, live in self._networks.live.items():
-            if live.bridge is not None and (allowed := self.network(identity)) is not None:
+        for live in [live for live in self._networks.live.values() if egress.OPTION in live.network.options]:
+            if live.bridge is not None and (allowed := self.network(live.network.id)) is not None:
                 found.append(Restricted(allowed, (live.bridge.name,)))
         for allowed, places in self.held.values():
             theirs = [self._networks.live[place.network_id] for place in places.values() if place.network_id in self._networks.live]

@@ -31,6 +31,7 @@ from pier.networks.records import Records
 from pier.networks.removals import Removals
 from pier.networks.rules import Member
 from pier.networks.setup import BridgeSetup, NetworkConfig
+from pier.networks.spans import Spans
 from pier.store import Store
 
 P = ParamSpec("P")
@@ -61,6 +62,7 @@ class Networks:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="networks")
         self.setup = BridgeSetup(config, own_bridge, self.mtu, self.records, self.plumbing, self.ask)
         self.live: dict[str, Live] = {}  # by ID, in the order of their making
+        self.spans = Spans()
         self.endpoints: dict[str, dict[str, Endpoint]] = {}  # by container, by network
         self._unannounced: dict[tuple[str, str], asyncio.Future[None]] = {}  # places of containers not started yet: the writing of their leases
         self.plugging: dict[str, asyncio.Task[None]] = {}  # by endpoint
@@ -320,6 +322,10 @@ class Networks:
         if not found:
             raise NotFound(f"network {network} not found")
         return found[0]
+
+    def bridge_indexes(self) -> set[int]:
+        """The bridges of networks; for any thread."""
+        return {live.bridge.index for live in tuple(self.live.values()) if live.bridge}
 
     def network_id(self, name: str) -> str:
         """The ID of a network, "" where there is none."""

@@ -27,7 +27,8 @@ async def create(networks: "Networks", request: NetworkCreate) -> NetworkCreated
     async with networks.changing:
         await networks.removals.flush()
         ipvlan = request.driver == "ipvlan" and await networks.ask(networks.plumbing.has_ipvlan)
-        world = World([live.network for live in networks.live.values()], await _taken(networks, request), networks.config.pools, ipvlan)
+        taken = await _taken(networks, request)
+        world = World([live.network for live in networks.live.values()], taken, networks.config.pools, ipvlan, networks.spans)
         network = create_plan.plan(request, world, identity=secrets.token_hex(32), now_ns=time.time_ns())
         if network.config_only:
             await networks.records.save([network])
@@ -44,8 +45,7 @@ async def _taken(networks: "Networks", request: NetworkCreate) -> list[IPNetwork
     wanted = ({4} if request.enable_ipv4 is not False else set[int]()) | ({6} if request.enable_ipv6 else set())
     if wanted <= given:
         return []
-    own = {live.bridge.index for live in networks.live.values() if live.bridge}
-    found = await networks.ask(networks.plumbing.host_networks, own)
+    found = list(await networks.ask(networks.plumbing.surroundings.networks, networks.bridge_indexes))
     for server in files.name_servers(files.host_resolv_text(files.host_resolv_path())):
         found += create_plan.as_networks(server)
     return found
@@ -66,6 +66,7 @@ async def _make(networks: "Networks", network: Network) -> None:
         made = Live(network, live.base)
         networks.live[network.id] = made
         if made.bridge is not None:
+            networks.plumbing.surroundings.ours(made.bridge.index)
             await networks.guard.change()
             await networks.egress.refresh()
         trace.point("networks.create.rules")

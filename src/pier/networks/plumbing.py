@@ -3,7 +3,6 @@
 Thin: what is decided is decided in create_plan.py, rules.py and networks.py.
 """
 
-import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pier.errors import Invalid, NotFound
@@ -15,6 +14,7 @@ from pier.networks.drivers import Bare, Base, Driver
 from pier.networks.explain import Facts
 from pier.networks.model import IPNetwork
 from pier.networks.parents import Parents, has_ipvlan
+from pier.networks.surroundings import Surroundings, networks_of
 from pier.trace import point
 
 
@@ -25,6 +25,7 @@ class Plumbing:
         """table: the name of our nftables tables; it is in the alias of each link that we make."""
         self._table = table
         self._routing = Routing()
+        self.surroundings = Surroundings(self._routing)
         self._alias = f"pier network of {table}"
         self.bridges = Bridges(self._routing, self._alias)
         bare = Bare()
@@ -43,16 +44,13 @@ class Plumbing:
 
     def close(self) -> None:
         """Close the sockets."""
+        self.surroundings.close()
         self._routing.close()
         self._firewall.close()
 
     def host_networks(self, but: Collection[int]) -> list[IPNetwork]:
         """What the host's routes and addresses take up, of both families. but: indexes of links whose are left out."""
-        found: list[IPNetwork] = []
-        for family in (socket.AF_INET, socket.AF_INET6):
-            found += [route.network for route in self._routing.routes(family, but)]
-            found += [address.interface.network for address in self._routing.addresses(family, but)]
-        return found
+        return networks_of(self._routing, but)
 
     def indexes(self, names: Iterable[str]) -> set[int]:
         """The indexes of those links that there are."""
@@ -97,11 +95,11 @@ class Plumbing:
 
     def change_rules(self, wanted: rules.Wanted) -> None:
         """Bring our tables from what was last applied to what is wanted, each in one transaction. Raises NetlinkError; then use `ensure_rules`."""
-        old = self._applied
-        if old is None or old.families() != wanted.families():
+        old, families = self._applied, wanted.families()
+        if old is None or old.families() != families:
             self.ensure_rules(wanted)
             return
-        changes = [message for family in wanted.families() for message in rules.change(old, wanted, family)]
+        changes = [message for family in families for message in rules.change(old, wanted, family)]
         self._firewall.apply(changes, f"firewall table {wanted.table}")
         self._applied = wanted
         if old.members != wanted.members:

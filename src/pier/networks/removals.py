@@ -41,6 +41,8 @@ class Removals:
         A parent of several networks stays until the last of them is removed. Raises NetlinkError.
         """
         waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
         used = {live.network.link for live in self._networks.live.values()}
         for driver in {network.driver for network in waiting}:
             going = [network for network in waiting if network.driver == driver and network.link not in used]

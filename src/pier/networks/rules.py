@@ -30,12 +30,13 @@ FOREIGN_TABLE, FOREIGN_CHAIN = "filter", "FORWARD"
 SETS: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "bridges": (("ifname",), False),
     "subnets": (("address", "address"), True),  # twice the same: ranges of one field lie in a tree that takes no neighbours apart
-    "own": (("ifname", "address"), True),
+    # To delete a range the kernel compares its first field with that of each before it: the short one comes first.
+    "own": (("address", "ifname"), True),
     "within": (("ifname", "ifname"), False),
     "internal": (("ifname",), False),
     "unprotected": (("ifname",), False),
     "routed": (("ifname",), False),
-    "masquerade": (("address", "address"), True),
+    "plain": (("address", "address"), True),
 }
 _CHAINS = (
     ("prerouting", "filter", nft.HOOK_PREROUTING, _RAW),
@@ -99,20 +100,21 @@ def _of_members(members: Iterable[Member], family: int) -> dict[str, set[Element
                 continue
             first, last = subnet.network_address.packed, subnet.broadcast_address.packed
             found["subnets"].add((first + first, last + last))
-            found["own"].add((name + first, name + last))
-            if version in member.masquerade and not member.internal:
-                found["masquerade"].add((first + first, last + last))
+            found["own"].add((first + name, last + name))
+            if version not in member.masquerade or member.internal:
+                found["plain"].add((first + first, last + last))
     return found
 
 
 def _rules(family: int) -> list[tuple[str, Sequence[nft.Expression], str]]:
     """(chain, expressions, comment); each comment once, so that what the kernel holds can be compared."""
     accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
-    source = [nftsets.load_saddr(family), nftsets.load_saddr(family, nftsets.after_address(family))]
+    after = nftsets.after_address(family)
+    source = [nftsets.load_saddr(family), nftsets.load_saddr(family, after)]
     inside, outside = [nftsets.load_iifname(), nftsets.lookup("bridges")], [nftsets.load_oifname(), nftsets.lookup("bridges")]
     foreign = [nftsets.load_iifname(), nftsets.lookup("bridges", found=False)]
-    own_in = [nftsets.load_iifname(FIRST), nftsets.load_saddr(family, SECOND), nftsets.lookup("own", found=False)]
-    own_out = [nftsets.load_oifname(FIRST), nftsets.load_saddr(family, SECOND), nftsets.lookup("own", found=False)]
+    own_in = [nftsets.load_saddr(family), nftsets.load_iifname(after), nftsets.lookup("own", found=False)]
+    own_out = [nftsets.load_saddr(family), nftsets.load_oifname(after), nftsets.lookup("own", found=False)]
     pair = [nftsets.load_iifname(FIRST), nftsets.load_oifname(SECOND), nftsets.lookup("within")]
     known = nft.ct_state(nft.CT_ESTABLISHED | nft.CT_RELATED)
 
@@ -123,7 +125,8 @@ def _rules(family: int) -> list[tuple[str, Sequence[nft.Expression], str]]:
         return rule if family == FAMILY_IPV4 else ()
 
     not_lo, translated = nft.iifname("lo", equal=False), nftnat.destination_was_translated()
-    same_net = [nftsets.load_oifname(FIRST), nftsets.load_saddr(family, SECOND), nftsets.lookup("own")]
+    same_net = [nftsets.load_saddr(family), nftsets.load_oifname(after), nftsets.lookup("own")]
+    with_the_hosts = [*source, nftsets.lookup("subnets"), nftsets.lookup("plain", found=False)]
     return [
         ("prerouting", [*source, nftsets.lookup("subnets"), *own_in, *not_lo, *drop], "an address of a network from elsewhere is forged"),
         *only_ipv4(
@@ -143,7 +146,7 @@ def _rules(family: int) -> list[tuple[str, Sequence[nft.Expression], str]]:
         *only_ipv4(("postrouting", [*outside, *nft.saddr("127.0.0.0/8"), *nft.masquerade()], "loopback leaves as the host")),
         ("postrouting", [*same_net, *translated, *nft.masquerade()], "a published port of the own network answers by the host"),
         ("postrouting", [*outside, *translated, *accept], "who comes through a published port keeps his address"),
-        ("postrouting", [*source, nftsets.lookup("masquerade"), *own_out, *nft.masquerade()], "what leaves a network leaves as the host"),
+        ("postrouting", [*with_the_hosts, *own_out, *nft.masquerade()], "what leaves a network leaves as the host"),
     ]
 
 
@@ -186,8 +189,10 @@ def _differences(old: Wanted, new: Wanted, family: int) -> tuple[dict[str, set[E
             for name, each in published.elements(family).items() if published else ():
                 found[name] |= each
     if old.members != new.members:
-        left, stay = set(old.members), set(new.members)  # each has elements of its own, whatever the others have
-        before, after = _of_members(left - stay, family), _of_members(stay - left, family)
+        # Each has elements of its own, whatever the others have. One that is equal and another object comes and goes, which is nothing below.
+        left, stay = {id(member): member for member in old.members}, {id(member): member for member in new.members}
+        before = _of_members((left[each] for each in left.keys() - stay.keys()), family)
+        after = _of_members((stay[each] for each in stay.keys() - left.keys()), family)
         gone, come = gone | before, come | after
     return {name: gone[name] - come[name] for name in gone}, {name: come[name] - gone[name] for name in come}
 

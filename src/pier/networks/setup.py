@@ -14,6 +14,7 @@ from pier.networks.drivers import Base
 from pier.networks.model import IPNetwork, Network, Subnet
 from pier.networks.plumbing import Plumbing
 from pier.networks.records import Records
+from pier.networks.spans import Spans
 from pier.trace import point
 
 P = ParamSpec("P")
@@ -102,7 +103,7 @@ class BridgeSetup:
         taken += [IPv4Network(server) for server in servers if server.count(".") == 3]
         taken += [each for other in others for subnet in other.of_version(4) if isinstance(each := subnet.parsed, IPv4Network)]
         if self._config.pools:
-            chosen = pools.choose_network(self._config.pools, taken)
+            chosen = Spans().choose(self._config.pools, taken)
             return IPv4Interface(f"{chosen[1]}/{chosen.prefixlen}")
         return pools.choose(taken)
 

@@ -1,5 +1,8 @@
 """When the firewall is touched, and when it is left alone; which packets' keys are in which set."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import pytest
 
 from pier.linux.nftables import ACCEPT, DROP, FAMILY_INET, FAMILY_IPV4, FAMILY_IPV6, HOOK_FORWARD, HOOK_INPUT, Chain, Rule
@@ -44,12 +47,29 @@ def test_the_rules_are_as_many_for_a_thousand_networks() -> None:
     many = Wanted("pier", tuple(Member(f"br-{n}", (f"10.{n // 250}.{n % 250}.0/24",)) for n in range(1000)))
     adding = [message for message in rules.ruleset(many, FAMILY_IPV4) if message[0] & 0xFF == 6]
     assert len(adding) == rules.CONSTANT_RULES == 22
-    assert len(rules.change(Wanted("pier", many.members[1:]), many, FAMILY_IPV4)) == 5  # bridges, subnets, own, within, masquerade
+    assert len(rules.change(Wanted("pier", many.members[1:]), many, FAMILY_IPV4)) == 4  # bridges, subnets, own, within
+
+
+def test_one_network_of_thousands_costs_what_one_of_two_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+    of_members = rules._of_members
+
+    def counting(members: Iterable[Member], family: int) -> dict[str, set[Element]]:
+        found = list(members)
+        looked_at.extend(member.bridge for member in found)
+        return of_members(found, family)
+
+    monkeypatch.setattr(rules, "_of_members", counting)
+    many = tuple(Member(f"br-{n}", (f"10.{n // 250}.{n % 250}.0/24",)) for n in range(1000))
+    assert len(rules.change(Wanted("pier", many), Wanted("pier", many[:500] + many[501:]), FAMILY_IPV4)) == 4
+    assert looked_at == ["br-500"]
+    again = tuple(replace(member) for member in many)  # equal, and other objects
+    assert rules.change(Wanted("pier", many), Wanted("pier", again), FAMILY_IPV4) == []
 
 
 @pytest.mark.parametrize(
     ("name", "v4", "v6"),
-    [("bridges", 2, 2), ("within", 1, 1), ("internal", 1, 1), ("own", 2, 1), ("subnets", 2, 1), ("masquerade", 1, 0), ("routed", 0, 0)],
+    [("bridges", 2, 2), ("within", 1, 1), ("internal", 1, 1), ("own", 2, 1), ("subnets", 2, 1), ("plain", 1, 1), ("routed", 0, 0)],
 )
 def test_what_is_in_the_sets(name: str, v4: int, v6: int) -> None:
     both = Wanted("pier", (DEFAULT, SHOP))
