@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from operator import attrgetter
 
 from pier.networks import sysctls
 from pier.networks.plumbing import Plumbing
@@ -31,6 +32,8 @@ class Guard:
         self._watch: FirewallWatch | None = None
         self.further: Callable[[], Awaitable[None]] = _nothing
         """What else is to be compared with the kernel."""
+        self.rewritten: Callable[[], Awaitable[None]] = _nothing
+        """What is to be done when the rules were gone for a while."""
         self.warnings: list[str] = []
 
     async def start(self) -> None:
@@ -44,7 +47,7 @@ class Guard:
             self._watch.close()
 
     def _wanted(self) -> Wanted:
-        self._known = tuple(sorted(self._members(), key=lambda member: member.bridge))
+        self._known = tuple(sorted(self._members(), key=attrgetter("bridge")))
         return self._with_ports()
 
     def _with_ports(self) -> Wanted:
@@ -69,8 +72,11 @@ class Guard:
         wanted = self._wanted()
         if not wanted.members:
             return
-        for words in await self._ask(self._plumbing.ensure_rules, wanted):
+        done = await self._ask(self._plumbing.ensure_rules, wanted)
+        for words in done:
             _log.info("%s", words)
+        if done:
+            await self.rewritten()
         await self.further()
         bridges = [member.bridge for member in wanted.members]
         found = sysctls.warnings(bridges[0])

@@ -21,6 +21,7 @@ class Live:
         self.leased = list(taken)
         self.pools = [Pool(subnet, self.leased) for subnet in network.subnets] if base else []
         self._member: Member | None = None
+        self._member_of: Base | None = None
         self.doomed = False  # a removal is under way: nobody joins any more
 
     @property
@@ -87,11 +88,12 @@ class Live:
 
     def member(self) -> Member | None:
         """What the firewall is to know of it; the same object as long as nothing changes."""
+        if self._member is not None and self.base is self._member_of:
+            return self._member
         network, bridge = self.network, self.bridge
         if bridge is None:
             return None
-        if self._member is not None and self._member.bridge == bridge.name:
-            return self._member
+        self._member_of = bridge
         modes = {version: network.gateway_mode(version) for version in (4, 6)}
         self._member = Member(
             bridge=bridge.name, subnets=tuple(subnet.network for subnet in network.subnets), icc=network.icc, internal=network.internal,

@@ -323,10 +323,6 @@ class Networks:
             raise NotFound(f"network {network} not found")
         return found[0]
 
-    def bridge_indexes(self) -> set[int]:
-        """The bridges of networks; for any thread."""
-        return {live.bridge.index for live in tuple(self.live.values()) if live.bridge}
-
     def network_id(self, name: str) -> str:
         """The ID of a network, "" where there is none."""
         return next((live.network.id for live in self.live.values() if live.network.name == name), "")

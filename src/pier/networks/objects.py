@@ -45,7 +45,11 @@ async def _taken(networks: "Networks", request: NetworkCreate) -> list[IPNetwork
     wanted = ({4} if request.enable_ipv4 is not False else set[int]()) | ({6} if request.enable_ipv6 else set())
     if wanted <= given:
         return []
-    found = list(await networks.ask(networks.plumbing.surroundings.networks, networks.bridge_indexes))
+
+    def bridges() -> set[int]:
+        return {live.bridge.index for live in tuple(networks.live.values()) if live.bridge}
+
+    found = list(await networks.ask(networks.plumbing.surroundings.networks, bridges))
     for server in files.name_servers(files.host_resolv_text(files.host_resolv_path())):
         found += create_plan.as_networks(server)
     return found

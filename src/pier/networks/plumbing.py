@@ -6,15 +6,17 @@ Thin: what is decided is decided in create_plan.py, rules.py and networks.py.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pier.errors import Invalid, NotFound
+from pier.linux.conntrack import Conntrack
 from pier.linux.nftables import FAMILY_IPV4, Firewall
 from pier.linux.rtnetlink import Link, Routing
-from pier.networks import rules, sysctls, translation
+from pier.networks import flows, rules, sysctls, translation
 from pier.networks.bridges import Bridges
 from pier.networks.drivers import Bare, Base, Driver
 from pier.networks.explain import Facts
 from pier.networks.model import IPNetwork
 from pier.networks.parents import Parents, has_ipvlan
 from pier.networks.surroundings import Surroundings, networks_of
+from pier.networks.translation import Published
 from pier.trace import point
 
 
@@ -34,6 +36,7 @@ class Plumbing:
             "ipvlan": Parents("ipvlan", self._routing, self._alias), "host": bare, "null": bare,
         }  # fmt: skip
         self._firewall = Firewall()
+        self._conntrack = Conntrack()
         self._applied: rules.Wanted | None = None
         self.firewall_port = self._firewall.port
 
@@ -47,6 +50,7 @@ class Plumbing:
         self.surroundings.close()
         self._routing.close()
         self._firewall.close()
+        self._conntrack.close()
 
     def host_networks(self, but: Collection[int]) -> list[IPNetwork]:
         """What the host's routes and addresses take up, of both families. but: indexes of links whose are left out."""
@@ -109,6 +113,13 @@ class Plumbing:
         """Let the host's own 127.0.0.1 reach the containers of bridges; rules.py keeps everybody else's packets for it out. Raises OSError."""
         for bridge in bridges:
             sysctls.write(f"ipv4/conf/{bridge}/route_localnet", "1")
+
+    def cut_flows(self, opened: Sequence[Published], closed: Sequence[Published]) -> int:
+        """Forget flows of UDP that are older than ports just opened, or went through ports just closed (flows.py). Raises OSError."""
+        return flows.cut(self._conntrack, opened, closed, self._own_addresses)
+
+    def _own_addresses(self, family: int) -> set[bytes]:
+        return {address.interface.packed for address in self._routing.addresses(family)}
 
     def packet_facts(self, bridge: str, link: str, held: bool, listening: frozenset[tuple[str, str, int]]) -> Facts:
         """What of the kernel's decides about packets to a bridge's container behind a link."""

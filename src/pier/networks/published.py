@@ -7,6 +7,7 @@ are given again. Who calls hands the sockets to netd in between, which holds the
 
 import asyncio
 import errno
+import logging
 import os
 import resource
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pier.errors import Internal, Unavailable
-from pier.networks import placeholders
+from pier.networks import flows, placeholders
 from pier.networks.endpoints import Endpoint, default_gateways
 from pier.networks.explain import Facts
 from pier.networks.model import BRIDGE_OPTIONS
@@ -26,6 +27,7 @@ from pier.trace import point
 if TYPE_CHECKING:
     from pier.networks.networks import Networks
 
+_log = logging.getLogger("pier.networks")
 _BREATH = 64  # so many ports are bound before others have their turn
 _WORDS = {errno.EADDRINUSE: "address already in use", errno.EADDRNOTAVAIL: "cannot assign requested address"}
 
@@ -51,6 +53,7 @@ class Ports:
 
     def load(self) -> None:
         """As the daemon starts: the ports of containers that still have their places. Before the firewall is compared."""
+        self._networks.guard.rewritten = self.reopened
         for container_id, bindings, active in self._networks.records.published():
             if active and container_id in self._networks.endpoints:
                 published = self._published(container_id, bindings)
@@ -187,6 +190,7 @@ class Ports:
             await self._networks.ask(self._networks.plumbing.open_loopback, self.bridges([container_id]))
             await self._networks.guard.publish()
             point("publish.rules")
+            await self._cut(opened=[self.active[container_id]] if container_id in self.active else [])
 
     def bridges(self, container_ids: Iterable[str] | None = None) -> list[str]:
         """The bridges that published ports of IPv4 lead to."""
@@ -214,6 +218,20 @@ class Ports:
             self.ledger.give_back(container_id, published.bindings)
             point("withdraw.rules")
             await self._networks.guard.publish()
+            await self._cut(closed=[published])
+
+    async def reopened(self) -> None:
+        """The rules were gone for a while: what began meanwhile passed them by."""
+        await self._cut(opened=list(self.active.values()))
+
+    async def _cut(self, opened: Sequence[Published] = (), closed: Sequence[Published] = ()) -> None:
+        """See flows.py; a kernel that does not let us see its connections has them end by themselves."""
+        opened, closed = [each for each in opened if flows.concerns(each)], [each for each in closed if flows.concerns(each)]
+        if opened or closed:
+            try:
+                await self._networks.ask(self._networks.plumbing.cut_flows, opened, closed)
+            except OSError as error:
+                _log.warning("flows of UDP that are older than their ports cannot be cut, and go on where they went until they pause: %s", error)
 
     async def suspend(self, container_id: str) -> None:
         """The same for a container that runs on and has no gateway any more: the next daemon does not open them either."""

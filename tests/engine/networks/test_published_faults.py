@@ -161,3 +161,38 @@ def test_ports_of_a_running_container_come_and_go(engine: Engine, host: Namespac
         assert host(can_bind, 8080)
     engine.api("POST", "/containers/web/restart", t=0).ok(204)
     assert len(ports_of(engine, "web")["81/tcp"]) == 3
+
+
+HERE = "203.0.113.9"
+
+
+def _ask_on(source: int) -> str:
+    """Ask from one and the same port of UDP, as a client does that never pauses: "PORT ADDRESS", "" where nobody answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((HERE, source))
+        sock.settimeout(0.5)
+        try:
+            sock.sendto(b"?", (HERE, 8053))
+            return sock.recv(100).decode()
+        except OSError:
+            return ""
+
+
+def test_flows_of_udp_that_are_older_than_their_port(engine: Engine, host: Namespace) -> None:
+    """The kernel keeps where a flow goes for 30 s after its last packet: to nobody, to netd's socket, to the container before."""
+
+    def ip(action: str) -> None:
+        subprocess.run(["ip", "address", action, f"{HERE}/32", "dev", "lo"], check=True)
+
+    host(ip, "add")
+    try:
+        assert host(_ask_on, 40053) == ""
+        for name, port in (("one", 53), ("two", 54)):
+            start(engine, name, "bridge", {f"{port}/udp": [{"HostPort": "8053"}]})
+            with server(engine, name, [port]):
+                for source in (40053, 40054):
+                    assert host(_ask_on, source) == f"{port} {HERE}"
+            engine.api("DELETE", f"/containers/{name}", force="true").ok(204)
+        assert host(_ask_on, 40053) == ""
+    finally:
+        host(ip, "del")
