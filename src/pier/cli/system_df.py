@@ -32,6 +32,8 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         return 0
     text = RAW if options.text("format") == "raw" else options.text("format")
     rows = [Images(usage), Containers(usage), Volumes(usage), BuildCache(usage)]
+    if usage.get("VolumesTrash"):
+        rows.append(VolumesTrash(usage))
     write(cli, text, ("Type", "TotalCount", "Active", "Size", "Reclaimable"), rows, Images)
     return 0
 
@@ -134,6 +136,23 @@ class Volumes(Kind):
     def size_bytes(self, thing: "dict[str, Any]") -> int:
         """What is in it, where that is known."""
         return max(0, int((thing.get("UsageData") or {}).get("Size") or 0))
+
+
+class VolumesTrash(Kind):
+    """Removed volumes that stay for a while: a row where there are any, all of it to be had back (`pier volume trash --empty`)."""
+
+    TYPE = "*formatter.diskUsageVolumesTrashContext"
+    TITLE = "Volumes Trash"
+
+    def TotalCount(self) -> str:
+        """How many."""
+        return str(self.usage["VolumesTrash"].get("Count") or 0)
+
+    def total_bytes(self) -> int:
+        """What they took when they were removed."""
+        return int(self.usage["VolumesTrash"].get("Size") or 0)
+
+    free_bytes = total_bytes
 
 
 class BuildCache(Kind):

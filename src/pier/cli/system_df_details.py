@@ -6,7 +6,7 @@ from pier.cli.images import NONE, ImageRow, split_tag
 from pier.cli.ps import RAW as RAW_CONTAINER
 from pier.cli.ps import ContainerRow
 from pier.cli.session import Cli, CommandError
-from pier.cli.system_df import BuildCache
+from pier.cli.system_df import BuildCache, VolumesTrash
 from pier.cli.units import human_size
 from pier.cli.volume_ls import VolumeRow
 
@@ -39,6 +39,9 @@ def show(cli: Cli, text: str, usage: "dict[str, Any]") -> None:
         write(cli, "", columns, everything.containers, ContainerRow)
         cli.out("\nLocal Volumes space usage:\n\n")
         write(cli, "", ("Name", "Links", "Size"), everything.volumes, VolumeRow)
+        if usage.get("VolumesTrash"):
+            trash = VolumesTrash(usage)
+            cli.out(f"\nVolumes trash usage: {trash.Size()} in {trash.TotalCount()} (pier volume trash)\n")
         cli.out(f"\nBuild cache usage: {BuildCache(usage).Size()}\n\n")
         write(cli, "", ("ID", "CacheType", "Size", "CreatedSince", "LastUsedSince", "UsageCount", "Shared"), everything.cache, CacheRow)
     elif text == "raw":

@@ -49,6 +49,9 @@ def test_a_removed_volume_comes_back(engine: Engine) -> None:
     engine.pier("volume", "rm", "shelf").ok()
     engine.api("GET", "/volumes/shelf").refused(404, "no such volume")
     assert engine.pier("volume", "trash").ok().line.startswith("shelf\t20")
+    (row,) = [line.split() for line in engine.pier("system", "df").ok().out.splitlines() if line.startswith("Volumes Trash")]
+    assert row[2:4] == ["1", "0"] and row[4] == row[5] and row[-1] == "(100%)"
+    assert "in 1 (pier volume trash)" in engine.pier("system", "df", "-v").ok().out
     assert engine.api.get("/system/df")["VolumesTrash"] == {"Count": 1, "Size": engine.api.get("/pier/volumes/trash")[0]["Size"]}
     fill(engine, "shelf", "another")
     engine.pier("volume", "recover", "shelf").fails(1, "recover shelf: there is a volume shelf already")
