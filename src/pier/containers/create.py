@@ -26,6 +26,7 @@ from pier.containers import (
     mounts,
     names,
     preparing,
+    propagation,
     security,
     sources,
     typos,
@@ -59,7 +60,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     if not request.image:
         raise Invalid("no image specified: Config.Image is empty")
     host = request.host_config or HostConfig()
-    unsupported.refuse(request, host)
+    unsupported.refuse(request, host, ctx.machine.selinux)
     health.check(request.healthcheck)
     validate.check_conflicts(request, host)
     image = ctx.images.resolve(request.image, platforms.parse(platform) if platform else None)
@@ -68,6 +69,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     warnings += degrade(host, ctx.machine)
     warnings += ctx.profiles.warnings(security.parse(host.security_opt or [], host.privileged))
     wishes, folders, said = await _mount_points(ctx, config, host)
+    propagation.check([wish.point for wish in wishes], list(host.tmpfs if host.tmpfs is not UNSET else ()))
     warnings += said
     _resolve_modes(ctx, host)
     _fill_defaults(ctx, config, host)

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from pier import trace
 from pier.api.models.containers import Mount, MountPoint
-from pier.containers import errand, mounts, preparing, sources, unsupported, volumes
+from pier.containers import errand, mounts, preparing, propagation, sources, volumes
 from pier.containers.record import Container, Record
 from pier.containers.spec import mount_of
 from pier.containers.table import Containers, log
@@ -42,6 +42,9 @@ async def change(ctx: Containers, name: str, add: Sequence[Mount], remove: Seque
         wishes = await sources.in_time(lambda: [_wish(mount) for mount in add], f"bind source {', '.join(mount.source or '' for mount in add)}")
         kept = [point for point in container.record.mounts if point.destination not in leaving]
         _check_places(container.record, kept, [wish.point.destination for wish in wishes])
+        propagation.check([*kept, *(wish.point for wish in wishes)])
+        if wishes:
+            propagation.check_while_running(container)
         await preparing.drop_locked(ctx, container)
         before, new = container.record, []
         try:
@@ -60,8 +63,9 @@ async def change(ctx: Containers, name: str, add: Sequence[Mount], remove: Seque
 def _wish(mount: Mount) -> mounts.Wish:
     if mount.type in ("cluster", "npipe", "image"):
         raise NotImplementedByPier(f"adding a mount of type {mount.type!r} to a container", "create the container with it")
-    unsupported.refuse_propagation(mount)
     wish = mounts.of_mount(mount)
+    if wish.point.propagation in propagation.SHARED:
+        raise NotImplementedByPier(f"adding a bind with propagation {wish.point.propagation!r} to a container", "create the container with it")
     if wish.make_source and not os.path.lexists(wish.point.source):
         os.makedirs(wish.point.source)
     return wish

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pier import trace
-from pier.containers import egress, files, image_mounts, joining, links, published, streams, volumes
+from pier.containers import egress, files, image_mounts, joining, links, propagation, published, streams, volumes
 from pier.containers.joins import open_joins
 from pier.containers.record import Container, Record
 from pier.containers.shapes import shape
-from pier.containers.spec import build
+from pier.containers.spec import build, recursive_binds
 from pier.containers.table import Containers, log
 from pier.errors import Internal, PierError
 from pier.logs import fifos
@@ -180,6 +180,8 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
         opening = asyncio.ensure_future(_open_streams(ctx, container, io))
         undo.push_async_callback(_close_streams, ctx, container, opening)
         ready = await volumes.prepare(ctx, container, undo, filling) if record.has_volumes else volumes.Ready()
+        if any(point.propagation in propagation.SHARED + propagation.SLAVE for point in record.mounts):
+            ready = await propagation.prepare(container, ready, filling, recursive_binds(record))
         if not ahead:
             await asyncio.shield(attaching)
             await egress.hold(ctx, container)

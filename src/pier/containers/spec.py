@@ -337,6 +337,13 @@ def mount_of(point: MountPoint, request: AskedMount | None, recursive_readonly: 
     return Mount(destination=point.destination, type="bind", source=point.source, options=words)
 
 
+def recursive_binds(record: Record) -> list[str]:
+    """Destinations of the binds that show what is mounted below their source, too. Pure."""
+    asked = {points.target_of(mount): mount.bind_options for mount in (record.host.mounts if record.host.mounts is not UNSET else [])}
+    plain = [target for target, options in asked.items() if options is not UNSET and options.non_recursive is True]
+    return [point.destination for point in record.mounts if point.type == "bind" and point.destination not in plain]
+
+
 def _readonly(options: BindOptions, where: str, possible: bool) -> str:
     """`rro`, as Docker does where nothing else was asked: a read-only bind has nothing writable below it, unless the kernel is older than 5.12."""
     if options.read_only_force_recursive is True:

@@ -5,7 +5,7 @@ Pure. The names are the wire's, so that a message says what to take out of the r
 
 from msgspec import UNSET
 
-from pier.api.models.containers import ContainerConfig, CreateRequest, HostConfig, Mount
+from pier.api.models.containers import ContainerConfig, CreateRequest, HostConfig
 from pier.containers import health
 from pier.errors import NotImplementedByPier
 
@@ -40,32 +40,21 @@ def refuse_resources(host: HostConfig) -> None:
             raise NotImplementedByPier(f"HostConfig.{name}")
 
 
-def refuse(request: CreateRequest, host: HostConfig) -> None:
-    """Raise NotImplementedByPier for the first field with a value that asks for a missing feature."""
+def refuse(request: CreateRequest, host: HostConfig, selinux: bool = False) -> None:
+    """Raise NotImplementedByPier for the first field with a value that asks for a missing feature. selinux: the host's files have labels."""
     refuse_resources(host)
+    for bind in host.binds or [] if selinux else []:
+        if word := next((word for mode in bind.split(":")[2:] for word in mode.split(",") if word in ("z", "Z")), None):
+            raise NotImplementedByPier(
+                f"the mode {word!r} of bind {bind!r} (HostConfig.Binds) on a host with SELinux",
+                "leave it away, and label the source yourself where its policy wants that (chcon -Rt container_file_t SOURCE)",
+            )
     if host.pid_mode.startswith("container:"):
         raise NotImplementedByPier(f"HostConfig.PidMode {host.pid_mode!r}")
-    for bind in host.binds or []:
-        for mode in bind.split(":")[2:]:
-            _refuse_shared(mode.split(","), f"{bind!r} (HostConfig.Binds)")
     for mount in host.mounts if host.mounts is not UNSET else []:
         if mount.type in _MOUNT_KINDS:
             target = "" if mount.target is UNSET else mount.target
             raise NotImplementedByPier(f"mount type {mount.type!r} of {target!r} (HostConfig.Mounts)")
-        refuse_propagation(mount)
-
-
-def refuse_propagation(mount: Mount) -> None:
-    """Raise NotImplementedByPier for a `--mount` that wants to show its mounts to the host."""
-    if mount.bind_options is not UNSET and mount.bind_options.propagation is not UNSET:
-        _refuse_shared([mount.bind_options.propagation or ""], f"{mount.source!r} (HostConfig.Mounts)")
-
-
-def _refuse_shared(words: list[str], what: str) -> None:
-    """No mount of a container reaches the host: the keeper's mount namespace follows the host's and nothing follows it."""
-    for word in words:
-        if word in ("shared", "rshared"):
-            raise NotImplementedByPier(f"propagation {word!r} of bind {what}")
 
 
 def image_warnings(config: ContainerConfig) -> list[str]:

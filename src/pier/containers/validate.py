@@ -15,7 +15,7 @@ from msgspec import UNSET
 from pier.api.models.containers import ContainerConfig, HostConfig
 from pier.containers import security
 from pier.errors import Invalid
-from pier.linux import capabilities
+from pier.linux import capabilities, selinux
 from pier.linux.cgroups import CgroupLayout
 from pier.networks import ports
 from pier.runtime.signals import parse_signal
@@ -39,6 +39,7 @@ class Machine:
 
     `unified` is cgroup v2.
     `least_oom_score_adj` is the lowest that a process of ours may set (without CAP_SYS_RESOURCE: what it has).
+    `selinux`: files have labels.
     `fixed_limits` are the hard limits (setrlimit(2)) that this process may not raise, by the names of ulimits; empty where it may.
     """
 
@@ -49,6 +50,7 @@ class Machine:
     swap_accounting: bool = True
     fixed_limits: Mapping[str, int] = field(default_factory=dict)
     least_oom_score_adj: int = -1000
+    selinux: bool = False
 
     @classmethod
     def read(cls, cgroups: CgroupLayout) -> "Machine":
@@ -61,6 +63,7 @@ class Machine:
             swap_accounting=cgroups.accounts_swap(),
             fixed_limits=_fixed_limits(),
             least_oom_score_adj=_least_oom_score_adj(),
+            selinux=selinux.enabled(),
         )
 
 

@@ -118,6 +118,23 @@ def clone_tree(path: str, dir_fd: int = AT_FDCWD, recursive: bool = False) -> in
     return call("open_tree", dir_fd, path_bytes(path), flags, path=path or None)
 
 
+def place_of(fd: int) -> tuple[str, bool, bool]:
+    """(mount point, whether it is shared, whether it is a slave) of the mount that a descriptor is on, as this process sees it (proc(5), mountinfo).
+
+    ("", False, False) for one of another namespace.
+    """
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
+        identity = next((line.split()[1] for line in info if line.startswith("mnt_id:")), "")
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            words = line.split(" ")
+            if words[0] == identity:
+                optional = words[6 : words.index("-", 6)]
+                place = words[4].replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+                return place, any(word.startswith("shared:") for word in optional), any(word.startswith("master:") for word in optional)
+    return "", False, False
+
+
 def set_attributes(mount_fd: int, add: int = 0, clear: int = 0, propagation: int = 0, recursive: bool = False, userns_fd: int = -1) -> None:
     """Change MOUNT_ATTR_* and the propagation (MS_PRIVATE...) of a mount, or of its whole tree. Raises OSError (ENOSYS before 5.12)."""
     attr = _MOUNT_ATTR.pack(add, clear, propagation, userns_fd if userns_fd >= 0 else 0)

@@ -16,7 +16,7 @@ from pier.oci.runtime_spec import Process, Spec
 from pier.runtime import facts as features
 from pier.runtime.facts import HostFacts
 from pier.runtime.limits import Write, limits
-from pier.runtime.plan_mounts import IdMap, bind_sources, idmap_steps, mount_steps
+from pier.runtime.plan_mounts import IdMap, bind_sources, idmap_steps, mount_steps, shared_steps
 from pier.runtime.seccomp_profile import filter_of
 from pier.runtime.step import Step
 
@@ -197,6 +197,7 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
     if linux.sysctl:
         steps.append(Step("sysctls", {"values": dict(linux.sysctl)}))
     steps.append(Step("pivot", {"propagation": _propagation(linux.rootfs_propagation)}))
+    steps += shared_steps(spec, extras.sources, (*linux.masked_paths, *linux.readonly_paths), extras.init, facts)
     if extras.create_workdir and process.cwd != "/":
         steps.append(Step("make_workdir", {"path": process.cwd}))
     if extras.root.readonly or spec.root.readonly:

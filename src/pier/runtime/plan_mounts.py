@@ -1,10 +1,12 @@
 """The mounts of a plan: pure. Which sources are opened while the host is still in sight, and what goes where after."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pier.errors import Invalid
 from pier.linux import idmaps
+from pier.linux.mounts import MS_SHARED
 from pier.oci.runtime_spec import Device, Mount, Spec
 from pier.runtime import facts as features
 from pier.runtime.facts import HostFacts
@@ -27,6 +29,44 @@ _NO_LINK = frozenset({"proc", "sysfs"})  # runc refuses links there since CVE-20
 def is_bind(mount: Mount) -> bool:
     """Whether the mount shows a path of the host."""
     return mount.type == "bind" or "bind" in mount.options or "rbind" in mount.options
+
+
+def is_shared(mount: Mount) -> bool:
+    """Whether it is a bind whose mounts the host sees."""
+    return is_bind(mount) and parse(mount.options, mount.destination).propagation == MS_SHARED
+
+
+def check_shared(shared: Collection[str], others: Collection[str]) -> None:
+    """Raises Invalid where a mount, or a path that is hidden, is below one whose mounts the host sees: it would change the host."""
+    for place in shared:
+        below = next((path for path in others if path != place and (path.startswith(f"{place}/") or place == "/")), None)
+        if below is not None:
+            raise Invalid(
+                f"mount {place}: what is mounted below a shared bind is mounted on the host, too, and {below} would be: bind it as slave or private,"
+                " or at another place"
+            )
+
+
+def shared_steps(spec: Spec, handed: Collection[str], hidden: Collection[str], init: str | None, facts: HostFacts) -> list[Step]:
+    """The binds whose mounts the host sees: when all other mounts are in their places, where no link leads. Raises Invalid.
+
+    handed: destinations whose source was opened beside the host's mounts. hidden: paths of the container that other steps cover.
+    """
+    mounts = [mount for mount in spec.mounts if is_shared(mount)]
+    if not mounts:
+        return []
+    if not facts.has(features.MOUNT_SETATTR):
+        raise Invalid(f"mount {mounts[0].destination}: shared binds need Linux 5.12 or newer (mount_setattr)")
+    places = [mount.destination for mount in mounts]
+    if alone := next((place for place in places if place not in handed), None):
+        raise Invalid(f"mount {alone}: the source of a shared bind has to be handed over, else nothing of it reaches the host")
+    covered = [path for path in hidden if path in places]
+    if covered:
+        raise Invalid(f"mount {covered[0]}: it is hidden from containers: a shared bind would hide it on the host, too")
+    further = [INIT_PATH] if init and init != "builtin" else []
+    nodes = [device.path for device in spec.linux.devices]
+    check_shared(places, [*(mount.destination for mount in spec.mounts), *hidden, *further, *nodes])
+    return [replace(step, arguments={**step.arguments, "no_links": True}) for step in (mount_step(mount, facts) for mount in mounts)]
 
 
 def bind_sources(spec: Spec, handed: Mapping[str, int], elsewhere: Collection[str], init: str | None) -> list[list[Any]]:
@@ -60,6 +100,8 @@ def mount_steps(spec: Spec, init: str | None, terminal: bool, facts: HostFacts, 
         if not mount.destination.startswith("/"):
             raise Invalid(f"mount destination {mount.destination!r} is not an absolute path")
         options = parse(mount.options, mount.destination)
+        if is_shared(mount):
+            continue  # shared_steps
         if is_bind(mount):
             if mount.destination in copy_up:
                 steps.append(Step("copy_up", {"slot": mount.destination, "target": mount.destination}))

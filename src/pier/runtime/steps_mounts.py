@@ -82,13 +82,14 @@ def copy_up(state: State, slot: str, target: str) -> None:
 
 
 def bind(
-    state: State, slot: str, target: str, add: int, clear: int, recursive_add: int, propagation: int, recursive_propagation: bool, by_remount: bool
-) -> None:
+    state: State, slot: str, target: str, add: int, clear: int, recursive_add: int, propagation: int, recursive_propagation: bool, by_remount: bool,
+    no_links: bool = False,
+) -> None:  # fmt: skip
     """A detached copy of what the host has there, restricted before anybody can see it."""
     mount_fd, folder = state.sources.pop(slot)
     mismatch = f"mount onto {target}: not a directory: Are you trying to mount a directory onto a file (or vice-versa)?"
     try:
-        target_fd = _target(state, target, folder)
+        target_fd = _target(state, target, folder, no_links)
     except StepFailed as error:
         if error.errno != errno.ENOTDIR:
             raise
@@ -119,7 +120,9 @@ def unmount(state: State, targets: list[str]) -> None:
         if target_fd < 0:
             continue
         try:
+            # What goes with it must not go from the host: the mounts below one that is shared with it are the host's, too.
             os.fchdir(state.proc_fd)
+            mounts.set_propagation(f"self/fd/{target_fd}", _PRIVATE | mounts.MS_REC)
             mounts.unmount(f"self/fd/{target_fd}")
         except OSError as error:
             if error.errno != errno.EINVAL:  # the container has unmounted it itself

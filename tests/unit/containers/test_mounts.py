@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import pytest
 from msgspec import UNSET
 
-from pier.api.models.containers import BindOptions, CreateRequest, HostConfig, Mount, TmpfsOptions, VolumeOptions
-from pier.containers import mounts, unsupported
+from pier.api.models.containers import BindOptions, CreateRequest, HostConfig, Mount, MountPoint, TmpfsOptions, VolumeOptions
+from pier.containers import mounts, propagation, unsupported
 from pier.errors import Internal, Invalid, NotImplementedByPier
+from pier.linux import selinux
 
 
 def test_a_bind_has_its_modes_and_propagation() -> None:
@@ -133,14 +136,28 @@ def test_tmpfs_options_become_words() -> None:
     assert mounts.tmpfs_options(Mount(type="tmpfs", target="/x", tmpfs_options=UNSET)) == ""
 
 
-@pytest.mark.parametrize("word", ["shared", "rshared"])
-@pytest.mark.parametrize("way", ["Binds", "Mounts"])
-def test_mounts_that_would_reach_the_host_are_refused_by_name(way: str, word: str) -> None:
-    mount = Mount(type="bind", source="/src", target="/dst", bind_options=BindOptions(propagation=word))
-    host = HostConfig(binds=[f"/src:/dst:ro,{word}"]) if way == "Binds" else HostConfig(mounts=[mount])
-    with pytest.raises(NotImplementedByPier, match=rf"propagation '{word}' of bind '/src.* \(HostConfig.{way}\) is not supported by Pier yet"):
+def test_nothing_lies_below_a_mount_that_the_host_sees() -> None:
+    def points(*binds: str) -> list[MountPoint]:
+        return [mounts.parse_bind(bind).point for bind in binds]
+
+    propagation.check(points("/a:/x:rslave", "/b:/x/y", "/c:/z:shared", "/d:/zz"))
+    for below in ("/b:/x/y", "/b:/x/y/z:rshared"):
+        with pytest.raises(Invalid, match="mount /x: what is mounted below a shared bind is mounted on the host, too, and /x/y"):
+            propagation.check(points("/a:/x:rshared", below))
+    with pytest.raises(Invalid, match="/x/ram would be"):
+        propagation.check(points("/a:/x:shared"), ["/x/ram"])
+
+
+def test_labels_are_refused_where_files_have_them() -> None:
+    for mode in ("z", "ro,Z"):
+        host = HostConfig(binds=["/a:/y", f"/src:/x:{mode}"])
         unsupported.refuse(CreateRequest(image="busybox"), host)
+        with pytest.raises(NotImplementedByPier, match=rf"the mode '{mode[-1]}' of bind '/src:/x:{mode}' .*on a host with SELinux"):
+            unsupported.refuse(CreateRequest(image="busybox"), host, selinux=True)
+    unsupported.refuse(CreateRequest(image="busybox"), HostConfig(binds=["/z:/Z:ro"]), selinux=True)
 
 
-def test_other_propagations_pass() -> None:
-    unsupported.refuse(CreateRequest(image="busybox"), HostConfig(binds=["/src:/dst:rslave", "/a:/shared:private"]))
+def test_selinux_is_on_where_its_file_system_is(tmp_path: Path) -> None:
+    assert not selinux.enabled(str(tmp_path))
+    (tmp_path / "enforce").write_text("0")
+    assert selinux.enabled(str(tmp_path)), "permissive: files have labels, too"

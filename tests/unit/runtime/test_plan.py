@@ -153,3 +153,39 @@ def test_every_step_of_a_plan_is_known_to_the_child() -> None:
     spec = linux(rootfs_propagation="rslave")
     made = plan(spec, Extras(root=ROOT, network=NetworkSetup(), init="builtin", join={"network": 0}), FACTS)
     assert {step.name for step in made.steps} <= STEPS.keys()
+
+
+def shared(*mounts: Mount, **extras: Any) -> list[str]:
+    spec = defaults.default_spec(FACTS)
+    bind = Mount(destination="/x", type="bind", source="/host/x", options=("rbind", "rshared", "rw"))
+    return names(msgspec.structs.replace(spec, mounts=(*spec.mounts, bind, *mounts)), **{"sources": {"/x": 0}, **extras})
+
+
+def test_a_shared_bind_comes_when_all_else_is_mounted() -> None:
+    order = shared(Mount(destination="/y", type="bind", source="/host/y", options=("rbind", "rprivate")))
+    assert order.index("protect") < order.index("pivot") < len(order) - 1 - order[::-1].index("bind") and order.count("bind") == 2
+    assert order[order.index("pivot") + 1] == "bind"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "extras", "text"),
+    [
+        ([Mount(destination="/x/y", type="tmpfs", source="tmpfs")], {}, "/x/y would be"),
+        ([], {"sources": {}}, "has to be handed over"),
+        ([Mount(destination="/proc", type="bind", source="/p", options=("rbind", "shared"))], {"sources": {"/x": 0, "/proc": 1}}, "mount /proc: "),
+        ([Mount(destination="/proc/kcore", type="bind", source="/p", options=("shared", "bind"))],
+         {"sources": {"/x": 0, "/proc/kcore": 1}}, "hidden"),
+        ([Mount(destination="/sbin", type="bind", source="/p", options=("shared", "bind"))],
+         {"sources": {"/x": 0, "/sbin": 1}, "init": "host:/tini"}, "/sbin/docker-init would be"),
+    ],
+)  # fmt: skip
+def test_what_a_shared_bind_would_do_to_the_host_is_refused(mounts: list[Mount], extras: dict[str, Any], text: str) -> None:
+    with pytest.raises(Invalid, match=text):
+        shared(*mounts, **extras)
+
+
+def test_an_old_kernel_has_no_shared_binds() -> None:
+    bind = Mount(destination="/x", type="bind", source="/host/x", options=("rbind", "shared"))
+    spec = msgspec.structs.replace(defaults.default_spec(FACTS), mounts=(bind,))
+    with pytest.raises(Invalid, match=r"shared binds need Linux 5\.12"):
+        names(spec, replace(FACTS, features=FACTS.features - {facts.MOUNT_SETATTR}), sources={"/x": 0})
