@@ -204,7 +204,7 @@ def dns_search(text: str) -> str:
     text = text.strip()
     plain = all(char.isascii() and (char.isalnum() or char in "-_.") for char in text)
     if text != "." and (not plain or not text or len(text) > 255 or not text[0].isalnum() or ".." in text):
-        raise ValueError(f"invalid domain: {text}")
+        raise ValueError(f"{text} is not a valid domain")
     return text
 
 

@@ -26,8 +26,8 @@ _HOST = "cannot connect container to host network - container must be created in
 
 async def connect(ctx: Containers, name: str, request: NetworkConnect) -> None:
     """POST /networks/{name}/connect. Raises NotFound, Invalid, Forbidden, Conflict, Unavailable with Docker's texts; nothing has changed then."""
-    network = ctx.networks.find(name).network
     container = ctx.find(request.container)
+    network = ctx.networks.find(name).network
     settings = request.endpoint_config or EndpointSettings()
     _check_mode(container, network)
     if problems := joining.problems_of(network, network.name, settings):

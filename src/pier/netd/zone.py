@@ -117,7 +117,12 @@ class Zones:
 
     @staticmethod
     def _outside(question: Question, view: View, networks: list[Network]) -> Answer:
-        """The world outside is asked, unless the container has no way there: all its networks are internal."""
+        """The world outside is asked, unless the container has no way there: all its networks are internal.
+
+        A network that is not known (yet, when a new netd is told of everything) may be: nobody is asked then.
+        """
+        if len(networks) < len(view.networks):
+            return Answer((message.refusal(question, message.SERVFAIL),))
         if networks and all(network.internal for network in networks):
             return Answer((message.refusal(question, message.NXDOMAIN),))
         if not view.servers:

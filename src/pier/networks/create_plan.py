@@ -5,15 +5,16 @@ What is chosen here: the subnets where none were asked for, around what the host
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from pier.api.models.networks import IPAM, IPAMConfig, NetworkCreate
-from pier.errors import Conflict, Forbidden, Invalid, NotFound, NotImplementedByPier
+from pier.errors import Conflict, Forbidden, Invalid, NotFound, NotImplementedByPier, Unavailable
 from pier.networks import egress
 from pier.networks.model import BRIDGE_OPTIONS, FALSE_WORDS, MAX_LINK_NAME, PARENT_DRIVERS, PREDEFINED, TRUE_WORDS, IPNetwork, Network, Subnet
 from pier.networks.spans import Spans
 
 _BOOLEANS = ("enable_icc", "enable_ip_masquerade", "inhibit_ipv4", "default_bridge")
+_LEAST_MTU, _MOST_MTU = 68, 65535  # RFC 791; a packet's length has two bytes
 _GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
 _BRIDGE_KEYS = {
     BRIDGE_OPTIONS + key
@@ -136,8 +137,10 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
             raise NotImplementedByPier(f"an egress list of a network of driver {driver}", "its packets do not pass the host's firewall")
     for key, value in options.items():
         name = key.removeprefix(BRIDGE_OPTIONS)
-        if key == "com.docker.network.driver.mtu" and not (value.isdecimal() and int(value) <= 65535):
-            raise Invalid(f'failed to parse {key} value: {value} (strconv.Atoi: parsing "{value}": invalid syntax)')
+        if key == "com.docker.network.driver.mtu":
+            _check_mtu(key, value)
+        if key == "com.docker.network.container_iface_prefix":
+            _check_prefix(value)
         if key.startswith(BRIDGE_OPTIONS) and name in _BOOLEANS and value.lower() not in (*TRUE_WORDS, *FALSE_WORDS):
             raise Invalid(f'failed to parse {key} value: {value} (strconv.ParseBool: parsing "{value}": invalid syntax)')
         if name in ("gateway_mode_ipv4", "gateway_mode_ipv6") and value not in _GATEWAY_MODES:
@@ -153,6 +156,20 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
         if options.get(key) and options[key] not in known:
             what = key.replace("_", " ")
             raise Invalid(f"requested {what} '{options[key]}' is not valid, '{default}' mode is the {driver} driver default")
+
+
+def _check_mtu(key: str, value: str) -> None:
+    digits = value.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal()):
+        raise Invalid(f'failed to parse {key} value: {value} (strconv.Atoi: parsing "{value}": invalid syntax)')
+    if value != digits or int(digits) > _MOST_MTU or 0 < int(digits) < _LEAST_MTU:
+        words = f"a link of IPv4 takes {_LEAST_MTU} to {_MOST_MTU} bytes, one of IPv6 1280 at least; 0 is the daemon's"
+        raise Invalid(f"invalid MTU number: {value}: {words}")
+
+
+def _check_prefix(value: str) -> None:
+    if len(value.encode()) > MAX_LINK_NAME - 3 or "/" in value or (value and value.split() != [value]) or value.startswith("."):
+        raise Invalid(f"invalid interface prefix {value!r}: at most {MAX_LINK_NAME - 3} bytes, since a number follows, no slash and no white space")
 
 
 def _subnets(ipam: IPAM, ipv4: bool, ipv6: bool) -> Iterable[Subnet]:
@@ -237,6 +254,7 @@ def _filled(subnets: Sequence[Subnet], world: World, *, ipv4: bool, ipv6: bool, 
     for subnet in subnets:
         if found := world.spans.overlapping(subnet.parsed):
             raise Forbidden(f"invalid pool request: Pool overlaps with other one on this address space: {found[0]} is network {found[1]}'s")
+        _check_reserved(subnet)
         yield subnet if subnet.gateway or subnet.version in without else _with_gateway(subnet, implicit=True)
     there = {subnet.version for subnet in subnets}
     for version in [version for version, wanted in ((4, ipv4), (6, ipv6)) if wanted and version not in there]:
@@ -244,15 +262,34 @@ def _filled(subnets: Sequence[Subnet], world: World, *, ipv4: bool, ipv6: bool, 
         yield chosen if version in without else _with_gateway(chosen)
 
 
+def _nobodys(network: IPNetwork) -> set[IPv4Address | IPv6Address]:
+    """The addresses of a network that no host can have: its own, and the broadcast address of IPv4."""
+    if network.prefixlen == network.max_prefixlen - 1:
+        return set()  # RFC 3021, RFC 6164
+    return {network.network_address, network.broadcast_address} if network.version == 4 else {network.network_address}
+
+
+def _check_reserved(subnet: Subnet) -> None:
+    """A gateway or auxiliary address is one that a host can have, and nobody else's. Raises Forbidden with Docker's texts."""
+    taken = _nobodys(subnet.parsed)
+    for what, text in (("gateway (", subnet.gateway), *((f"secondary ip address ({name}:", text) for name, text in subnet.auxiliary.items())):
+        if text and ip_address(text) in taken:
+            raise Forbidden(f"failed to allocate {what}{text}): Address already in use")
+        if text:
+            taken.add(ip_address(text))
+
+
 def _with_gateway(subnet: Subnet, *, implicit: bool = False) -> Subnet:
-    """The lowest address that is nobody else's: of the range where there is one, as in Docker, else of the subnet."""
+    """The lowest address that is nobody else's: of the range where there is one, as in Docker, else of the subnet. Raises Unavailable."""
     network = subnet.parsed
     start = ip_network(subnet.ip_range) if subnet.ip_range else network
-    barred = {str(network.network_address), *subnet.auxiliary.values()}
-    number = int(start.network_address)
+    barred = _nobodys(network) | {ip_address(each) for each in subnet.auxiliary.values()}
+    number, last = int(start.network_address), int(start.broadcast_address)
     kind = type(network.network_address)
-    while str(kind(number)) in barred:
+    while number <= last and kind(number) in barred:
         number += 1
+    if number > last:
+        raise Unavailable(f"failed to allocate gateway (): no available addresses on this pool: {start} has none that a gateway can have")
     return Subnet(network=subnet.network, gateway=str(kind(number)), ip_range=subnet.ip_range, auxiliary=subnet.auxiliary, implicit=implicit)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pier import trace
 from pier.api.models.networks import NetworkCreate, NetworkCreated, NetworksPruned
 from pier.errors import Forbidden, Invalid
-from pier.networks import create_plan, files, sysctls
+from pier.networks import create_plan, files, pools, sysctls
 from pier.networks.create_plan import World
 from pier.networks.live import Live
 from pier.networks.model import IPNetwork, Network
@@ -28,7 +28,8 @@ async def create(networks: "Networks", request: NetworkCreate) -> NetworkCreated
         await networks.removals.flush()
         ipvlan = request.driver == "ipvlan" and await networks.ask(networks.plumbing.has_ipvlan)
         taken = await _taken(networks, request)
-        world = World([live.network for live in networks.live.values()], taken, networks.config.pools, ipvlan, networks.spans)
+        own = networks.config.pools or pools.of_host(networks.config.identity)
+        world = World([live.network for live in networks.live.values()], taken, own, ipvlan, networks.spans)
         network = create_plan.plan(request, world, identity=secrets.token_hex(32), now_ns=time.time_ns())
         if network.config_only:
             await networks.records.save([network])

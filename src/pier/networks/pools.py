@@ -1,9 +1,11 @@
 """Which network the default bridge gets, pure; those of users: spans.py. The addresses in it: addresses.py."""
 
+import hashlib
 from collections.abc import Iterable
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Network
 
 from pier.errors import Unavailable
+from pier.networks.model import IPNetwork
 
 # Docker's default pools: 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/16 in pieces of /20.
 DEFAULT_POOLS = (
@@ -30,3 +32,10 @@ def choose(taken: Iterable[IPv4Network]) -> IPv4Interface:
         "no address pool is free for the bridge: the host's routes overlap with 172.17.0.0/16 to 172.31.0.0/16 and with 192.168.0.0/16: "
         "name a free one with --bip, as in --bip 10.200.0.1/24"
     )
+
+
+def of_host(identity: str) -> tuple[tuple[IPNetwork, int], ...]:
+    """The pool of IPv6 that a daemon has where none is configured: a /48 of fd00::/8 (RFC 4193) by its ID, in networks of /64; none without an ID."""
+    if not identity:
+        return ()
+    return ((IPv6Network((b"\xfd" + hashlib.sha256(identity.encode()).digest()[:5] + bytes(10), 48)), 64),)

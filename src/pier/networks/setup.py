@@ -33,6 +33,7 @@ class NetworkConfig:
     dns_search: tuple[str, ...] = ()
     dns_opts: tuple[str, ...] = ()
     pools: tuple[tuple[IPNetwork, int], ...] = ()  # default-address-pools: (pool, prefix length of the networks in it)
+    identity: str = ""  # of the daemon: where no pool is configured, its networks of IPv6 come from one that is its own
 
 
 class Ask(Protocol):

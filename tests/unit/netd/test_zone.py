@@ -84,6 +84,14 @@ def test_an_internal_network_asks_nobody_outside(zones: Zones) -> None:
     assert ask(zones, "c2", "example.org") == "outside"
 
 
+def test_a_network_that_is_not_known_yet_may_be_an_internal_one(zones: Zones) -> None:
+    """A netd that takes over hears of containers and of networks one after the other."""
+    zones.set_view("c4", {"networks": ["n2", "n9"], "servers": ["192.0.2.53"]})
+    assert ask(zones, "c4", "db") == (0, ["10.2.0.2"]) and ask(zones, "c4", "example.org") == (2, [])
+    zones.set_network("n9", {"name": "late", "subnets": ["10.9.0.0/16"]})
+    assert ask(zones, "c4", "example.org") == "outside"
+
+
 def test_strangers_are_refused(zones: Zones) -> None:
     assert ask(zones, "nobody", "web") == (int(dns.rcode.REFUSED), [])
 

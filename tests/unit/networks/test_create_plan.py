@@ -7,6 +7,7 @@ import pytest
 
 from pier.api.models.networks import IPAM, ConfigReference, IPAMConfig, NetworkCreate
 from pier.errors import Conflict, Forbidden, Invalid, NotFound, NotImplementedByPier, PierError, Unavailable
+from pier.networks import pools
 from pier.networks.create_plan import World, plan
 from pier.networks.model import Network, decode, encode
 
@@ -72,6 +73,18 @@ def test_own_pools_are_cut_into_networks() -> None:
         made(NetworkCreate(name="c"), World([first, second], pools=pool))
 
 
+def test_without_pools_ipv6_comes_from_one_of_the_hosts_own() -> None:
+    """As Docker's: a /48 of fd00::/8 that another host hardly has, and that stays the same."""
+    assert pools.of_host("") == () and pools.of_host("one") == pools.of_host("one") != pools.of_host("other")
+    (pool, size), = pools.of_host("one")
+    assert (pool.prefixlen, size) == (48, 64) and pool.subnet_of(ip_network("fd00::/8"))
+    first = made(NetworkCreate(name="a", enable_ipv6=True), World([], pools=pools.of_host("one")))
+    second = made(NetworkCreate(name="b", enable_ipv6=True), World([first], pools=pools.of_host("one")))
+    assert [network.subnets[0].network for network in (first, second)] == ["172.17.0.0/16", "172.18.0.0/16"]
+    assert [network.subnets[1].network for network in (first, second)] == [str(each) for each in list(pool.subnets(new_prefix=64))[:2]]
+    assert first.subnets[1].gateway == f"{pool.network_address}1"
+
+
 THERE = Network(id="a" * 64, name="there", created_ns=0, driver="bridge", link="br-there", subnets=())
 
 
@@ -105,6 +118,43 @@ THERE = Network(id="a" * 64, name="there", created_ns=0, driver="bridge", link="
             Invalid,
             "invalid network config:\n* invalid subnet abc: invalid CIDR block notation\n* invalid subnet 10.0.0.1/8: it should be 10.0.0.0/8",
         ),
+        *[
+            (config({"subnet": subnet, **more}, enable_ipv6=":" in subnet), kind, text)
+            for subnet, more, kind, text in (
+                ("10.5.0.0/24", {"gateway": "10.5.0.0"}, Forbidden, "failed to allocate gateway (10.5.0.0): Address already in use"),
+                ("10.5.0.0/24", {"gateway": "10.5.0.255"}, Forbidden, "failed to allocate gateway (10.5.0.255): Address already in use"),
+                ("fd00::/64", {"gateway": "fd00::"}, Forbidden, "failed to allocate gateway (fd00::): Address already in use"),
+                (
+                    "10.5.0.0/24",
+                    {"gateway": "10.5.0.1", "auxiliary_addresses": {"a": "10.5.0.1"}},
+                    Forbidden,
+                    "failed to allocate secondary ip address (a:10.5.0.1): Address already in use",
+                ),
+                ("10.5.0.0/32", {}, Unavailable, "failed to allocate gateway (): no available addresses on this pool"),
+                ("fd00::/128", {}, Unavailable, "failed to allocate gateway (): no available addresses on this pool"),
+                ("10.5.0.0/24", {"ip_range": "10.5.0.0/32"}, Unavailable, "failed to allocate gateway (): no available addresses on this pool"),
+                (
+                    "10.5.0.0/24",
+                    {"ip_range": "10.5.0.4/31", "auxiliary_addresses": {"a": "10.5.0.4", "b": "10.5.0.5"}},
+                    Unavailable,
+                    "failed to allocate gateway (): no available addresses on this pool: 10.5.0.4/31 has none",
+                ),
+            )
+        ],
+        *[
+            (NetworkCreate(name="x", options={"com.docker.network.driver.mtu": value}), Invalid, text)
+            for value, text in (
+                ("-5", "invalid MTU number: -5"),
+                ("67", "invalid MTU number: 67"),
+                ("65536", "invalid MTU number: 65536"),
+                ("1e3", "failed to parse com.docker.network.driver.mtu value: 1e3"),
+                ("", "failed to parse com.docker.network.driver.mtu value: "),
+            )
+        ],
+        *[
+            (NetworkCreate(name="x", options={"com.docker.network.container_iface_prefix": value}), Invalid, f"invalid interface prefix {value!r}")
+            for value in ("waytoolongprefix", "a/b", "a b", "../x", " ")
+        ],
         (config({"subnet": "fd00::/64"}), Invalid, "invalid network config:\ninvalid subnet fd00::/64: IPv6 has not been enabled"),
         (
             NetworkCreate(name="x", options={"com.docker.network.bridge.enable_icc": "maybe"}),

@@ -53,7 +53,11 @@ async def prune(request: Request, engine: "Engine") -> Answer:
     """POST /networks/prune."""
     wanted = request.query.filters()
     until_ns = filters.until_ns(wanted, time.time_ns())
-    return json(await objects.prune(engine.networks, wanted, engine.containers.networks_in_use(), until_ns))
+    before = set(engine.networks.live)
+    report = await objects.prune(engine.networks, wanted, engine.containers.networks_in_use(), until_ns)
+    for identity in before - engine.networks.live.keys():
+        await names_service.removed(engine.containers, identity)
+    return json(report)
 
 
 ROUTES: "tuple[Route, ...]" = (
