@@ -60,7 +60,10 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         body["EnableIPv6"] = options.flag("ipv6")
     if options.text("config-from"):
         body["ConfigFrom"] = {"Network": options.text("config-from")}
-    cli.out(cli.client().post("/networks/create", body=body)["Id"] + "\n")
+    made = cli.client().post("/networks/create", body=body)
+    cli.out(made["Id"] + "\n")
+    for line in (made.get("Warning") or "").splitlines():
+        cli.err(f"WARNING: {line}\n")
     return 0
 
 

@@ -35,6 +35,7 @@ class Guard:
         self.rewritten: Callable[[], Awaitable[None]] = _nothing
         """What is to be done when the rules were gone for a while."""
         self.warnings: list[str] = []
+        self.clashes: list[str] = []  # of networks with routes of the host's, when somebody looked last (repair.look_around)
 
     async def start(self) -> None:
         """Put the rules up and begin to watch them."""

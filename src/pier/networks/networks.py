@@ -344,7 +344,7 @@ class Networks:
     @property
     def warnings(self) -> list[str]:
         """What about this host may surprise the user, for `info`."""
-        return self.guard.warnings
+        return [*self.guard.warnings, *self.guard.clashes]
 
     @property
     def mtu(self) -> int:

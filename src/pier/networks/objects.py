@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pier import trace
 from pier.api.models.networks import NetworkCreate, NetworkCreated, NetworksPruned
 from pier.errors import Forbidden, Invalid
-from pier.networks import create_plan, files, pools, sysctls
+from pier.networks import create_plan, files, pools, repair, sysctls
 from pier.networks.create_plan import World
 from pier.networks.live import Live
 from pier.networks.model import IPNetwork, Network
@@ -37,7 +37,14 @@ async def create(networks: "Networks", request: NetworkCreate) -> NetworkCreated
         else:
             await _make(networks, network)
     networks.journal.publish("network", "create", network.id, {"name": network.name, "type": network.driver})
-    return NetworkCreated(id=network.id)
+    return NetworkCreated(id=network.id, warning=await _warning(networks, request, network))
+
+
+async def _warning(networks: "Networks", request: NetworkCreate, network: Network) -> str:
+    """What is in the way of a subnet that was asked for; one that was chosen goes around it."""
+    if network.driver != "bridge" or network.config_only or not any(each.subnet for each in (request.ipam.config if request.ipam else None) or ()):
+        return ""
+    return "\n".join(pools.clashes([(network.name, subnet.parsed) for subnet in network.subnets], await repair.surroundings(networks)))
 
 
 async def _taken(networks: "Networks", request: NetworkCreate) -> list[IPNetwork]:
@@ -47,10 +54,7 @@ async def _taken(networks: "Networks", request: NetworkCreate) -> list[IPNetwork
     if wanted <= given:
         return []
 
-    def bridges() -> set[int]:
-        return {live.bridge.index for live in tuple(networks.live.values()) if live.bridge}
-
-    found = list(await networks.ask(networks.plumbing.surroundings.networks, bridges))
+    found = list(await repair.surroundings(networks))
     for server in files.name_servers(files.host_resolv_text(files.host_resolv_path())):
         found += create_plan.as_networks(server)
     return found

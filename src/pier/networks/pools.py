@@ -34,6 +34,16 @@ def choose(taken: Iterable[IPv4Network]) -> IPv4Interface:
     )
 
 
+def clashes(networks: Iterable[tuple[str, IPNetwork]], taken: Iterable[IPNetwork]) -> list[str]:
+    """What of the host's is in the way of which network, in words. networks: (name, subnet) of bridges; taken: the host's routes and addresses."""
+    known = sorted({other for other in taken if other.prefixlen}, key=lambda other: (other.version, int(other.network_address), other.prefixlen))
+    return [
+        f"network {name} ({subnet}) overlaps with the host's route to {other}: what is there and its containers cannot both be reached: "
+        "remove that route, or make the network anew with another --subnet"
+        for name, subnet in networks for other in known if other.version == subnet.version and other.overlaps(subnet)
+    ]  # fmt: skip
+
+
 def of_host(identity: str) -> tuple[tuple[IPNetwork, int], ...]:
     """The pool of IPv6 that a daemon has where none is configured: a /48 of fd00::/8 (RFC 4193) by its ID, in networks of /64; none without an ID."""
     if not identity:

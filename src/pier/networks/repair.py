@@ -1,14 +1,15 @@
 """What the kernel lost of the networks, and what a killed daemon left: compared with the records, made again or taken away."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from sqlite3 import Row
 from typing import TYPE_CHECKING
 
 from pier.errors import PierError
+from pier.networks import pools
 from pier.networks.drivers import Port
 from pier.networks.live import Live
-from pier.networks.model import Network
+from pier.networks.model import IPNetwork, Network
 
 if TYPE_CHECKING:
     from pier.networks.networks import Networks
@@ -49,6 +50,27 @@ async def reconcile(networks: "Networks", live: set[str]) -> None:
         if name not in known and link.master in masters:
             await networks.ask(networks.plumbing.delete_link, name)
             _log.info("link %s belonged to no container: deleted", name)
+    await look_around(networks)
+
+
+async def surroundings(networks: "Networks") -> Sequence[IPNetwork]:
+    """What the host's routes and addresses take up that are not our bridges'."""
+
+    def bridges() -> set[int]:
+        return {live.bridge.index for live in tuple(networks.live.values()) if live.bridge}
+
+    return await networks.ask(networks.plumbing.surroundings.networks, bridges)
+
+
+async def look_around(networks: "Networks") -> list[str]:
+    """Which routes of the host's are in the way of networks by now: a VPN's may come at any time. They are among `warnings`; a new one is logged."""
+    there = [(live.network.name, subnet.parsed) for live in networks.live.values() if live.bridge for subnet in live.network.subnets]
+    found = pools.clashes(there, await surroundings(networks))
+    for words in found:
+        if words not in networks.guard.clashes:
+            _log.warning("%s", words)
+    networks.guard.clashes = found
+    return found
 
 
 def _masters(networks: "Networks") -> set[int]:

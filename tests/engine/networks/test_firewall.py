@@ -5,17 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pier.api.models.networks import IPAM, IPAMConfig, NetworkCreate
 from pier.linux import nftables as nft
 from pier.linux import nftsets
 from pier.linux.nftables import FAMILY_IPV4, Firewall
 from pier.linux.rtnetlink import Routing
-from pier.networks import NetworkConfig, rules
+from pier.networks import NetworkConfig, Networks, objects, repair, rules
 from pier.networks.ports import Binding
 from pier.networks.rules import CONSTANT_RULES, Member, Wanted
 from pier.networks.translation import Published
 
 from .isolated import Namespace, answer, ask, isolated
-from .stage import HOST, LAN, add_address, containers, daemon, lan, run
+from .stage import HOST, LAN, add_address, containers, daemon, lan, run, veth
 
 _SHORT_S = 0.5  # how long to wait for what must not come
 
@@ -272,11 +273,30 @@ def test_strict_reverse_paths_are_named() -> None:
 def test_the_pool_goes_around_the_hosts_routes() -> None:
     async def main() -> None:
         with Namespace() as outside:
-            from .stage import veth
-
             veth("lan0", "172.17.5.1/24", outside.fd, lambda: None)
             async with daemon() as d:
                 assert d.networks.host_gateway() == "172.18.0.1"
+
+    run(main())
+
+
+@isolated
+def test_a_route_that_is_in_the_way_is_named_whenever_it_comes() -> None:
+    def told(networks: Networks) -> list[str]:
+        return [words for words in networks.warnings if "overlaps" in words]
+
+    async def main() -> None:
+        async with daemon() as d:
+            network = NetworkCreate(name="shop", ipam=IPAM(config=[IPAMConfig(subnet="10.5.0.0/16")]))
+            assert not (await objects.create(d.networks, network)).warning and not told(d.networks)
+            with Namespace() as vpn:
+                veth("vpn0", "10.5.9.1/24", vpn.fd, lambda: None)
+                words = "network shop (10.5.0.0/16) overlaps with the host's route to 10.5.9.0/24: "
+                assert [each.startswith(words) for each in await repair.look_around(d.networks)] == [True] and len(told(d.networks)) == 1
+                await objects.remove(d.networks, "shop", str)
+                assert (await objects.create(d.networks, network)).warning.startswith(words)
+            Routing().delete_link("vpn0")
+            assert not await repair.look_around(d.networks) and not told(d.networks)
 
     run(main())
 

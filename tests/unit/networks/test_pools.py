@@ -1,6 +1,6 @@
 """Which network the bridge gets, and that no address is ever given twice."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pier.errors import Unavailable
 from pier.networks.addresses import Pool
 from pier.networks.model import Subnet
-from pier.networks.pools import DEFAULT_POOLS, choose
+from pier.networks.pools import DEFAULT_POOLS, choose, clashes
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,13 @@ class Leases(RuleBasedStateMachine):
 
 TestLeases = Leases.TestCase
 TestLeases.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+def test_what_is_in_the_way_of_a_network_is_named() -> None:
+    there = [("shop", ip_network("10.5.0.0/16")), ("six", ip_network("fd00:5::/64")), ("other", ip_network("10.6.0.0/16"))]
+    taken = ["10.5.9.0/24", "0.0.0.0/0", "::/0", "fd00::/16", "10.7.0.0/16", "10.5.9.0/24"]
+    told = clashes(there, [ip_network(text) for text in taken])
+    assert [words.partition(":")[0] if "fd00" not in words else words.split(" (")[0] for words in told] == [
+        "network shop (10.5.0.0/16) overlaps with the host's route to 10.5.9.0/24",
+        "network six",
+    ]

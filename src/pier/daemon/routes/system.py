@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from pier.daemon import about
 from pier.daemon.routes.times import unix_ns
 from pier.http.message import Answer, Request, Response, Stream, encode, json
+from pier.networks.repair import look_around
 
 if TYPE_CHECKING:
     from pier.api.models.events import EventMessage
@@ -31,6 +32,7 @@ async def version(request: Request, engine: "Engine") -> Answer:
 
 async def info(request: Request, engine: "Engine") -> Answer:
     """GET /info."""
+    await look_around(engine.networks)
     return json(about.info(engine, request.version))
 
 
