@@ -108,10 +108,13 @@ async def _carry_out(
     trace.point("mounts.recorded")
     try:
         async with contextlib.AsyncExitStack() as undo:
+            coming = {point.destination for point in points}
+            replaced = [point for point in gone if point.destination in coming]
+            if replaced:  # first: what is taken away is whatever is on top
+                undo.push_async_callback(_put_back, ctx, container, before, replaced)
+                await _take_away(ctx, container, replaced)
             await _attach(ctx, container, points, undo)
-            if gone:
-                trace.point("mounts.detach")
-                await errand.change_mounts(ctx, container, plan_live.detach([point.destination for point in gone]), [])
+            await _take_away(ctx, container, [point for point in gone if point.destination not in coming])
             undo.pop_all()
     except BaseException:
         await ctx.save_record(container, before)
@@ -120,6 +123,22 @@ async def _carry_out(
         if point.type == "volume" and point.name and not any(other.name == point.name for other in record.mounts):
             ctx.volumes.publish_unmount(point.name, container.id)
             await volumes.unmount(ctx, point.name, container.id)
+
+
+async def _take_away(ctx: Containers, container: Container, points: Sequence[MountPoint]) -> None:
+    if points:
+        trace.point("mounts.detach")
+        await errand.change_mounts(ctx, container, plan_live.detach([point.destination for point in points]), [])
+
+
+async def _put_back(ctx: Containers, container: Container, before: Record, points: Sequence[MountPoint]) -> None:
+    """What was to be replaced, and was not."""
+    await ctx.save_record(container, before)
+    try:
+        await _attach(ctx, container, points, contextlib.AsyncExitStack())
+    except (PierError, OSError, TimeoutError) as problem:
+        where = ", ".join(point.destination for point in points)
+        log.warning("container %s: what was mounted at %s is there again at its next start: %s", container.record.short_id, where, problem)
 
 
 async def _attach(ctx: Containers, container: Container, points: Sequence[MountPoint], undo: contextlib.AsyncExitStack) -> None:

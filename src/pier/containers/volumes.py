@@ -1,5 +1,6 @@
 """The volumes of containers: made with them, mounted and filled when they start, let go when they end."""
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -119,7 +120,8 @@ def open_use(path: str, use: Use) -> int:
     try:
         inner_fd = openat2(folder_fd, use.subpath, os.O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
     except OSError as error:
-        raise Internal(f"cannot access path {path}/{use.subpath}: {error.strerror}") from None
+        words = "a link in it leads out of the volume" if error.errno == errno.EXDEV else error.strerror
+        raise Internal(f"cannot access path {path}/{use.subpath}: {words}") from None
     finally:
         os.close(folder_fd)
     try:

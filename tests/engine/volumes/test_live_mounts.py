@@ -62,6 +62,20 @@ def test_a_container_that_does_not_run_has_them_at_its_start(engine: Engine, con
     assert inside(engine, container, "cat /host/note") == "later"
 
 
+def test_what_is_replaced_is_gone_and_what_could_not_be_is_there_again(engine: Engine, container: str) -> None:
+    def volume(name: str, target: str = "/x") -> dict[str, Any]:
+        return {"Type": "volume", "Source": name, "Target": target}
+
+    for name in ("one", "two"):
+        change(engine, container, [volume(name)], ["/x"] if name == "two" else []).ok(204)
+        inside(engine, container, f"echo {name} > /x/f")
+    assert (engine.data_root / "volumes/one/_data/f").read_text() == "one\n" and inside(engine, container, "grep -c ' /x ' /proc/mounts") == "1\n"
+    engine.api("DELETE", "/volumes/one").ok(204)
+    wrong = [volume("two", "/y"), bind(Path("/tmp"), "/x"), volume("two", "/bin/sh")]
+    change(engine, container, wrong, ["/x"]).refused(500, "/bin/sh")
+    assert inside(engine, container, "cat /x/f; grep -cE ' /(x|y) ' /proc/mounts").split() == ["two", "1"] and points(engine, container) == ["/x"]
+
+
 def test_the_command_line(engine: Engine, container: str, tmp_path: Path) -> None:
     (tmp_path / "note").write_text("here")
     engine.pier("update", "--mount-add", f"type=bind,src={tmp_path},dst=/host", container).ok()
