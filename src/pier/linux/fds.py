@@ -39,6 +39,7 @@ def cloexec_from(first: int) -> None:
 
 
 PROC_SUPER_MAGIC, DEVPTS_SUPER_MAGIC = 0x9FA0, 0x1CD1
+SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC = 0x62656572, 0x27E0EB, 0x63677270
 
 
 def magic(fd: int) -> int:

@@ -14,6 +14,10 @@ _PRIVATE = mounts.MS_PRIVATE
 _NULL_DEVICE = os.makedev(1, 3)
 CGROUP_TMPFS = {"source": "tmpfs", "mode": "755"}
 NOTHING = {"source": "tmpfs", "ro": None, "size": "4k", "nr_inodes": "2"}
+_KERNELS_OWN = (fds.PROC_SUPER_MAGIC, fds.SYSFS_MAGIC, fds.CGROUP_SUPER_MAGIC, fds.CGROUP2_SUPER_MAGIC)
+_PLAIN = ("cpuinfo", "diskstats", "loadavg", "meminfo", "net/dev", "slabinfo", "stat", "swaps", "uptime")
+# As runc: what lxcfs and the like stand in for. The engine itself relies on the rest.
+_STAND_INS = frozenset(f"/proc/{name}" for name in (*_PLAIN, "sys/crypto/fips_enabled", "sys/kernel/ns_last_pid"))
 _PTMX_DEVICE = os.makedev(5, 2)
 
 
@@ -31,6 +35,16 @@ def _target(state: State, path: str, folder: bool, no_links: bool = False) -> in
         raise StepFailed(f"make the mount point {path} in the container: {why}", error, path=path) from None
 
 
+def _check_place(path: str, target_fd: int, source_fd: int = -1) -> None:
+    """Nothing is put over procfs, or in its place, however that was named (CVE-2019-16884: a volume of a hostile image's). Raises StepFailed."""
+    if (path != "/proc" and fds.magic(target_fd) != fds.PROC_SUPER_MAGIC) or path in _STAND_INS:
+        return
+    if source_fd >= 0 and fds.magic(source_fd) == fds.PROC_SUPER_MAGIC:
+        return
+    why = "because it is not of type proc" if path == "/proc" else "because it is inside /proc"
+    raise StepFailed(f"mount at {path}: it cannot be mounted {why}", path=path)
+
+
 def filesystem(
     state: State, kind: str, target: str, attributes: int, data: list[tuple[str, str | None]], no_links: bool = False, mode_of_target: bool = False
 ) -> None:
@@ -38,6 +52,8 @@ def filesystem(
     mode_of_target = mode_of_target and _is_there(state, target)
     target_fd = _target(state, target, True, no_links)
     try:
+        if kind != "proc":
+            _check_place(target, target_fd)
         options = [(key, value) for key, value in data]
         if mode_of_target:  # as runc: a tmpfs over /root keeps its 0700, a new one has 1777
             options.insert(0, ("mode", f"{stat.S_IMODE(os.fstat(target_fd).st_mode):04o}"))
@@ -71,6 +87,9 @@ def copy_up(state: State, slot: str, target: str) -> None:
             return
         raise StepFailed(f"copy the image's files into the volume: {target}: {error.strerror}", error, path=target) from None
     mount_fd, _ = state.sources[slot]
+    if fds.magic(source_fd) in _KERNELS_OWN:  # a volume below /sys: the image has nothing there
+        os.close(source_fd)
+        return
     try:
         target_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount_fd)
         try:
@@ -97,6 +116,7 @@ def bind(
     try:
         if stat.S_ISDIR(os.fstat(target_fd).st_mode) != folder:
             raise StepFailed(mismatch, path=target)
+        _check_place(target, target_fd, mount_fd)
         if by_remount:  # before 5.12: attached first, then changed by its name in the host's /proc
             mounts.attach(mount_fd, target_fd)
             mounts.set_propagation(f"/proc/self/fd/{mount_fd}", propagation | (mounts.MS_REC if recursive_propagation else 0))

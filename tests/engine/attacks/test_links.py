@@ -27,7 +27,8 @@ def untouched(canary: Path) -> None:
 def hostile(engine: Engine, canary: Path) -> str:
     """An image full of links to the canary: absolute, by `..`, and through /proc/1/root; loaded once."""
     up = "../../../../../../../../.." + str(canary)
-    links = {"out": str(canary), "up": up, "magic": f"/proc/1/root{canary}", "cwd": "/proc/self/cwd", "loop": "loop", "etc/file": f"{canary}/file"}
+    links = {"out": str(canary), "up": up, "magic": f"/proc/1/root{canary}", "cwd": "/proc/self/cwd", "p": "/proc", "loop": "loop"}
+    links["etc/file"] = f"{canary}/file"
     etc = {f"etc/{name}": f"{up}/file" for name in ("hosts", "hostname", "resolv.conf")}
     if not engine.api.get("/images/json", filters={"reference": ["hostile"]}):
         attacker.load(engine, "hostile", images.layer({**links, **etc, "dev": "/tmp"}))
@@ -116,3 +117,20 @@ def test_the_console_of_a_hostile_dev_is_no_file_of_the_host(engine: Engine, can
     said = engine.api("GET", f"/containers/{made}/logs", stdout=True).ok().body
     assert said.split() == [b"1:3", b"console"]
     untouched(canary)
+
+
+_INSIDE, _PROC = "because it is inside /proc", "because it is not of type proc"
+
+
+@pytest.mark.parametrize(
+    ("place", "why"), [("/proc", _PROC), ("/proc/", _PROC), ("/proc/sys", _INSIDE), ("/proc/version", _INSIDE), ("/p/sys", _INSIDE), ("/p", _INSIDE)]
+)
+def test_nothing_is_mounted_over_procfs(engine: Engine, canary: Path, place: str, why: str) -> None:
+    """CVE-2019-16884: a volume of the image's in the place where the engine would look."""
+    source = f"{canary}/file:" if place == "/proc/version" else ""
+    engine.pier("run", "--rm", "-v", f"{source}{place}", hostile(engine, canary), "true").fails(125, why)
+    assert engine.pier("run", "--rm", "-v", f"{canary}/file:/proc/uptime", "busybox", "cat", "/proc/uptime").ok().line == "of the host"
+
+
+def test_a_volume_below_sys_gets_nothing_of_the_hosts(engine: Engine) -> None:
+    assert engine.pier("run", "--rm", "-v", "/sys/kernel", "busybox", "sh", "-c", "ls /sys/kernel | wc -l").ok().line == "0"
