@@ -57,8 +57,8 @@ class Egress:
         for allowed, places in self.held.values():
             theirs = [self._networks.live[place.network_id] for place in places.values() if place.network_id in self._networks.live]
             bridges = {live.bridge.name for live in theirs if live.bridge}
-            addresses = [address for place in places.values() for address in place.addresses]
-            if addresses:
+            addresses = [address for place in places.values() for address in (*place.addresses, place.link_local) if address]
+            if addresses:  # the host, too, has a link-local address that answers
                 found.append(Restricted(allowed, tuple(sorted(bridges)), tuple(addresses)))
         return tuple(found)
 

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 from pier.errors import Invalid
 
@@ -39,6 +40,14 @@ class Endpoint:
     def addresses(self) -> tuple[str, ...]:
         """Without their prefixes."""
         return tuple(address for address in (self.address, self.address6) if address)
+
+    @property
+    def link_local(self) -> str:
+        """The address that the kernel gives its interface besides, made of the MAC (RFC 4291, appendix A); "" without IPv6."""
+        if not self.address6 or not self.mac:
+            return ""
+        octets = bytes.fromhex(self.mac.replace(":", ""))
+        return str(IPv6Address(b"\xfe\x80" + bytes(6) + bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Egress lists through a real daemon: a neighbour of the host answers TCP at three addresses, a name server of the test knows two of them."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from tests.harness.commands import eventually, run
 from tests.harness.engine import Engine
 
+from .positions import Entered
 from .test_user_networks import create, run_in, start
 
 LAN = ("198.51.100.1", "198.51.100.2", "198.51.100.3")
@@ -120,6 +122,35 @@ def test_a_name_lets_its_addresses_in(engine: Engine) -> None:
     table(engine, "flush", "set", "ip", egress_table(engine), "network_named")
     eventually(lambda: reaches(engine, "one", "two.test"), says="the next netd goes on by itself")
     assert engine.log_text().count("-egress written") == written, "what netd puts into the sets is no reason for repairs"
+
+
+def hears(address: str) -> bool:
+    """Whether the host answers at its address on eth0's link."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+        sock.settimeout(0.7)
+        try:
+            sock.connect((address, 2222, 0, socket.if_nametoindex("eth0")))
+            return sock.recv(10) == b"host"
+        except OSError:
+            return False
+
+
+def test_the_host_is_not_reached_by_link_local_addresses_either(engine: Engine) -> None:
+    create(engine, "lan", "10.81.0.0/24 fd00:81::/64", EnableIPv6=True)
+    held(engine, "nothing", "none")
+    start(engine, "free", "lan")
+    link = f"br-{engine.api.get('/networks/lan')['Id'][:12]}"
+    enter = engine.namespaces.argv()
+    address = run([*enter, "ip", "-6", "-o", "addr", "show", "dev", link, "scope", "link"]).out.split()[3].partition("/")[0]
+    serve = "import socket; sock = socket.create_server(('::', 2222), family=socket.AF_INET6)\nwhile True: sock.accept()[0].send(b'host')"
+    with subprocess.Popen([*enter, sys.executable, "-c", serve]) as serving:
+        try:
+            pids = [engine.api.get(f"/containers/{name}/json")["State"]["Pid"] for name in ("free", "nothing")]
+            with Entered(pids[0]) as free, Entered(pids[1]) as nothing:
+                eventually(lambda: free(hears, address), says="who is free reaches it")
+                assert not nothing(hears, address)
+        finally:
+            serving.kill()
 
 
 def test_what_cannot_be_held_is_refused(engine: Engine) -> None:
