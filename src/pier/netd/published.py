@@ -152,7 +152,10 @@ class Listener:
     def _client(self, source: Any, local: bytes) -> Client | None:
         client = self.clients.get((source, local))
         if client is None and len(self.clients) < MOST_CLIENTS:
-            sock = socket.socket(_family(self.target[1]), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            try:
+                sock = socket.socket(_family(self.target[1]), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            except OSError:
+                return None  # no descriptors left: it is UDP
             try:
                 sock.connect(self.target[1:])
             except OSError:

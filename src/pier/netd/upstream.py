@@ -70,20 +70,19 @@ class Exchange:
             self._advance(now_s)
 
     def _open(self, server: str) -> None:
-        host, port = split(server)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        family, where = target(server)
         self._number = secrets.randbelow(65536)
         packet = message.asked_outside(self.question, self._number)
         self._sock = socket.socket(family, (socket.SOCK_STREAM if self._tcp else socket.SOCK_DGRAM) | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._received.clear()
         if self._tcp:
             self._unsent = struct.pack("!H", len(packet)) + packet
-            code = self._sock.connect_ex((host, port))
+            code = self._sock.connect_ex(where)
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, "connect")
             self._watch(self._sock.fileno(), _OUT, self._ready)
         else:
-            self._sock.connect((host, port))
+            self._sock.connect(where)
             self._sock.send(packet)
             self._watch(self._sock.fileno(), _IN, self._ready)
 
@@ -128,6 +127,20 @@ class Exchange:
         self.close()
         done, self._done = self._done, _told
         done(self, answer)
+
+
+def target(server: str) -> tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]:
+    """What a socket is connected to for a server; of a link-local address (`fe80::1%eth0`) on its link.
+
+    Raises ValueError, OSError for what is no address: nobody waits for a name to be looked up.
+    """
+    host, port = split(server)
+    bare, _, link = host.partition("%")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    socket.inet_pton(family, bare)
+    if not 0 < port < 65536:
+        raise ValueError(f"{server}: no port")
+    return family, ((bare, port, 0, int(link) if link.isdecimal() else socket.if_nametoindex(link)) if link else (bare, port))
 
 
 def split(server: str) -> tuple[str, int]:

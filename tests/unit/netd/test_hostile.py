@@ -15,9 +15,10 @@ import pytest
 from pier.netd import message
 from pier.netd.cache import MOST_ENTRY_BYTES, Cache
 from pier.netd.message import Malformed
-from pier.netd.upstream import Exchange
+from pier.netd.published import Published
+from pier.netd.upstream import Exchange, target
 
-from .test_server import HOME, Outside, Running, ask, both, netd
+from .test_server import HOME, Outside, Running, address, ask, both, netd
 
 __all__ = ["netd"]
 
@@ -172,3 +173,37 @@ def test_numbers_and_ports_of_questions_that_go_out_are_any() -> None:
     numbers, ports = zip(*seen, strict=True)
     steps = {after - before for before, after in itertools.pairwise(numbers)}
     assert len(set(numbers)) > 35 and len(steps) > 35 and len(set(ports)) > 20
+
+
+def test_servers_are_addresses_also_on_a_link(netd: Running) -> None:
+    assert target("192.0.2.1:5353") == (socket.AF_INET, ("192.0.2.1", 5353)) and target("[fd00::1]:53") == (socket.AF_INET6, ("fd00::1", 53))
+    assert target("fe80::1%lo") == (socket.AF_INET6, ("fe80::1", 53, 0, socket.if_nametoindex("lo")))
+    for wrong in ("localhost", "1.2.3", "fe80::1%nolink", "192.0.2.1:70000"):
+        with pytest.raises((OSError, ValueError)):
+            target(wrong)
+    good = Outside(lambda query: address(query, "192.0.2.1"))
+    port = netd.container("c1", ("localhost", "192.0.2.1:70000", good.address))
+    assert ask(port, "example.org") == (0, ["192.0.2.1"])
+    good.close()
+
+
+def test_without_descriptors_datagrams_to_a_port_are_lost_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    datagram, listener = both()
+    listener.close()
+    handlers = {}
+    published = Published(lambda fd, mask, handler: handlers.update({fd: handler}))
+    published.hold("web/0", [("udp", HOME, 9)], [datagram.fileno()])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"x", datagram.getsockname())
+        with monkeypatch.context() as patch:
+            patch.setattr("pier.netd.published.socket.socket", _none_left)
+            handlers[datagram.fileno()](1)
+        assert published.clients == 0
+        client.sendto(b"x", datagram.getsockname())
+        handlers[datagram.detach()](1)
+        assert published.clients == 1
+    published.release("web/0")
+
+
+def _none_left(*_: object) -> None:
+    raise OSError(24, "Too many open files")
