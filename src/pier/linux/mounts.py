@@ -217,3 +217,11 @@ def mount_overlay(lowers: Iterable[str | int], upper: str | int = "", work: str 
         raise
     finally:
         os.close(context)
+
+
+def in_mountinfo(path: str) -> bytes:
+    """A path as /proc/self/mountinfo writes it (proc_pid_mountinfo(5)). path: without links."""
+    text = os.fsencode(path)
+    for char in b"\\ \t\n":  # the backslash first
+        text = text.replace(bytes([char]), b"\\%03o" % char)
+    return text

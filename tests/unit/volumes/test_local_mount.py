@@ -1,5 +1,6 @@
 """Mounting as mount(8) does, with a program of our own in its place."""
 
+import io
 import os
 import time
 from pathlib import Path
@@ -55,3 +56,18 @@ def test_words_are_arguments_and_never_a_shells(local: Local, tmp_path: Path, mo
     local.mount("far", Filesystem("nfs", "-o; touch /tmp/x", "a=$(id)"))
     words = (tmp_path / "words").read_text().splitlines()
     assert words == ["-t", "nfs", "-o", "a=$(id)", "--", "-o; touch /tmp/x", str(local.path("far"))]
+
+
+def test_what_is_mounted_is_seen_behind_a_data_root_that_is_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each start would mount once more, no end would unmount, and a removal would go through the mount."""
+    real = tmp_path / "the\\disk of\tdata"
+    real.mkdir()
+    (tmp_path / "data").symlink_to(real)
+    local = Local(tmp_path / "data/volumes")
+    local.create("far")
+    shown = str(real / "volumes/far/_data").replace("\\", r"\134").replace(" ", r"\040").replace("\t", r"\011")
+    lines = [f"325 380 0:115 / {shown}{more} rw,relatime - nfs4 server:/share rw\n".encode() for more in ("x", "/below")]
+    for mounted in (False, True):
+        listed = b"".join([*lines, *([lines[0].replace(b"x rw", b" rw")] if mounted else [])])
+        monkeypatch.setattr(module, "open", lambda *_, listed=listed: io.BytesIO(listed), raising=False)
+        assert local.is_mounted("far") is mounted
