@@ -1,7 +1,7 @@
 """What the kernel lost of the networks, and what a killed daemon left: compared with the records, made again or taken away."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from sqlite3 import Row
 from typing import TYPE_CHECKING
 
@@ -46,11 +46,22 @@ async def reconcile(networks: "Networks", live: set[str]) -> None:
     known = {endpoint.host_interface for places in networks.endpoints.values() for endpoint in places.values()}
     known |= {endpoint.host_interface for endpoint in networks.leaving.values()} | networks.prepared.names()
     masters = await networks.ask(_masters, networks)
-    for name, link in (await networks.ask(networks.plumbing.veths)).items():
+    veths = await networks.ask(networks.plumbing.veths)
+    _tell_of_lost(networks, veths)
+    for name, link in veths.items():
         if name not in known and link.master in masters:
             await networks.ask(networks.plumbing.delete_link, name)
             _log.info("link %s belonged to no container: deleted", name)
     await look_around(networks)
+
+
+def _tell_of_lost(networks: "Networks", veths: Collection[str]) -> None:
+    """A container whose link somebody deleted runs on without it."""
+    for container_id, places in networks.endpoints.items():
+        for endpoint in places.values():
+            if endpoint.host_interface and endpoint.host_interface not in veths and endpoint.endpoint_id not in networks.plugging:
+                way_out = f"`pier network disconnect {endpoint.network} {container_id[:12]}` and `connect`, or a restart, make it again"
+                _log.warning("container %s: its link %s is gone: %s", container_id[:12], endpoint.host_interface, way_out)
 
 
 async def surroundings(networks: "Networks") -> Sequence[IPNetwork]:
