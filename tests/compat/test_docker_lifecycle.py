@@ -230,6 +230,16 @@ def test_container_prune(docker: Target) -> None:
     docker("inspect", ended).fails(1)
 
 
+def test_system_prune(docker: Target) -> None:
+    ended = docker("run", "-d", "--label", f"prune={docker.token}", docker.image, "true").ok().line
+    docker("wait", ended).ok()
+    network = docker("network", "create", "--label", f"prune={docker.token}", docker.name()).ok().line
+    name = docker("network", "inspect", "-f", "{{.Name}}", network).ok().line
+    out = docker("system", "prune", "-f", "--filter", f"label=prune={docker.token}").ok().out
+    assert f"Deleted Containers:\n{ended}\n\nDeleted Networks:\n{name}\n\n" in out and "Total reclaimed space: " in out
+    docker("inspect", ended).fails(1)
+
+
 def test_events_of_a_life(docker: Target) -> None:
     since = str(int(time.time()))
     name = docker.name()

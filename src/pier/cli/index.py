@@ -118,7 +118,7 @@ GROUPS = {
         "df": ("system_df", "Show disk usage"),
         "events": _ALL["events"],
         "info": _ALL["info"],
-        "prune": (LATER, "Remove unused data"),
+        "prune": ("system_prune", "Remove unused data"),
     },
     "volume": {
         "create": ("volume_create", "Create a volume"),

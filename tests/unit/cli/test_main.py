@@ -12,6 +12,7 @@ import termios
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -302,3 +303,36 @@ def test_the_flags_of_a_command_that_comes_later_are_listed_as_such() -> None:
     assert "  -t, --tag list                Name and optionally a tag in the \"name:tag\" format (not yet)" in flags
     code, _, err = call(None, "image", "build", "-t", "x", ".")
     assert (code, err) == (1, "pier: 'pier image build' is not supported by Pier yet\n")
+
+
+def prunable(folder: Path) -> FakeDaemon:
+    images = [{"Untagged": "a:1"}, {"Deleted": "sha256:1"}]
+    return FakeDaemon(folder, {
+        "POST /containers/prune": {"ContainersDeleted": ["c1", "c2"], "SpaceReclaimed": 1000},
+        "POST /networks/prune": {"NetworksDeleted": None},
+        "POST /volumes/prune": {"VolumesDeleted": ["v"], "SpaceReclaimed": 200},
+        "POST /images/prune": {"ImagesDeleted": images, "SpaceReclaimed": 34},
+    })  # fmt: skip
+
+
+def test_system_prune_goes_through_all_nouns(tmp_path: Path) -> None:
+    daemon = prunable(tmp_path)
+    code, out, _ = call(daemon, "system", "prune", "--filter", "label=x", "--volumes", "-a", stdin=b"y\n")
+    daemon.close()
+    assert code == 0 and out == (
+        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n"
+        "  - all anonymous volumes not used by at least one container\n  - all images without at least one container associated to them\n\n"
+        "  Items to be pruned will be filtered with:\n  - label=x\n\nAre you sure you want to continue? [y/N] "
+        "Deleted Containers:\nc1\nc2\n\nDeleted Volumes:\nv\n\nDeleted Images:\nuntagged: a:1\ndeleted: sha256:1\n\nTotal reclaimed space: 1.234kB\n"
+    )
+    asked = [unquote(line) for line in daemon.requests()]
+    assert [line.partition("?")[0].rpartition("/")[0].rpartition("/")[2] for line in asked] == ["containers", "networks", "volumes", "images"]
+    assert all('"x":true' in line for line in asked) and '"dangling":{"false":true}' in asked[-1] and "dangling" not in asked[0]
+
+
+@pytest.mark.parametrize(("args", "answer", "code"), [((), b"n\n", 0), (("-f", "--volumes", "--filter", "until=1h"), b"", 1)])
+def test_system_prune_that_is_not_wanted_removes_nothing(tmp_path: Path, args: tuple[str, ...], answer: bytes, code: int) -> None:
+    daemon = prunable(tmp_path)
+    assert call(daemon, "system", "prune", *args, stdin=answer)[0] == code
+    daemon.close()
+    assert daemon.requests() == []
