@@ -11,7 +11,7 @@ _JUMP, _RETURN = -3, -5
 _FIB_ADDRTYPE, _FIB_DADDR = 3, 1 << 1
 _RTN_LOCAL = 2
 _CT_STATUS, _DST_NAT = 2, 1 << 5  # linux/netfilter/nf_conntrack_common.h: IPS_DST_NAT
-_NAT_DST = 1
+_NAT_SRC, _NAT_DST = 0, 1
 
 
 def _verdict(code: int, chain: str = "") -> list[Expression]:
@@ -67,3 +67,8 @@ def dnat(family: int, port_register: int = 0) -> list[Expression]:
     """The destination becomes the address in the first register and, with `port_register`, the port in that one."""
     ports = [be32(5, port_register)] if port_register else []
     return [expression("nat", be32(1, _NAT_DST), be32(2, family), be32(3, FIRST), *ports)]
+
+
+def snat(family: int) -> list[Expression]:
+    """The source becomes the address in the first register."""
+    return [expression("nat", be32(1, _NAT_SRC), be32(2, family), be32(3, FIRST))]

@@ -10,7 +10,18 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pier.api.models.networks import IPAM, IPAMConfig, NetworkCreate
 from pier.errors import Conflict, Forbidden, Invalid, NotFound, NotImplementedByPier, Unavailable
 from pier.networks import egress
-from pier.networks.model import BRIDGE_OPTIONS, FALSE_WORDS, MAX_LINK_NAME, PARENT_DRIVERS, PREDEFINED, TRUE_WORDS, IPNetwork, Network, Subnet
+from pier.networks.model import (
+    BRIDGE_OPTIONS,
+    FALSE_WORDS,
+    HOST_ADDRESSES,
+    MAX_LINK_NAME,
+    PARENT_DRIVERS,
+    PREDEFINED,
+    TRUE_WORDS,
+    IPNetwork,
+    Network,
+    Subnet,
+)
 from pier.networks.spans import Spans
 
 _BOOLEANS = ("enable_icc", "enable_ip_masquerade", "inhibit_ipv4", "default_bridge")
@@ -19,7 +30,7 @@ _GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
 _BRIDGE_KEYS = {
     BRIDGE_OPTIONS + key
     for key in ("name", "host_binding_ipv4", "gateway_mode_ipv4", "gateway_mode_ipv6", *_BOOLEANS)
-} | {"com.docker.network.driver.mtu", "com.docker.network.container_iface_prefix"}
+} | {"com.docker.network.driver.mtu", "com.docker.network.container_iface_prefix", *HOST_ADDRESSES.values()}
 _DRIVERS = ("bridge", *PARENT_DRIVERS)
 _MODES = {
     "macvlan": (("macvlan_mode", ("bridge", "private", "vepa", "passthru"), "bridge"),),
@@ -150,6 +161,8 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
                 ip_address(value)
             except ValueError:
                 raise Invalid(f"failed to parse {key} value: {value} (invalid ip address)") from None
+        if driver == "bridge" and key in HOST_ADDRESSES.values():
+            _check_host_address(key, value)
         if driver == "bridge" and key.startswith("com.docker.network.") and key not in _BRIDGE_KEYS:
             raise NotImplementedByPier(f"the network option {key}")
     for key, known, default in _MODES.get(driver, ()):
@@ -170,6 +183,16 @@ def _check_mtu(key: str, value: str) -> None:
 def _check_prefix(value: str) -> None:
     if len(value.encode()) > MAX_LINK_NAME - 3 or "/" in value or (value and value.split() != [value]) or value.startswith("."):
         raise Invalid(f"invalid interface prefix {value!r}: at most {MAX_LINK_NAME - 3} bytes, since a number follows, no slash and no white space")
+
+
+def _check_host_address(key: str, value: str) -> None:
+    version = next(number for number, name in HOST_ADDRESSES.items() if name == key)
+    try:
+        address = ip_address(value)
+    except ValueError:
+        raise Invalid(f"failed to parse {key} value: {value} (nil ip)") from None
+    if address.version != version or address.is_unspecified or address.is_multicast or "%" in value:
+        raise Invalid(f"failed to parse {key} value: {value} (no IPv{version} address that packets could come from)")
 
 
 def _subnets(ipam: IPAM, ipv4: bool, ipv6: bool) -> Iterable[Subnet]:

@@ -104,6 +104,10 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """ "nat", "nat-unprotected", "routed", "isolated" of IP version 4 or 6."""
         return self.options.get(f"{BRIDGE_OPTIONS}gateway_mode_ipv{version}") or "nat"
 
+    def host_address(self, version: int) -> str:
+        """What leaves it of IP version 4 or 6 has this source address, where it has the host's; "" for that of the link that it leaves by."""
+        return self.options.get(HOST_ADDRESSES[version], "")
+
     def interfaces(self) -> list[str]:
         """The addresses of its bridge: the gateways with their prefixes."""
         bare = {version for version in (4, 6) if self.gateway_mode(version) == "isolated"} | ({4} if self.flag("inhibit_ipv4", False) else set())
@@ -111,6 +115,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return [f"{subnet.gateway}/{subnet.parsed.prefixlen}" for subnet in given if subnet.gateway]
 
 
+HOST_ADDRESSES = {4: "com.docker.network.host_ipv4", 6: "com.docker.network.host_ipv6"}
 PREDEFINED = ("bridge", "host", "none")
 TRUE_WORDS = ("1", "t", "true")
 FALSE_WORDS = ("0", "f", "false")  # with TRUE_WORDS what Go's strconv.ParseBool takes, in any of its spellings

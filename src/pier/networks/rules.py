@@ -13,7 +13,7 @@ may still drop, hence the two rules there. Within one bridge packets are not for
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from pier.linux import nftables as nft
 from pier.linux import nftnat, nftsets
@@ -45,7 +45,12 @@ _CHAINS = (
     ("forward", "filter", nft.HOOK_FORWARD, _FILTER),
     ("postrouting", "nat", nft.HOOK_POSTROUTING, _SRCNAT),
 )
-NAMES = (*SETS, *translation.MAPS)
+# The same, and what it maps to.
+MAPS: Mapping[str, tuple[tuple[str, ...], bool, tuple[str, ...]]] = {
+    "leaves_as": (("address", "address"), True, ("address",)),
+    **translation.MAPS,
+}
+NAMES = (*SETS, *MAPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Member:
     masquerade: tuple[int, ...] = (4, 6)  # IP versions that leave with the host's address
     unprotected: tuple[int, ...] = ()  # IP versions of gateway mode nat-unprotected: everybody may come in
     routed: tuple[int, ...] = ()  # IP versions of gateway mode routed: a ping may come in
+    leaves_as: tuple[str, ...] = ()  # addresses of the host, of which IP versions what leaves has them instead of that of the link it leaves by
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ class Wanted:
 
 def elements(wanted: Wanted, family: int) -> dict[str, set[Element]]:
     """What is in each set and map."""
-    found = {**_of_members(wanted.members, family), **{name: set[Element]() for name in translation.MAPS}}
+    found = {**{name: set[Element]() for name in translation.MAPS}, **_of_members(wanted.members, family)}
     for published in wanted.published.values():
         for name, each in published.elements(family).items():
             found[name] |= each
@@ -86,7 +92,7 @@ def elements(wanted: Wanted, family: int) -> dict[str, set[Element]]:
 
 def _of_members(members: Iterable[Member], family: int) -> dict[str, set[Element]]:
     version = FAMILIES[family]
-    found: dict[str, set[Element]] = {name: set() for name in SETS}
+    found: dict[str, set[Element]] = {name: set() for name in (*SETS, "leaves_as")}
     for member in members:
         name = nftsets.ifname(member.bridge)
         found["bridges"].add((name, b""))
@@ -103,6 +109,10 @@ def _of_members(members: Iterable[Member], family: int) -> dict[str, set[Element
             found["own"].add((first + name, last + name))
             if version not in member.masquerade or member.internal:
                 found["plain"].add((first + first, last + last))
+                continue
+            for address in map(ip_address, member.leaves_as):
+                if address.version == version:
+                    found["leaves_as"].add((first + first, last + last, address.packed))
     return found
 
 
@@ -146,6 +156,7 @@ def _rules(family: int) -> list[tuple[str, Sequence[nft.Expression], str]]:
         *only_ipv4(("postrouting", [*outside, *nft.saddr("127.0.0.0/8"), *nft.masquerade()], "loopback leaves as the host")),
         ("postrouting", [*same_net, *translated, *nft.masquerade()], "a published port of the own network answers by the host"),
         ("postrouting", [*outside, *translated, *accept], "who comes through a published port keeps his address"),
+        ("postrouting", [*own_out, *source, nftsets.mapped("leaves_as"), *nftnat.snat(family)], "what leaves a network leaves as its address"),
         ("postrouting", [*with_the_hosts, *own_out, *nft.masquerade()], "what leaves a network leaves as the host"),
     ]
 
@@ -164,7 +175,7 @@ def ruleset(wanted: Wanted, family: int) -> list[Message]:
     ]
     for number, (name, (fields, ranges)) in enumerate(SETS.items(), 1):
         messages.append(nftsets.add_set(family, table, name, number, fields, ranges=ranges))
-    for number, (name, (fields, ranges, values)) in enumerate(translation.MAPS.items(), len(SETS) + 1):
+    for number, (name, (fields, ranges, values)) in enumerate(MAPS.items(), len(SETS) + 1):
         messages.append(nftsets.add_set(family, table, name, number, fields, ranges=ranges, values=values))
     for name, found in elements(wanted, family).items():
         messages += nftsets.add_elements(family, table, name, found)

@@ -10,6 +10,9 @@ from tests.engine.faults import steps
 from tests.harness.commands import run
 from tests.harness.engine import Engine
 
+from .isolated import answer, ask
+from .positions import HOST4, LAN4, Entered, ip, lan
+
 IMAGE = "busybox:latest"
 
 
@@ -205,3 +208,25 @@ def test_pools_of_ones_own() -> None:
         assert (found["bridge"], found["first"]) == (["10.40.0.0/24"], ["10.40.1.0/24"])
         assert found["second"] == ["10.40.2.0/24", "fd00:40::/64"]
         assert engine.api.get("/info")["DefaultAddressPools"][0] == {"Base": "10.40.0.0/16", "Size": 24}
+
+
+def table(engine: Engine) -> str:
+    """The name of its firewall tables."""
+    listed = run(engine.namespaces.argv("nft", "list", "tables")).ok().out
+    return next(line.split()[2] for line in listed.splitlines() if line.startswith("table ip pier"))
+
+
+def test_what_leaves_a_network_has_the_address_that_it_names(engine: Engine) -> None:
+    named4, named6 = "203.0.113.77", "2001:db8::77"
+    options = {"com.docker.network.host_ipv4": named4, "com.docker.network.host_ipv6": named6}
+    with lan(engine) as outside:
+        for address in (f"{named4}/24", f"{named6}/64"):
+            ip(engine.namespaces.pid, "address", "add", address, "dev", "lan0")
+        create(engine, "named", "10.83.0.0/24 fd00:83::/64", Options=options, EnableIPv6=True)
+        create(engine, "plain", "10.84.0.0/24")
+        for network, seen in (("named", named4), ("plain", HOST4)):
+            start(engine, f"in-{network}", network)
+            with Entered(engine.api.get(f"/containers/in-{network}/json")["State"]["Pid"]) as inside:
+                heard = outside.start(answer, LAN4, 7000)
+                assert inside(ask, LAN4, 7000) and heard() == [(seen, b"hello")]
+        assert named6 in run(engine.namespaces.argv("nft", "list", "map", "ip6", table(engine), "leaves_as")).ok().out

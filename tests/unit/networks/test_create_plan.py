@@ -164,6 +164,14 @@ THERE = Network(id="a" * 64, name="there", created_ns=0, driver="bridge", link="
         (NetworkCreate(name="x", options={"com.docker.network.bridge.name": "a-name-that-is-too-long"}), Invalid, "invalid bridge name"),
         (NetworkCreate(name="x", options={"com.docker.network.bridge.name": "br-there"}), Conflict, "bridge name br-there is network there's"),
         (NetworkCreate(name="x", options={"com.docker.network.bridge.gateway_mode_ipv4": "zz"}), Invalid, "unknown gateway mode zz"),
+        (
+            NetworkCreate(name="x", options={"com.docker.network.host_ipv4": "nonsense"}),
+            Invalid,
+            "failed to parse com.docker.network.host_ipv4 value: nonsense (nil ip)",
+        ),
+        (NetworkCreate(name="x", options={"com.docker.network.host_ipv4": "fd00::1"}), Invalid, "value: fd00::1 (no IPv4 address"),
+        (NetworkCreate(name="x", options={"com.docker.network.host_ipv6": "192.0.2.1"}), Invalid, "value: 192.0.2.1 (no IPv6 address"),
+        (NetworkCreate(name="x", options={"com.docker.network.host_ipv6": "::"}), Invalid, "value: :: (no IPv6 address"),
     ],
 )
 def test_what_is_refused_in_dockers_words(request_: NetworkCreate, kind: type[PierError], text: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_a_missing_rule_a_foreign_one_another_subnet_and_a_missing_chain_are_see
 def test_the_rules_are_as_many_for_a_thousand_networks() -> None:
     many = Wanted("pier", tuple(Member(f"br-{n}", (f"10.{n // 250}.{n % 250}.0/24",)) for n in range(1000)))
     adding = [message for message in rules.ruleset(many, FAMILY_IPV4) if message[0] & 0xFF == 6]
-    assert len(adding) == rules.CONSTANT_RULES == 22
+    assert len(adding) == rules.CONSTANT_RULES == 23
     assert len(rules.change(Wanted("pier", many.members[1:]), many, FAMILY_IPV4)) == 4  # bridges, subnets, own, within
 
 
@@ -76,6 +77,17 @@ def test_what_is_in_the_sets(name: str, v4: int, v6: int) -> None:
     assert both.families() == [FAMILY_IPV4, FAMILY_IPV6] and WANTED.families() == [FAMILY_IPV4]
     assert (len(rules.elements(both, FAMILY_IPV4)[name]), len(rules.elements(both, FAMILY_IPV6)[name])) == (v4, v6)
     assert rules.elements(both, FAMILY_IPV4)["within"] == {(ifname("pier0") * 2, b"")}
+
+
+def test_an_address_to_leave_by_is_in_a_map_where_the_network_has_the_hosts_address() -> None:
+    named = Member("br-a", ("10.1.0.0/24", "fd00:1::/64"), leaves_as=("192.0.2.9", "2001:db8::9"))
+    first, last = ip_address("10.1.0.0").packed, ip_address("10.1.0.255").packed
+    assert rules.elements(Wanted("pier", (named, DEFAULT)), FAMILY_IPV4)["leaves_as"] == {(first * 2, last * 2, ip_address("192.0.2.9").packed)}
+    assert {value for *_, value in rules.elements(Wanted("pier", (named,)), FAMILY_IPV6)["leaves_as"]} == {ip_address("2001:db8::9").packed}
+    for other in (replace(named, masquerade=()), replace(named, internal=True)):
+        assert not rules.elements(Wanted("pier", (other,)), FAMILY_IPV4)["leaves_as"]
+    gone = rules.change(Wanted("pier", (DEFAULT, named)), Wanted("pier", (DEFAULT,)), FAMILY_IPV4)
+    assert len(gone) == 5  # bridges, subnets, own, within, leaves_as
 
 
 def test_the_foreign_chain_gets_two_rules_once_for_each_bridge() -> None:
