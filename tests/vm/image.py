@@ -91,7 +91,8 @@ def base() -> Path:
 
 def make_root(root: Path) -> None:
     """debootstrap from this machine's mirror (else its default), then the locked dependencies for that Python."""
-    run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", USERLAND, root, *mirror())
+    # Its mounts are its own: an engine of another test that begins now would keep a copy of them.
+    run("unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={PACKAGES}", USERLAND, root, *mirror())
     for folder in ("pier", "usr/lib/modules"):
         (root / folder).mkdir(exist_ok=True)
     version = run("chroot", root, "python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()

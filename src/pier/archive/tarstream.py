@@ -116,7 +116,12 @@ class TarReader:
                     raise ValueError("a block of zeros among the entries")
                 return None
             self._name = long_name if long_name is not None else header[:100].split(b"\0", 1)[0]
-            _check_sum(header)
+            try:
+                _check_sum(header)
+            except ValueError:
+                if self._count or announced or header[257:262] == b"ustar":
+                    raise
+                raise BadArchive("", "this is no tar archive") from None
             flag = header[156]
             size = numbers.number(header[124:136], "size")
             if flag == 0x78:  # x

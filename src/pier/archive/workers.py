@@ -85,8 +85,10 @@ class Workers:
             alive.clear()
             waiter: asyncio.Future[Any] = asyncio.ensure_future(alive.wait())
             both: set[asyncio.Future[Any]] = {call, waiter}
-            done, _ = await asyncio.wait(both, timeout=self._stall_s, return_when=asyncio.FIRST_COMPLETED)
-            waiter.cancel()
+            try:
+                done, _ = await asyncio.wait(both, timeout=self._stall_s, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiter.cancel()
             if call in done:
                 message, fds = call.result()
                 for fd in fds:

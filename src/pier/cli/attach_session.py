@@ -6,7 +6,7 @@ from pier.cli.session import Cli, CommandError
 from pier.cli.streams import DETACHED, Attached, DaemonStreamError
 from pier.cli.terminal import DEFAULT_DETACH_KEYS, RawMode, parse_detach_keys, size
 from pier.client import jsontext
-from pier.client.session import ApiError
+from pier.client.session import ApiError, ConnectionFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Session:
         self._stream: Response | None = None
         self._first = b""
         self._tries = 0
+        self._asked_to_end = 0
         self._signals: Signals | None = None
         self._raw = RawMode(0, wanted=tty and stdin)
 
@@ -105,12 +106,24 @@ class Session:
         """The exit status that the registered wait gives."""
         if self.waiting is None:
             return 0
-        answer = jsontext.decode(self.waiting.read() or b"{}")
-        self.waiting.close()
+        try:
+            answer = jsontext.decode(self.waiting.read() or b"{}")
+        except ConnectionFailed as error:
+            return self._status_of_the_next_daemon(error)
+        finally:
+            self.waiting.close()
         if (answer.get("Error") or {}).get("Message"):
             self.cli.err(f"Error waiting for container: {answer['Error']['Message']}\n")
             return 125
         return int(answer.get("StatusCode", 0))
+
+    def _status_of_the_next_daemon(self, broken: ConnectionFailed) -> int:
+        """The daemon ended while it was asked: the one that took over knows the status, unless the container is removed."""
+        try:
+            return int(self.client.post(f"{self.path}/wait")["StatusCode"])
+        except (ApiError, ConnectionFailed):
+            self.cli.err(f"error waiting for container: {broken}\n")
+            return 125
 
     def pump(self, resize_path: str = "") -> str:
         """Stream until the end; ENDED, DETACHED or STOPPED. `resize_path`: where the terminal's size is told."""
@@ -165,7 +178,7 @@ class Session:
         return True
 
     def _on_signals(self, resize_path: str) -> bool:
-        from pier.cli.signals import WINCH, name_of
+        from pier.cli.signals import SIGINT, SIGTERM, WINCH, name_of
 
         if self._signals is None:
             return False
@@ -173,6 +186,10 @@ class Session:
             if number == WINCH:
                 self._resize(resize_path)
             elif self.sig_proxy:
+                self._asked_to_end += number in (SIGINT, SIGTERM)
+                if self._asked_to_end == 3:
+                    self._raw.restore()
+                    raise CommandError("\ngot 3 SIGTERM/SIGINTs, forcefully exiting", 1)
                 try:
                     self.client.post(f"{self.path}/kill", [("signal", name_of(number))])
                 except ApiError:

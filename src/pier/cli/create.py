@@ -1,7 +1,9 @@
 """`pier create`: make a container without starting it. What it shares with `run` is here too: pulling, messages, the ID file."""
 
+import posix
+
 from pier.cli import container_flags, container_options, content_trust
-from pier.cli.session import Cli, CommandError, exists
+from pier.cli.session import Cli, CommandError
 from pier.client import references
 from pier.client.session import ApiError
 
@@ -21,6 +23,7 @@ PARSERS = container_options.PARSERS
 HIDDEN = container_flags.HIDDEN
 INTERSPERSED = False
 ARGS = (1, None)
+_MISSING = ("no such image", "was found but its platform")
 
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
@@ -65,8 +68,31 @@ def create(cli: Cli, options: "Options", body: "dict[str, Any]") -> str:
     if options.text("platform"):
         params.append(("platform", options.text("platform")))
     cidfile = options.text("cidfile")
-    if cidfile and exists(cidfile):
-        raise CommandError(f"container ID file found, make sure the other container isn't running or delete {cidfile}")
+    if cidfile:
+        _reserve(cidfile)
+    try:
+        container_id = _created(cli, options, body, params)
+    except BaseException:
+        if cidfile:
+            posix.unlink(cidfile)
+        raise
+    if cidfile:
+        with open(cidfile, "w", encoding="ascii") as file:
+            file.write(container_id)
+    return container_id
+
+
+def _reserve(cidfile: str) -> None:
+    """Make the file, so that no container is made whose ID cannot be written. Raises CommandError."""
+    try:
+        posix.close(posix.open(cidfile, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o666))
+    except FileExistsError:
+        raise CommandError(f"container ID file found, make sure the other container isn't running or delete {cidfile}") from None
+    except OSError as error:
+        raise CommandError(f"failed to create the container ID file: open {cidfile}: {(error.strerror or '').lower()}") from None
+
+
+def _created(cli: Cli, options: "Options", body: "dict[str, Any]", params: "list[tuple[str, str]]") -> str:
     client = cli.client()
     image = str(body["Image"])
     if options.text("pull") == "always":
@@ -74,7 +100,7 @@ def create(cli: Cli, options: "Options", body: "dict[str, Any]") -> str:
     try:
         answer = client.post("/containers/create", params, body)
     except ApiError as error:
-        missing = error.status == 404 and "no such image" in error.message.lower()
+        missing = error.status == 404 and any(text in error.message.lower() for text in _MISSING)
         if not missing or options.text("pull") != "missing" or not is_name(image):
             raise
         if not options.flag("quiet"):
@@ -83,11 +109,7 @@ def create(cli: Cli, options: "Options", body: "dict[str, Any]") -> str:
         answer = client.post("/containers/create", params, body)
     for warning in answer.get("Warnings") or []:
         cli.err(f"WARNING: {warning}\n")
-    container_id = str(answer["Id"])
-    if cidfile:
-        with open(cidfile, "w", encoding="ascii") as file:
-            file.write(container_id)
-    return container_id
+    return str(answer["Id"])
 
 
 def is_name(image: str) -> bool:

@@ -2,6 +2,7 @@
 
 from pier.cli import container_values as values
 from pier.cli.session import Cli, CommandError
+from pier.client.session import ApiError, ConnectionFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,4 +110,7 @@ def _attached(cli: Cli, options: "Options", exec_id: str, body: "dict[str, Any]"
         session.use(*session.client.hijack(f"/exec/{exec_id}/start", (), start))
         if session.pump(f"/exec/{exec_id}/resize" if body["Tty"] else "") == DETACHED:
             raise CommandError("read escape sequence")
-    return int(session.client.get(f"/exec/{exec_id}/json").get("ExitCode") or 0)
+    try:
+        return int(session.client.get(f"/exec/{exec_id}/json").get("ExitCode") or 0)
+    except (ApiError, ConnectionFailed) as error:
+        raise CommandError(f"the command's exit status is not known, the daemon ended while it ran: {error}", 125) from None

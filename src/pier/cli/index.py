@@ -95,8 +95,8 @@ GROUPS = {
         "check": ("image_check", "Verify the layers and blobs of images, and repair what is broken (Pier only)"),
         "diff": ("image_diff", "Show what the second image has added, changed and removed (Pier only)"),
         "squash": ("image_squash", "Create an image with the layers of another made one (Pier only)"),
-        "copy": ("image_copy", "Copy an image between registries"),
-        "tags": ("image_tags", "List the tags of a repository on its registry"),
+        "copy": ("image_copy", "Copy an image between registries (Pier only)"),
+        "tags": ("image_tags", "List the tags of a repository on its registry (Pier only)"),
     },
     "manifest": {
         "annotate": ("manifest_annotate", "Add additional information to a local image manifest"),

@@ -42,6 +42,12 @@ def run(args: list[str], environ: "Any") -> int:
         return fail(str(error), error.status)
     except flag_parser.NotYet as error:
         return fail(f"{error} is not supported by Pier yet", EXIT_USAGE)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error), 1)
+    except ValueError as error:
+        return fail(str(error), 1)
 
 
 def fail(message: str, status: int) -> int:
@@ -191,7 +197,8 @@ def _group(cli: Cli, name: str, args: list[str]) -> int:
 
 def _unknown(path: str) -> int:
     group = path.partition(" ")[0] if " " in path else ""
-    usage = f"Usage:  pier {group}\n\n" if group else ""
+    word = " COMMAND" if group == "volume" else ""  # as Docker's own, which has it there only
+    usage = f"Usage:  pier {group}{word}\n\n" if group else ""
     again = f"pier {group} --help" if group else "pier --help"
     return fail(f"pier: unknown command: pier {path}\n\n{usage}Run '{again}' for more information", 1)
 

@@ -12,7 +12,7 @@ _NAMES = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD",
     "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ]  # fmt: skip
-WINCH = 28
+SIGINT, SIGTERM, WINCH = 2, 15, 28
 # CHLD, PIPE and URG are this process's own affairs; KILL and STOP cannot be caught; faults must kill.
 _NOT_PROXIED = frozenset([4, 5, 7, 8, 9, 11, 13, 17, 19, 23, WINCH])
 PROXIED = tuple(number for number in range(1, 32) if number not in _NOT_PROXIED)

@@ -122,18 +122,22 @@ class Client:
         if sock is not None and (body is None or isinstance(body, bytes)):
             try:
                 return send(sock, method, target, "api.pier.localhost", everything, body, meanwhile)
-            except (OSError, ProtocolError):
-                # The daemon may close an idle connection at any time; what was sent on it was not read.
+            except BrokenPipeError:
+                sock.close()  # the daemon has closed the idle connection, and read nothing of it
+            except (OSError, ProtocolError) as error:
                 sock.close()
-                if method not in ("GET", "HEAD"):
-                    raise
+                if method not in ("GET", "HEAD"):  # it may have been heard
+                    raise self._broken(method, target, error) from None
         sock = self._connect()
         try:
             return send(sock, method, target, "api.pier.localhost", everything, body, meanwhile)
         except (OSError, ProtocolError) as error:
             sock.close()
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ConnectionFailed(f"error during connect: {method} {self.host}{target}: {reason}") from None
+            raise self._broken(method, target, error) from None
+
+    def _broken(self, method: str, target: str, error: Exception) -> ConnectionFailed:
+        reason = getattr(error, "strerror", None) or str(error)
+        return ConnectionFailed(f"error during connect: {method} {self.host}{target}: {reason}")
 
     def _keep(self, response: Response) -> None:
         if response.reusable and self._idle is None:

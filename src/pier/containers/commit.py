@@ -15,8 +15,10 @@ from pier.images.derive import Recipe, Source
 from pier.images.names import from_request
 from pier.snapshots.reading import reading
 
+MARKS = (".dockerenv",)
+"""What tells programs that they are in a container; in every one, as with Docker."""
 ENGINE_MADE = (
-    "dev", "etc", "etc/hostname", "etc/hosts", "etc/resolv.conf", "proc", "sbin", "sbin/docker-init", "sys",
+    *MARKS, "dev", "etc", "etc/hostname", "etc/hosts", "etc/resolv.conf", "proc", "sbin", "sbin/docker-init", "sys",
 )  # fmt: skip
 """What a start makes in a container whose image lacks it, to mount something there: no change of the container's."""
 

@@ -66,6 +66,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     image = ctx.images.resolve(request.image, platforms.parse(platform) if platform else None)
     config = merge.merge(request, image.config.config)
     warnings = unsupported.image_warnings(config) + validate.check(config, host, ctx.machine)
+    validate.check_log(host, ctx.defaults.log_driver)
     warnings += degrade(host, ctx.machine)
     warnings += ctx.profiles.warnings(security.parse(host.security_opt or [], host.privileged))
     wishes, folders, said = await _mount_points(ctx, config, host)

@@ -171,7 +171,7 @@ def extras(record: Record, root: RootMount, network: NetworkSetup | None, stdio:
         stdio=stdio,
         user=record.config.user,
         groups=tuple(record.host.group_add or ()),
-        init=init if record.host.init is True else None,
+        init=init if record.host.init is True and record.host.pid_mode != "host" else None,  # with the host's processes there is one
         join={kind: index for kind, index in joins.items() if kind != "mount"},
         create_workdir=True,
         keyring=record.id,

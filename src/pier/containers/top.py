@@ -26,6 +26,7 @@ async def top(ctx: Containers, name: str, ps_args: str) -> TopResponse:
         raise Invalid(f"invalid NUL byte in the options of ps: {ps_args!r}")
     pids = set(ctx.facts.cgroups.pids(container.id))
     options = (ps_args or "-ef").split()
+    ctx.publish(container, "top")
     program = shutil.which("ps")
     if program is None:
         if options != ["-ef"]:

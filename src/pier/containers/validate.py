@@ -125,7 +125,6 @@ def check(config: ContainerConfig, host: HostConfig, machine: Machine) -> list[s
     _check_nul(host)
     _check_modes(host)
     _check_restart(host)
-    _check_log(host)
     _check_security(host)
     return _check_ports(config, host) + _check_resources(host, machine)
 
@@ -234,12 +233,13 @@ def _check_restart(host: HostConfig) -> None:
         raise Invalid("can't create 'AutoRemove' container with restart policy")
 
 
-def _check_log(host: HostConfig) -> None:
-    driver, options = host.log_config.type, host.log_config.config or {}
-    if driver and driver not in LOG_OPTIONS:
+def check_log(host: HostConfig, default: str) -> None:
+    """Check the log driver and its options. default: the driver where none is named. Raises Invalid."""
+    driver, options = host.log_config.type or default, host.log_config.config or {}
+    if driver not in LOG_OPTIONS:
         raise Invalid(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
     for key, value in options.items():
-        if driver and key not in LOG_OPTIONS[driver]:
+        if key not in LOG_OPTIONS[driver]:
             raise Invalid(f"unknown log opt '{key}' for {driver} log driver")
         if key in _LOG_OPTIONS_LATER:
             raise Invalid(f"log opt '{key}' is not supported by Pier yet")

@@ -94,16 +94,19 @@ async def prepare(ctx: Containers, container: Container, undo: AsyncExitStack, f
     unless there was an error.
     """
     ready = Ready()
-    wanted = uses(container.record)
+    wanted = sorted(uses(container.record), key=lambda use: use.name)  # everyone's order: two that fill two volumes wait in turn
     paths: dict[str, str] = {}
+    filled: set[str] = set()
     undo.push_async_callback(let_go, ctx, container)
     filling.callback(_close, ready.fds)
     for use in wanted:
         trace.point("start.volume")
         path = paths.get(use.name) or await ctx.volumes.mount(use.name, container.id)
         paths[use.name] = path
-        if use.copy and not container.state.ever_started and await filling.enter_async_context(ctx.volumes.populating(use.name, path)):
-            ready.copy_up.add(use.destination)
+        if use.copy and not container.state.ever_started and use.name not in filled:  # at its second place it has files already
+            filled.add(use.name)
+            if await filling.enter_async_context(ctx.volumes.populating(use.name, path)):
+                ready.copy_up.add(use.destination)
         # A descriptor, not the path: what is mounted there may be unknown to the mount namespace that the child is born in.
         fd = await in_time(lambda path=path, use=use: open_use(path, use), f"volume {use.name}")  # type: ignore[misc]
         ready.sources[use.destination] = len(ready.fds)

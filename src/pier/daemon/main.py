@@ -26,6 +26,7 @@ from pier.archive.workers import Workers
 from pier.containers import connect, freeze, monitor, names_service, published, restore, stop
 from pier.containers import schema as containers_schema
 from pier.containers import volumes as container_volumes
+from pier.containers.commit import MARKS
 from pier.containers.record import Container
 from pier.containers.security import Profiles
 from pier.containers.table import Containers, Defaults
@@ -204,7 +205,7 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
     pump = relay.pump = Pump(lambda: supervisor.helper("pump"))
     supervisor.listen("pump", pump.on_event)
     workers = Workers(supervisor)
-    snapshots = await Snapshots.open(config.data_root, supervisor, config.storage_driver)
+    snapshots = await Snapshots.open(config.data_root, supervisor, config.storage_driver, marks=MARKS)
     undo.callback(snapshots.close)
     remote = Remote(registry_config(config, os.environ), f"pier/{VERSION}")
     undo.callback(remote.close)

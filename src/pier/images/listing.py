@@ -50,8 +50,8 @@ def choose(catalog: Catalog, filters: Filters, *, all: bool = False) -> list[Sho
             continue
         if not images_filters.has_labels(filters.get("label", ()), image.labels):
             continue
-        if image.id in parents and (dangling or not all):
-            continue
+        if image.id in parents and not image.references and (dangling or not all):
+            continue  # a step on the way to another image
         names = _names(image, filters, dangling)
         if names is not None:
             found.append(Shown(image, names))

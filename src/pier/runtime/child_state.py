@@ -48,6 +48,7 @@ class State:
         self.gid = 0
         self.groups: list[int] = []
         self.home = "/"
+        self.late_workdir = ""  # where root may not go: its user tries
         self.program: Program | None = None
         self.path = b""
 

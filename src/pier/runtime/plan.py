@@ -355,8 +355,8 @@ def _launch(process: Process, init: str | None, facts: HostFacts, profile: Any) 
     umask = 0o022 if process.user.umask is None else process.user.umask
     steps = [Step("streams", {"terminal": process.terminal})]
     steps.append(Step("bounding", {"mask": caps.pop("bounding")}))
-    steps.append(Step("become", {"umask": umask, "extra_groups": list(process.user.additional_gids)}))
     steps.append(Step("enter_workdir", {"path": process.cwd}))
+    steps.append(Step("become", {"umask": umask, "extra_groups": list(process.user.additional_gids)}))
     steps.append(Step("find_program", {"args": args, "env": list(process.env)}))
     if process.no_new_privileges:
         steps.append(Step("no_new_privs", {}))

@@ -138,10 +138,21 @@ def become(state: State, umask: int, extra_groups: list[int]) -> None:
     # A change of the user may have made the process dumpable again, and of the host's programs there is still enough in memory.
     processes.prctl(processes.PR_SET_DUMPABLE, 0)
     os.umask(umask)
+    if state.late_workdir:
+        _enter(state, state.late_workdir)
 
 
 def enter_workdir(state: State, path: str) -> None:
-    """As the user, so that nobody enters what he may not; where root's rights were needed to create it, with them."""
+    """With root's rights, as Docker: a program may work in its image's folder although that is root's. Where root may not (NFS) its user may."""
+    try:
+        _enter(state, path)
+    except StepFailed as failure:
+        if failure.errno != errno.EACCES:
+            raise
+        state.late_workdir = path
+
+
+def _enter(state: State, path: str) -> None:
     try:
         fd = paths.openat2(state.root_fd, path, os.O_PATH | os.O_DIRECTORY)
         try:
@@ -217,6 +228,6 @@ def execute(state: State) -> None:
         os._exit(why.exit_code)
 
 
-_FIRST = (rlimits, apparmor, find_user, make_workdir, streams, bounding, become, enter_workdir, find_program)
+_FIRST = (rlimits, apparmor, find_user, make_workdir, streams, bounding, enter_workdir, become, find_program)
 _LAST = (no_new_privs, restrict, stay_as_init, leave, execute)
 STEPS: dict[str, Callable[..., None]] = {function.__name__: function for function in (*_FIRST, *_LAST)}

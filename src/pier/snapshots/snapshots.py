@@ -41,10 +41,11 @@ class Rootfs:
 class Snapshots:
     """Snapshots below <data-root>/snapshots over the layers of <data-root>/layers. Use from the loop's thread."""
 
-    def __init__(self, data_root: Path, layers: LayerStore, why: str = "", pool_size: int = POOL_SIZE) -> None:
+    def __init__(self, data_root: Path, layers: LayerStore, why: str = "", pool_size: int = POOL_SIZE, marks: Sequence[str] = ()) -> None:
+        """marks: names of the empty files that a writable layer begins with, made ahead with it."""
         self.layers: LayerStore = layers
         self.root = data_root / "snapshots"
-        self._why, self._pool_size = why, pool_size
+        self._why, self._pool_size, self._marks = why, pool_size, marks
         for folder in (self.root, self.root / ".chains", self.root / ".pool", self.root / ".empty"):
             folder.mkdir(mode=0o700, exist_ok=True)
         spread(self.root / ".pool")
@@ -54,7 +55,7 @@ class Snapshots:
         numbers = [0]
         for name in filter(str.isdigit, os.listdir(self.root / ".pool")):
             numbers.append(int(name))
-            if set(os.listdir(self.root / ".pool" / name)) == {"upper", "work"}:
+            if self._is_whole(self.root / ".pool" / name):
                 self._pool.append(name)
             else:  # a daemon was killed while it made or took this one
                 self._trash.discard(self.root / ".pool" / name)
@@ -64,8 +65,10 @@ class Snapshots:
         self._fill()
 
     @classmethod
-    async def open(cls, data_root: Path, holder: Holder | None = None, driver: str = "", features: str | None = None) -> "Snapshots":
-        """Probe the file system of `data_root` and choose the kind of layers; see `probe.choose` for `driver` and `features`.
+    async def open(
+        cls, data_root: Path, holder: Holder | None = None, driver: str = "", features: str | None = None, marks: Sequence[str] = ()
+    ) -> "Snapshots":
+        """Probe the file system of `data_root` and choose the kind of layers; see `probe.choose` for `driver` and `features`, `__init__` for `marks`.
 
         Raises Unavailable where not even an overlay can be made there, Invalid for an unknown driver.
         """
@@ -81,7 +84,7 @@ class Snapshots:
             await layers.forget_removed()
         else:
             layers = UnpackedLayers(data_root / "layers")
-        return cls(data_root, layers, choice.why)
+        return cls(data_root, layers, choice.why, marks=marks)
 
     @property
     def kind(self) -> str:
@@ -276,12 +279,17 @@ class Snapshots:
             self._fill()
         return name
 
+    def _is_whole(self, folder: Path) -> bool:
+        return set(os.listdir(folder)) == {"upper", "work"} and sorted(os.listdir(folder / "upper")) == sorted(self._marks)
+
     def _make(self) -> str:
         name = str(next(self._pool_numbers))
         folder = self.root / ".pool" / name
         folder.mkdir(mode=0o700)
         (folder / "upper").mkdir(mode=0o755)
         os.chmod(folder / "upper", 0o755)  # what the container sees as the mode of `/`, whatever the daemon's umask
+        for mark in self._marks:
+            (folder / "upper" / mark).touch(0o644)
         (folder / "work").mkdir(mode=0o700)
         return name
 

@@ -103,7 +103,7 @@ class Copies:
     async def snapshot(self, name: str, snapshot: str = "") -> str:
         """Keep the files of a volume as they are; returns the snapshot's name (by default the time). Raises NotFound, Invalid, Conflict."""
         snapshot = snapshot or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        self._check_new(snapshot)
+        checks.check_name(snapshot, "snapshot")
         with self._volumes.holding(name) as record:
             self._check_plain(record)
             async with self._volumes.lock(name):

@@ -32,17 +32,17 @@ class Filesystem:
         return tuple(filter(None, self.options.split(",")))
 
 
-def check_name(name: str) -> None:
-    """Raises Invalid for what cannot be a volume's name."""
+def check_name(name: str, what: str = "volume") -> None:
+    """Raises Invalid for what cannot be the name of a volume, or of `what`."""
     if len(name) == 1:
-        raise Invalid("volume name is too short, names should be at least two alphanumeric characters")
+        raise Invalid(f"{what} name is too short, names should be at least two alphanumeric characters")
     if not _NAME.fullmatch(name):
         raise Invalid(
-            f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
+            f'"{name}" includes invalid characters for a local {what} name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
             "If you intended to pass a host directory, use absolute path"
         )
     if len(name) > MAX_NAME_BYTES:
-        raise Invalid(f"volume name is too long: {len(name)} bytes, the limit is {MAX_NAME_BYTES}")
+        raise Invalid(f"{what} name is too long: {len(name)} bytes, the limit is {MAX_NAME_BYTES}")
 
 
 def filesystem(options: Mapping[str, str] | None) -> Filesystem | None:

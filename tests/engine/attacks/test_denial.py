@@ -24,14 +24,14 @@ def rss_mb(pid: int) -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) // 1024
 
 
-def others_are_served(engine: Engine, limit_s: float = 5.0) -> None:
+def others_are_served(engine: Engine, limit_s: float = 30.0) -> None:
     began = time.monotonic()
     assert max(attacker.ping_s(engine) for _ in range(10)) < 1
     assert attacker.run(engine, ["echo", "served"]) == (0, "served\n")
     assert time.monotonic() - began < limit_s
 
 
-def removed_quickly(engine: Engine, container: str, limit_s: float = 5.0) -> None:
+def removed_quickly(engine: Engine, container: str, limit_s: float = 30.0) -> None:
     began = time.monotonic()
     engine.api("DELETE", f"/containers/{container}", force=True).ok(204)
     assert time.monotonic() - began < limit_s

@@ -198,7 +198,7 @@ def many_layers(layout: Layout) -> None:
 NAMES_A_BLOB = "blobs/sha256/" + sha(b"something else")
 BAD: dict[str, tuple[bytes, str, str]] = {  # archive, the entry that the refusal names, a part of the reason
     "nothing": (b"", "", "it is empty"),
-    "noise": (b"no archive " * 100, "", "checksum"),
+    "noise": (b"no archive " * 100, "", "this is no tar archive"),
     "no files": (tars.tar(), "", "no files"),
     "a root file system": (layer(0), "", "then use import"),
     "before 1.10": (archive({"repositories": b"{}"}), "", "Docker before 1.10"),

@@ -117,7 +117,7 @@ BAD = {
     "cut in a header": (tars.file(b"a", b"x" * 600)[:300], "ends in the middle of a header"),
     "cut in the content": (tars.file(b"a", b"x" * 600)[:900], "ends in the middle of its content"),
     "cut in the padding": (tars.file(b"a", b"x" * 600)[:1200], "ends in the middle of its content"),
-    "no tar": (b"hello world " * 60, "checksum"),
+    "no tar": (b"hello world " * 60, "this is no tar archive"),
     "checksum": (tars.file(b"a")[:500] + b"Z" + tars.file(b"a")[501:] + tars.end(), "checksum"),
     "size is text": (tars.tar(tars.header(b"a", size=b"12x4567\0\0\0\0\0")), "size is not a number"),
     "size has a sign": (tars.tar(tars.header(b"a", size=b"-0000000001\0")), "size is not a number"),

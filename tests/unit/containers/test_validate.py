@@ -47,6 +47,7 @@ RESTART = "invalid restart policy: "
         (HostConfig(runtime="nope"), "unknown or invalid runtime name: nope"),
         (HostConfig(log_config=LogConfig(type="nope")), 'error looking up logging plugin nope: plugin "nope" not found'),
         (HostConfig(log_config=LogConfig(type="json-file", config={"zz": "1"})), "unknown log opt 'zz' for json-file log driver"),
+        (HostConfig(log_config=LogConfig(config={"bogus": "1"})), "unknown log opt 'bogus' for local log driver"),
         (HostConfig(extra_hosts=["foo"]), 'bad format for add-host: "foo"'),
         (HostConfig(isolation="hyperv"), "invalid isolation (hyperv): linux only supports 'default'"),
         (HostConfig(annotations={"": "v"}), "invalid Annotations: the empty string is not permitted as an annotation key"),
@@ -55,6 +56,7 @@ RESTART = "invalid restart policy: "
 def test_what_cannot_be_is_refused_in_dockers_words(host: HostConfig, text: str) -> None:
     with pytest.raises(Invalid) as told:
         validate.check(ContainerConfig(cmd=["true"]), host, MACHINE)
+        validate.check_log(host, "local")
     assert str(told.value) == text
 
 

@@ -40,7 +40,7 @@ def test_the_order_of_a_default_container_is_the_security_argument() -> None:
     assert " ".join(order) == (
         "open_streams leave_host_propagation keyring private_proc oom_score_adj hostname overlay attach_root "
         "filesystem dev filesystem filesystem filesystem filesystem filesystem mask protect network sysctls pivot "
-        "find_user streams bounding become enter_workdir find_program restrict execute"
+        "find_user streams bounding enter_workdir become find_program restrict execute"
     )
 
 
