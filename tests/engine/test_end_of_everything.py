@@ -64,6 +64,15 @@ def test_each_helper_is_started_again(fresh_engine: Engine) -> None:
     assert fresh_engine.pier("run", "--rm", "busybox", "echo", "again").ok().line == "again"
 
 
+def test_a_helper_that_dies_while_the_daemon_greets_it(fresh_engine: Engine) -> None:
+    for _ in range(4):
+        keeper = fresh_engine.kill("keeper")
+        eventually(lambda keeper=keeper: [p for p in fresh_engine.pids_of("keeper") if p != keeper], says="another keeper")  # type: ignore[misc]
+        fresh_engine.kill("launcher")
+        # who comes at once is told to try again
+        eventually(lambda: fresh_engine.pier("run", "--rm", "busybox", "true").code == 0, says="a container runs")
+
+
 def test_a_second_daemon_on_the_same_roots_is_refused(fresh_engine: Engine) -> None:
     from tests.harness.engine import program
 

@@ -62,6 +62,7 @@ def create(cli: Cli, options: "Options", body: "dict[str, Any]") -> str:
 
     Raises ApiError, ConnectionFailed, CommandError, OSError.
     """
+    _warn(cli, body["HostConfig"])
     params = []
     if options.text("name"):
         params.append(("name", options.text("name")))
@@ -80,6 +81,13 @@ def create(cli: Cli, options: "Options", body: "dict[str, Any]") -> str:
         with open(cidfile, "w", encoding="ascii") as file:
             file.write(container_id)
     return container_id
+
+
+def _warn(cli: Cli, host: "dict[str, Any]") -> None:
+    if host.get("OomKillDisable") and not host.get("Memory"):
+        cli.err("WARNING: Disabling the OOM killer on containers without setting a '-m/--memory' limit may be dangerous.\n")
+    if local := next((server for server in host.get("Dns") or [] if server.startswith("127.") or server == "::1"), ""):
+        cli.err(f"WARNING: Localhost DNS ({local}) may fail in containers.\n")
 
 
 def _reserve(cidfile: str) -> None:

@@ -96,6 +96,8 @@ GROUPS = {
         "diff": ("image_diff", "Show what the second image has added, changed and removed (Pier only)"),
         "squash": ("image_squash", "Create an image with the layers of another made one (Pier only)"),
         "copy": ("image_copy", "Copy an image between registries (Pier only)"),
+        "delete": ("image_delete", "Delete a tag, or a manifest by its digest, from its registry (Pier only)"),
+        "referrers": ("image_referrers", "List what on its registry refers to an image (Pier only)"),
         "tags": ("image_tags", "List the tags of a repository on its registry (Pier only)"),
     },
     "manifest": {

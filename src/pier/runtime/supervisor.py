@@ -28,8 +28,7 @@ from pier.runtime.keeper_door import KeeperDoor
 from pier.runtime.shape import Shape
 
 PERMANENT_HELPERS = ("launcher", "pump", "netd")
-_HELPER_TRIES = 5
-_CGROUP_TRIES, _CGROUP_PAUSE_S = 50, 0.04
+_HELPER_TRIES, _CGROUP_TRIES, _CGROUP_PAUSE_S = 5, 50, 0.04
 _log = logging.getLogger("pier.runtime")
 
 HelperEvent = Callable[[dict[str, Any], list[int]], None]
@@ -265,11 +264,11 @@ class Supervisor:
             channel = self._open_helper(name, socket.socket(fileno=fds[0]))
             try:
                 await channel.call("ping", key="")
+                if name == "launcher" and self._ahead:
+                    await channel.call("ahead", steps=self._ahead)
             except PeerGone:
                 continue
             self._helpers[name] = channel
-            if name == "launcher" and self._ahead:
-                await channel.call("ahead", steps=self._ahead)
             return
         raise Unavailable(f"{name} ends as soon as it is started; {self._door.log} says why")
 
@@ -305,8 +304,7 @@ class Supervisor:
         await self._connect_keeper()
         lost = self.keeper_pid != before
         for key, live in list(self._live.items()):
-            kept = self._kept.get(key)
-            if kept is None:
+            if (kept := self._kept.get(key)) is None:
                 await self._adopt(live)
             elif kept.exit:
                 self._on_exit(kept.exit)  # it ended while nobody listened
@@ -316,8 +314,11 @@ class Supervisor:
                 self._helpers.pop(name, None)
                 if old:
                     old.close()
-                await self._connect_helper(name)
-                self._on_lost(name)
+                try:
+                    await self._connect_helper(name)
+                    self._on_lost(name)
+                except Unavailable:
+                    self._spawn_task(self._reconnect_helper(name))  # the others are not to wait for it
         if lost:
             await self.sweep(set())  # the dead keeper's spare children have left their cgroups
             self._on_lost("keeper")

@@ -156,6 +156,7 @@ def test_texts(engine: Engine) -> None:
     engine.pier("volume", "create", "shot").ok()
     refused(engine.pier("volume", "snapshot", "shot", "s"), 1, "snapshot name is too short")
     engine.pier("volume", "rm", "shot").ok()
+    assert "WARNING: Localhost DNS (127.0.0.9) may fail" in engine.pier("run", "--rm", "--dns", "127.0.0.9", "busybox", "true").ok().err
     done = engine.pier("run", "--rm", "--init", "--pid", "host", "busybox", "true")
     assert (done.code, done.err) == (0, "")
 

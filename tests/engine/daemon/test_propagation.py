@@ -24,7 +24,6 @@ def test_a_later_mount_reaches_a_slave_and_nobody_else() -> None:
                 subprocess.run(spaces.argv("umount", str(source / "below")), check=True)
             assert "later" not in engine.pier("exec", "rslave", "cat", "/proc/mounts").ok().out
             engine.pier("rm", "-f", "rslave", "rprivate").ok()
-            engine.pier("run", "-v", f"{source}:/there:rshared", "busybox").fails(125, "propagation 'rshared'")
             engine.stop(signal.SIGQUIT)  # the namespaces are not the engine's own: they do not end with it
     finally:
         spaces.close()

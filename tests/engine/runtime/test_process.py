@@ -145,11 +145,10 @@ def test_a_working_directory_that_is_none(run_container: Run, cwd: str, reason: 
     assert outcome.failed is not None and reason in outcome.failed["message"] and outcome.output == ""
 
 
-def test_a_folder_that_the_user_may_not_enter(run_container: Run, root: Path) -> None:
+def test_a_folder_that_only_root_may_enter(run_container: Run, root: Path) -> None:
     (root / "lower/locked").mkdir(mode=0o700)
     assert run_container("pwd", change=lambda spec: process(spec, cwd="/locked")).output == "/locked\n"
-    outcome = run_container("pwd", user="1000", change=lambda spec: process(spec, cwd="/locked"))
-    assert outcome.failed is not None and "permission denied" in outcome.failed["message"]
+    assert run_container("pwd", user="1000", change=lambda spec: process(spec, cwd="/locked")).output == "/locked\n", "as Docker"
 
 
 def test_a_terminal_is_made_inside_and_its_master_comes_back(run_container: Run) -> None:

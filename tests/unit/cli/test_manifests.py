@@ -1,4 +1,5 @@
-"""manifest create, annotate, inspect, push, rm and image copy, image tags: whole command lines against registries on loopback, without a daemon."""
+"""manifest create, annotate, inspect, push, rm and image copy, delete, referrers, tags: whole command lines against
+registries on loopback, without a daemon."""
 
 import json
 import os
@@ -232,6 +233,45 @@ def test_copy_and_tags_refuse(at: Setting, words: list[str], text: str) -> None:
     assert "t/y" not in at.registry.repositories
     if words[-2].startswith("@none") or words[-1] == "@none":
         assert at.host in err, "an error names the registry"
+
+
+# image referrers and image delete
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["by the registry", "by a tag"])
+def test_referrers_and_what_is_deleted(at: Setting, listed: bool) -> None:
+    at.registry.options.referrers = listed
+    signature, bill = (small(kind, subject=OCI, artifact_type=f"application/x.{kind}") for kind in ("signature", "sbom"))
+    assert at.ok("image", "referrers", "-q", "@oci:1") == ""
+    for made in (signature, bill):
+        at.registry.add("t/oci", made)
+    if not listed:
+        entries = [made.descriptor(artifactType=f"application/x.{kind}") for made, kind in ((signature, "signature"), (bill, "sbom"))]
+        at.registry.add("t/oci", index([]).changed(manifests=entries), OCI.digest.replace(":", "-"))
+    rows = at.ok("image", "referrers", "@oci:1").splitlines()
+    assert rows[0].split("  ")[0] == "DIGEST" and sorted(row.split()[:2] for row in rows[1:]) == sorted(
+        [[signature.digest, "application/x.signature"], [bill.digest, "application/x.sbom"]]
+    )
+    assert at.ok("image", "referrers", "-q", "--type", "application/x.sbom", f"@oci@{OCI.digest}") == f"{bill.digest}\n"
+    assert at("image", "delete", f"@oci@{bill.digest}")[1].endswith("Are you sure you want to continue? [y/N] ")
+    assert at.ok("image", "delete", "-f", f"@oci@{bill.digest}") == f"Deleted: {at.host}/t/oci@{bill.digest}\n"
+    assert at.ok("image", "referrers", "-q", "@oci:1") == f"{signature.digest}\n"
+    assert at.ok("image", "delete", "-f", "@amd:1") == f"Deleted: {at.host}/t/amd:1\n" and not at.registry.repositories["t/amd"].tags
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["referrers", "@none:1"], "its registry has no image of that name"),
+        (["delete", "-f", "@amd"], "say what is to go"),
+        (["delete", "-f", "@amd:none"], "manifest unknown"),
+        (["delete", "-f", "X"], "invalid reference format"),
+    ],
+)
+def test_referrers_and_delete_refuse(at: Setting, words: list[str], text: str) -> None:
+    status, out, err = at("image", *words)
+    assert (status, out) == (1, "") and text in err and "Traceback" not in err
+    assert at.registry.repositories["t/amd"].tags == {"1": AMD.digest}
 
 
 def test_credentials_go_to_their_registry_only(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""`pier image delete`: a tag or a manifest goes from its registry. What is here stays: that is `rmi`."""
+
+from pier.cli.confirm import confirmed
+from pier.cli.session import Cli, CommandError
+from pier.client.references import parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pier.cli.flags import Options
+
+USAGE = "[OPTIONS] NAME:TAG|NAME@DIGEST"
+SHORT = "Delete a tag, or a manifest by its digest, from its registry"
+LONG = """Delete a tag, or a manifest by its digest, from its registry.
+Images of this machine stay (`pier rmi`). Registries that delete by digest only take every tag of the manifest with it: give them the digest."""
+FLAGS = (
+    ("force", "f", "bool", "Do not prompt for confirmation"),
+    ("insecure", "", "bool", "Allow a registry without TLS, or with a certificate that nobody vouches for"),
+)
+ARGS = (1, 1)
+
+
+def run(cli: Cli, options: "Options", args: list[str]) -> int:
+    """Ask, delete; shows what went."""
+    try:
+        name = parse(args[0])
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    wanted = name.digest or name.tag
+    if not wanted:
+        raise CommandError(f"{args[0]}: say what is to go: {name.familiar}:TAG or {name.familiar}@DIGEST")
+    warning = f"WARNING! This will delete {args[0]} from the registry {name.domain}, for everybody.\nAre you sure you want to continue?"
+    if not options.flag("force") and not confirmed(cli, warning):
+        return 0
+    from pier.cli import remote
+
+    with remote.errors():
+        client = remote.registries((name.domain,) if options.flag("insecure") else ())
+        remote.open_repository(cli, client, name, push=True).delete(wanted)
+    cli.out(f"Deleted: {args[0]}\n")
+    return 0
