@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from pier.archive.layer import sync_filesystem
 from pier.archive.workers import WorkerDied
-from pier.errors import Invalid, PierError, Unavailable
+from pier.errors import Invalid, NotFound, PierError, Unavailable
 from pier.images import attestations, progress, pull_plan
 from pier.images.commit import NewImage, NewLayer, commit
 from pier.images.context import Context, uninterrupted
@@ -163,7 +163,10 @@ class _Pull:
         descriptor, content = found.manifest.config, self._ctx.content
 
         def here() -> bytes | None:
-            return content.read(descriptor.digest) if content.has(descriptor.digest) else None
+            try:
+                return content.read(descriptor.digest)
+            except NotFound:  # nothing keeps it here yet
+                return None
 
         with self._docker_words(reference):
             return await self._ctx.remote.call(
