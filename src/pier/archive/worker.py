@@ -19,15 +19,12 @@ from pier.archive.refusal import BadArchive
 from pier.ipc.channel import MAX_MESSAGE_BYTES, Channel, Message
 
 _ANSWERED = 0
-NICE = 5
-"""Jobs leave a busy machine's processors to those somebody waits for: the daemon's answers, containers that start."""
 
 
 def main(channel: "Channel | int") -> None:
     """Serve requests until the channel closes: an ipc.Channel, or the descriptor of its socket. One job at a time."""
     if isinstance(channel, int):
         channel = Channel(socket.socket(fileno=channel))
-    os.nice(NICE)
     confinement.system_call_filter()
     gc.collect()
     gc.freeze()
