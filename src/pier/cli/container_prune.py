@@ -1,7 +1,8 @@
 """`pier container prune`: remove all containers that do not run."""
 
 from pier.cli.confirm import confirmed
-from pier.cli.formats import filter_value, filters
+from pier.cli.formats import filter_value
+from pier.cli.pruned import prune
 from pier.cli.session import Cli
 from pier.cli.units import human_size
 
@@ -24,9 +25,5 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """Ask, prune, show; 0."""
     if not options.flag("force") and not confirmed(cli, WARNING):
         return 0
-    report = cli.client().post("/containers/prune", filters(options.many("filter")))
-    deleted = report.get("ContainersDeleted") or []
-    if deleted:
-        cli.out("Deleted Containers:\n" + "".join(f"{name}\n" for name in deleted) + "\n")
-    cli.out(f"Total reclaimed space: {human_size(report.get('SpaceReclaimed') or 0)}\n")
+    cli.out(f"Total reclaimed space: {human_size(prune(cli, 'Containers', options.many('filter')))}\n")
     return 0

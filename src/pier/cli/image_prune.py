@@ -1,7 +1,8 @@
 """`pier image prune`: remove images that nothing uses."""
 
 from pier.cli.confirm import confirmed
-from pier.cli.formats import filter_value, filters
+from pier.cli.formats import filter_value
+from pier.cli.pruned import dangling, prune
 from pier.cli.session import Cli
 from pier.cli.units import human_size
 
@@ -27,11 +28,6 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     warning = ALL if options.flag("all") else DANGLING
     if not options.flag("force") and not confirmed(cli, warning):
         return 0
-    wanted = [*options.many("filter"), f"dangling={'false' if options.flag('all') else 'true'}"]
-    report = cli.client().post("/images/prune", filters(wanted))
-    deleted = report.get("ImagesDeleted") or []
-    if deleted:
-        lines = [f"untagged: {item['Untagged']}\n" if item.get("Untagged") else f"deleted: {item['Deleted']}\n" for item in deleted]
-        cli.out("Deleted Images:\n" + "".join(lines) + "\n")
-    cli.out(f"Total reclaimed space: {human_size(report.get('SpaceReclaimed') or 0)}\n")
+    wanted = [*options.many("filter"), dangling(options.flag("all"))]
+    cli.out(f"Total reclaimed space: {human_size(prune(cli, 'Images', wanted))}\n")
     return 0

@@ -1,7 +1,8 @@
 """`pier network prune`: remove networks that no container has."""
 
 from pier.cli.confirm import confirmed
-from pier.cli.formats import filter_value, filters
+from pier.cli.formats import filter_value
+from pier.cli.pruned import prune
 from pier.cli.session import Cli
 
 TYPE_CHECKING = False
@@ -23,7 +24,5 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """Ask, prune, show; 0."""
     if not options.flag("force") and not confirmed(cli, WARNING):
         return 0
-    deleted = cli.client().post("/networks/prune", filters(options.many("filter"))).get("NetworksDeleted") or []
-    if deleted:
-        cli.out("Deleted Networks:\n" + "".join(name + "\n" for name in deleted) + "\n")
+    prune(cli, "Networks", options.many("filter"))
     return 0

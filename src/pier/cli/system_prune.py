@@ -1,7 +1,8 @@
 """`pier system prune`: remove what nothing uses: containers, networks, images, and volumes where told."""
 
 from pier.cli.confirm import confirmed
-from pier.cli.formats import filter_value, filters
+from pier.cli.formats import filter_value
+from pier.cli.pruned import dangling, prune
 from pier.cli.session import Cli, CommandError
 from pier.cli.units import human_size
 
@@ -31,19 +32,9 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     nouns = ["Containers", "Networks", *(["Volumes"] if volumes else []), "Images"]
     reclaimed = 0
     for noun in nouns:
-        wanted = [*given, f"dangling={'false' if every else 'true'}"] if noun == "Images" else given
-        report = cli.client().post(f"/{noun.lower()}/prune", filters(wanted))
-        if deleted := report.get(f"{noun}Deleted"):
-            cli.out(f"Deleted {noun}:\n" + "".join(_line(item) for item in deleted) + "\n")
-        reclaimed += report.get("SpaceReclaimed") or 0
+        reclaimed += prune(cli, noun, [*given, dangling(every)] if noun == "Images" else given)
     cli.out(f"Total reclaimed space: {human_size(reclaimed)}\n")
     return 0
-
-
-def _line(item: "str | dict[str, str]") -> str:
-    if isinstance(item, str):
-        return f"{item}\n"
-    return f"untagged: {item['Untagged']}\n" if item.get("Untagged") else f"deleted: {item['Deleted']}\n"
 
 
 def _warning(given: list[str], *, every: bool, volumes: bool) -> str:

@@ -1,7 +1,8 @@
 """`pier volume prune`: remove volumes that no container has."""
 
 from pier.cli.confirm import confirmed
-from pier.cli.formats import filter_value, filters
+from pier.cli.formats import filter_value
+from pier.cli.pruned import prune
 from pier.cli.session import Cli
 from pier.cli.units import human_size
 
@@ -27,9 +28,5 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
     if not options.flag("force") and not confirmed(cli, ALL if options.flag("all") else ANONYMOUS):
         return 0
     wanted = [*options.many("filter"), *(["all=true"] if options.flag("all") else [])]
-    report = cli.client().post("/volumes/prune", filters(wanted))
-    deleted = report.get("VolumesDeleted") or []
-    if deleted:
-        cli.out("Deleted Volumes:\n" + "".join(name + "\n" for name in deleted) + "\n")
-    cli.out(f"Total reclaimed space: {human_size(report.get('SpaceReclaimed') or 0)}\n")
+    cli.out(f"Total reclaimed space: {human_size(prune(cli, 'Volumes', wanted))}\n")
     return 0
