@@ -181,7 +181,7 @@ def test_an_exec_ends_with_its_container(docker: Target) -> None:
 
 
 def test_logs_tail_since_until_timestamps(docker: Target) -> None:
-    container = docker.background(docker.image, "sh", "-c", "echo a; sleep 1.2; echo b >&2; echo c")
+    container = docker.background(docker.image, "sh", "-c", "echo a; sleep 1.2; echo b >&2; sleep 0.3; echo c")
     docker("wait", container).ok()
     done = docker("logs", container).ok()
     assert (done.out, done.err) == ("a\nc\n", "b\n")
