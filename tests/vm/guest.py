@@ -27,6 +27,18 @@ CODE = "import sys; from {0} import main; sys.exit(main())"
 ENV = {"PATH": os.environ["PATH"], "HOME": "/root", "PIER_AUTOSTART": "0"}
 NESTED = """mkdir /sys/fs/cgroup/init && echo 1 > /sys/fs/cgroup/init/cgroup.procs
 echo +pids +memory > /sys/fs/cgroup/cgroup.subtree_control && echo ready; exec sleep 600"""
+ESCAPE = """
+import fcntl, os, struct, sys
+fd, words = os.open("/d", os.O_RDONLY), bytearray(28)
+fcntl.ioctl(fd, 0x801C581F, words)
+was, = struct.unpack_from("I", words, 12)
+struct.pack_into("I", words, 12, int((*sys.argv, 0)[1]))
+try:
+    fcntl.ioctl(fd, 0x401C5820, bytes(words))
+    print(was, *struct.unpack_from("I", words, 12))
+except OSError as error:
+    print(error)
+"""
 api = Api("/run/pier.sock")
 daemon: subprocess.Popen[bytes]
 
@@ -225,6 +237,12 @@ def test_volume_limits() -> None:
     assert (count, blocks) == ("1", "1024") and 3 << 20 <= int(size) < 4 << 20, (count, blocks, size)
     said = pier("volume", "size", "--bytes", "shelf").ok().line.split()
     assert said[0] == "shelf" and said[2:] == ["of", str(4 << 20)] and int(said[1]) <= 4 << 20, said
+    number = project("shelf")
+    python = ("-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", "busybox", "/usr/bin/python3", "-c", ESCAPE)
+    same(pier("run", "--rm", "--security-opt", "seccomp=unconfined", "-v", "shelf:/d", *python).ok().line, "[Errno 1] Operation not permitted")
+    same(project("shelf"), number)
+    same(pier("run", "--rm", "-v", "/var/lib/pier/volumes/shelf/_data:/d", *python).ok().line, f"{number} 0")  # a bind of the host's: the call works
+    same(pier("run", "--rm", "-v", "/var/lib/pier/volumes/shelf/_data:/d", *python, str(number)).ok().line, f"0 {number}")
     pier("volume", "snapshot", "shelf", "full").ok()
     pier("volume", "clone", "shelf", "copy").ok()
     same(api.get("/volumes/copy")["Options"], {"size": "4m"})
@@ -234,6 +252,10 @@ def test_volume_limits() -> None:
     same(sh(fill, "-v", "moved:/d").split()[0], "1")
     pier("volume", "restore", "shelf", "full").ok()  # both count while it is made, and it is larger than half of the limit
     same(sh("ls /d; dd if=/dev/zero of=/d/h bs=1M count=4 2>&1 | grep -c quota", "-v", "shelf:/d").split(), ["f", "1"])
+    pier("volume", "update", "--opt", "size=1m", "shelf").fails(1, "which is more than a limit of 1048576")
+    same(pier("volume", "update", "--opt", "size=16m", "shelf").ok().line, "shelf")
+    same(sh("dd if=/dev/zero of=/d/h bs=1M count=8 2>&1 | grep -c quota; stat -f -c %b /d", "-v", "shelf:/d").split(), ["0", "4096"])
+    same(api.get("/volumes/shelf")["Status"], {"Limit": 16 << 20})
     numbers = [project(name) for name in ("shelf", "moved")]
     assert 0 not in numbers and len(set(numbers)) == 2, numbers
     pier("volume", "rm", "shelf", "moved").ok()

@@ -137,7 +137,7 @@ GROUPS = {
         "trash": ("volume_trash", "List removed volumes that can come back, or throw them away (Pier only)"),
         "size": ("volume_size", "Show what volumes take on the disk (Pier only)"),
         "snapshot": ("volume_snapshot", "Keep the files of a volume as they are, list or remove what was kept (Pier only)"),
-        "update": ("volume_update", "Update a volume (cluster volumes only)"),
+        "update": ("volume_update", "Update a volume (cluster volumes; Pier: its limit)"),
     },
     "context": {
         "create": ("context_create", "Create a context"),

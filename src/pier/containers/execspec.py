@@ -5,6 +5,7 @@ from pier.containers import links, security
 from pier.containers.record import Container
 from pier.containers.spec import environment, rlimits
 from pier.containers.table import Containers
+from pier.containers.volumes import counted
 from pier.oci.runtime_spec import Process
 from pier.runtime import defaults
 from pier.runtime.plan import ExecExtras, Plan, StdioSetup, exec_plan
@@ -38,6 +39,7 @@ def build(ctx: Containers, container: Container, wanted: ExecCreateRequest, comm
         groups=tuple(host.group_add or ()) if not wanted.user else (),
         keyring=container.id,
         seccomp=ctx.profiles.seccomp(options, privileged, names),
+        counted=not privileged and counted(ctx, record),
     )
     return exec_plan(process, extras, ctx.facts)
 

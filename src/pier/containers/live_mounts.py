@@ -50,6 +50,7 @@ async def change(ctx: Containers, name: str, add: Sequence[Mount], remove: Seque
         try:
             async with ctx.volumes.drafts() as drafts:
                 points = await volumes.take(drafts, wishes)
+                volumes.check_counted(ctx, container, points)
                 new = [point.name for point in points if point.name and point.type == "volume" and not ctx.volumes.has(point.name)]
                 record = _changed(before, kept, points, add, leaving)
                 await _carry_out(ctx, container, record, drafts, points, [point for point in before.mounts if point.destination in leaving])

@@ -19,7 +19,7 @@ from pier.containers.files import Bound
 from pier.containers.record import Container, Record
 from pier.containers.shapes import namespaces
 from pier.containers.table import Containers
-from pier.containers.volumes import Ready
+from pier.containers.volumes import Ready, counted
 from pier.errors import Internal
 from pier.logs.fifos import Fifos
 from pier.networks.endpoints import Endpoint, default_gateways
@@ -138,7 +138,9 @@ def build(
         made = replace(made, images=images)
     if mapped := {points.target_of(m): found for m in host.mounts or [] if (found := points.id_map(m)) is not None}:
         made = replace(made, idmaps=mapped)
-    return document, replace(made, sources=volumes.sources, copy_up=frozenset(volumes.copy_up)) if volumes.sources else made
+    if volumes.sources:
+        made = replace(made, sources=volumes.sources, copy_up=frozenset(volumes.copy_up), counted=counted(ctx, record) and not host.privileged)
+    return document, made
 
 
 def interfaces(places: Sequence[Endpoint], asked: Mapping[str, EndpointSettings] = {}) -> tuple[InterfaceSetup, ...]:

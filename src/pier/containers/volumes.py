@@ -14,7 +14,7 @@ from pier.containers import mounts
 from pier.containers.record import Container, Record
 from pier.containers.sources import in_time
 from pier.containers.table import Containers, log
-from pier.errors import Internal, Invalid, NotFound, PierError
+from pier.errors import Conflict, Internal, Invalid, NotFound, PierError
 from pier.linux import mounts as kernel
 from pier.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 from pier.volumes import ANONYMOUS_LABEL
@@ -61,6 +61,23 @@ def uses(record: Record) -> list[Use]:
         nocopy = (options is not None and options.no_copy is True) or "nocopy" in point.mode.split(",")
         found.append(Use(point.name, point.destination, point.rw, own and not nocopy and not subpath, subpath))
     return found
+
+
+def counted(ctx: Containers, record: Record) -> bool:
+    """Whether a container has a volume with a limit: its processes may not change how files are counted (runtime/seccomp_counted.py)."""
+    return any(point.type == "volume" and point.name and ctx.volumes.quotas.limit(point.name) for point in record.mounts)
+
+
+def check_counted(ctx: Containers, container: Container, points: Sequence[MountPoint]) -> None:
+    """Raises Conflict where a volume with a limit is to be added to a container whose processes run without that filter: they began without one."""
+    if not container.state.running or container.record.host.privileged or counted(ctx, container.record):
+        return
+    for point in points:
+        if point.type == "volume" and point.name and ctx.volumes.quotas.limit(point.name):
+            raise Conflict(
+                f"volume {point.name} has a limit, which processes that run already could evade: "
+                f"stop container {container.name}, add the mount, and start it again"
+            )
 
 
 async def take(drafts: Drafts, wishes: Sequence[mounts.Wish]) -> list[MountPoint]:

@@ -14,6 +14,7 @@ from pier.linux import capabilities, namespaces
 from pier.linux.mounts import MOUNT_OPTIONS_MAX, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
 from pier.oci.runtime_spec import Process, Spec
 from pier.runtime import facts as features
+from pier.runtime import seccomp_counted
 from pier.runtime.facts import HostFacts
 from pier.runtime.limits import Write, limits
 from pier.runtime.plan_mounts import IdMap, bind_sources, idmap_steps, mount_steps, shared_steps
@@ -106,7 +107,8 @@ class Extras:
     `images`: mount destination -> the image that is shown there;
     `idmaps`: mount destination of a bind -> (users, groups), complete mappings of the owners on the disk to those that are shown;
     `names`: the embedded DNS server's sockets are made and handed over;
-    `keyring`: name of the session keyring that execs share ("" for a nameless one).
+    `keyring`: name of the session keyring that execs share ("" for a nameless one);
+    `counted`: a volume with a limit is among the mounts: what counts its files cannot be changed (seccomp_counted.py).
     """
 
     root: RootMount
@@ -124,6 +126,7 @@ class Extras:
     idmaps: Mapping[str, IdMap] = field(default_factory=dict)
     names: bool = False
     keyring: str = ""
+    counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ class ExecExtras:
     join: Mapping[str, int] = field(default_factory=dict)
     keyring: str = ""
     seccomp: Any = None  # pier.oci.runtime_spec.Seccomp: the container's own
+    counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,7 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
     if extras.root.readonly or spec.root.readonly:
         steps.append(Step("root_readonly", {}))
     steps += _process(process, extras.user, extras.groups, facts, linux.seccomp)
-    return Plan(tuple(steps + _launch(process, extras.init, facts, linux.seccomp)))
+    return Plan(tuple(steps + _launch(process, extras.init, facts, linux.seccomp, extras.counted)))
 
 
 def exec_plan(process: Process, extras: ExecExtras, facts: HostFacts) -> Plan:
@@ -221,7 +225,7 @@ def exec_plan(process: Process, extras: ExecExtras, facts: HostFacts) -> Plan:
     if extras.stdio.terminal:
         steps.append(Step("console", {"rows": extras.stdio.rows, "cols": extras.stdio.cols, "bind": False}))
     steps += _process(process, extras.user, extras.groups, facts, extras.seccomp)
-    return Plan(tuple(steps + _launch(process, None, facts, extras.seccomp)))
+    return Plan(tuple(steps + _launch(process, None, facts, extras.seccomp, extras.counted)))
 
 
 def _check(spec: Spec, extras: Extras, own: set[str]) -> None:
@@ -335,7 +339,7 @@ def _process(process: Process, user: str, groups: tuple[str, ...], facts: HostFa
     return steps
 
 
-def _launch(process: Process, init: str | None, facts: HostFacts, profile: Any) -> list[Step]:
+def _launch(process: Process, init: str | None, facts: HostFacts, profile: Any, counted: bool) -> list[Step]:
     sets = process.capabilities
     caps = {
         "bounding": capabilities.mask(_known(sets.bounding)) if sets else 0,
@@ -360,7 +364,10 @@ def _launch(process: Process, init: str | None, facts: HostFacts, profile: Any) 
     steps.append(Step("find_program", {"args": args, "env": list(process.env)}))
     if process.no_new_privileges:
         steps.append(Step("no_new_privs", {}))
-    steps.append(Step("restrict", {**caps, "code": binascii.b2a_base64(code, newline=False).decode(), "flags": flags}))
+    locks = {**caps, "code": binascii.b2a_base64(code, newline=False).decode(), "flags": flags}
+    if counted and facts.has(features.SECCOMP):
+        locks["first"] = binascii.b2a_base64(seccomp_counted.program(facts.machine), newline=False).decode()
+    steps.append(Step("restrict", locks))
     if init == "builtin":
         steps.append(Step("stay_as_init", {}))
     steps.append(Step("execute", {}))

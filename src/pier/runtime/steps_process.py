@@ -182,8 +182,11 @@ def no_new_privs(state: State) -> None:
     processes.prctl(processes.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def restrict(state: State, permitted: int, effective: int, inheritable: int, ambient: int, code: str, flags: int) -> None:
-    """The locks. The filter needs CAP_SYS_ADMIN (or no_new_privs), so it comes before the capabilities go; after it only capset and execve."""
+def restrict(state: State, permitted: int, effective: int, inheritable: int, ambient: int, code: str, flags: int, first: str = "") -> None:
+    """The locks. A filter needs CAP_SYS_ADMIN (or no_new_privs), so it comes before the capabilities go; after `code` only capset and execve.
+
+    first: a filter that comes before the container's own, which may refuse the call that loads one.
+    """
     _, have, _ = capabilities.get()
     permitted, inheritable = permitted & have, inheritable & have
     # A user who is not root keeps only what is ambient, as execve would have it.
@@ -197,9 +200,11 @@ def restrict(state: State, permitted: int, effective: int, inheritable: int, amb
     except OSError as error:
         raise StepFailed(f"set the ambient capabilities: {error.strerror}", error) from None
     fds.cloexec_from(3)  # whatever a library opened: nothing but 0-2 reaches the user's code
-    if code:
+    for text, how in ((first, seccomp.FLAG_SPEC_ALLOW), (code, flags)):
+        if not text:
+            continue
         try:
-            seccomp.install(binascii.a2b_base64(code), flags)
+            seccomp.install(binascii.a2b_base64(text), how)
         except OSError as error:
             raise StepFailed(f"load the seccomp filter: {error.strerror}", error) from None
     after.apply()

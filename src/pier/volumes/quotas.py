@@ -23,8 +23,10 @@ from pier.linux import quotas
 from pier.store import Store
 from pier.trace import point
 from pier.volumes import options as checks
+from pier.volumes import records
 from pier.volumes.driver import Options
 from pier.volumes.local import BIN, Local
+from pier.volumes.records import VolumeRecord
 
 _log = logging.getLogger("pier.volumes")
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -109,6 +111,30 @@ class Quotas:
         """After a transaction with `move`."""
         if old in self._projects:
             self._projects[new] = self._projects.pop(old)
+
+    async def taken(self, name: str) -> int:
+        """How many bytes the files of a volume with a limit take. Raises OSError."""
+        project = self._projects[name].id
+        return (await asyncio.to_thread(self._on_disk, functools.partial(quotas.used, project=project)))[0]
+
+    async def change(self, before: VolumeRecord, after: VolumeRecord) -> None:
+        """Another limit for a volume that has one, with the row that says so. Raises OSError: then all is as it was."""
+        old = self._projects[before.name]
+        try:
+            await self._change(after, Project(old.id, checks.limit(after.options)))
+        except OSError:
+            await self._change(before, old)
+            raise
+
+    async def _change(self, record: VolumeRecord, project: Project) -> None:
+        def write(connection: sqlite3.Connection) -> None:
+            records.update(connection, record)
+            connection.execute("UPDATE volume_project SET size = ? WHERE id = ?", (project.size, project.id))
+
+        await self._store.write(write)
+        self._projects[record.name] = project
+        point("volumes.resize")
+        await asyncio.to_thread(self._set, project.id, project.size)
 
     @contextlib.asynccontextmanager
     async def doubled(self, name: str) -> AsyncIterator[None]:

@@ -95,6 +95,11 @@ def insert(connection: sqlite3.Connection, record: VolumeRecord) -> None:
     connection.execute("INSERT OR IGNORE INTO volume (name, driver, options, labels, created_ns) VALUES (?, ?, ?, ?, ?)", row)
 
 
+def update(connection: sqlite3.Connection, record: VolumeRecord) -> None:
+    """Write within somebody's transaction that a volume has other options."""
+    connection.execute("UPDATE volume SET options = ? WHERE name = ?", (_json(record.options), record.name))
+
+
 def delete_all(connection: sqlite3.Connection, names: Iterable[str]) -> None:
     """Forget volumes and their snapshots within somebody's transaction."""
     for name in names:

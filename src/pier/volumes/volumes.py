@@ -47,8 +47,7 @@ class Volumes:
         self.bin: Bin | None = None  # where removed volumes stay for a while
         self._strangers: set[str] = set()  # drafts of volumes that plugins had already
         self._drafted: dict[str, VolumeRecord] = {}  # with a folder, without a row: a container that is being made has it
-        self._held: Counter[str] = Counter()
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._held, self._locks = Counter[str](), dict[str, asyncio.Lock]()
 
     # -- what there is
 
@@ -82,8 +81,7 @@ class Volumes:
                 return views.describe(record, await plugin.find(name) or Found(name), plugin.scope)
             except PierError as error:
                 raise type(error)(f"get {name}: {error}") from None
-        record = self.get(name)
-        return views.describe(record, Found(name, self.path(record)))
+        return views.describe(record := self.get(name), Found(name, self.path(record)))
 
     async def list_volumes(self, filters: Mapping[str, Sequence[str]], users: Users) -> VolumeList:
         """GET /volumes: also what plugins have, with a warning for each that does not say. Raises Invalid for a wrong filter."""
@@ -263,8 +261,7 @@ class Volumes:
             except (Conflict, NotFound):
                 continue
             report.volumes_deleted.append(record.name)
-            if not (self.bin and self.bin.takes(record)):
-                report.space_reclaimed += size
+            report.space_reclaimed += 0 if self.bin and self.bin.takes(record) else size
         self._journal.publish("volume", "prune", "", {"reclaimed": str(report.space_reclaimed)})
         return report
 
@@ -351,6 +348,10 @@ class Volumes:
         if old in self._volumes:
             self._volumes[new] = replace(self._volumes.pop(old), name=new)
             self.quotas.renamed(old, new)
+
+    def changed(self, record: VolumeRecord) -> None:
+        """The row of a volume says something else."""
+        self._volumes[record.name] = record
 
     @contextlib.contextmanager
     def holding(self, name: str) -> Iterator[VolumeRecord]:

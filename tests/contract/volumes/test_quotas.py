@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 import pytest
 
 from pier import trace
-from pier.errors import Invalid
+from pier.errors import Conflict, Invalid
 from pier.events import Journal
 from pier.linux import quotas
 from pier.store import Store
 from pier.volumes import Volumes, repairing, schema
 from pier.volumes.bin import Bin
+from pier.volumes.resizing import resize
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loop devices, mounts")
 MAKE = {"ext4": ("mkfs.ext4", "-q", "-O", "quota,project"), "xfs": ("mkfs.xfs", "-q")}
@@ -220,6 +221,52 @@ def test_limits_that_somebody_took_away_hold_again_after_a_start(stage: Stage) -
     stage.of("one", lambda fd: quotas.give(fd, 0))
     assert stage.repair() == []
     assert stage.held(project) == LIMIT and stage.project("one") == project
+
+
+def test_a_limit_is_raised_and_lowered_but_not_below_what_is_there(stage: Stage) -> None:
+    async def story() -> None:
+        await stage.volumes.create("one", options={"size": "2m"})
+        assert fills(stage.data("one"), 3) != ""
+        with pytest.raises(Conflict, match=r"update one: its files take [0-9]{6,7} bytes, which is more than a limit of 1048576: "):
+            await resize(stage.volumes, "one", "1m")
+        assert stage.held(stage.project("one")) == LIMIT and stage.volumes.get("one").options == {"size": "2m"}
+        assert (await resize(stage.volumes, "one", "6m")).options == {"size": "6m"}
+        assert fills(stage.data("one"), 4) == "" and stage.volumes.quotas.limit("one") == 6 << 20
+        assert (await resize(stage.volumes, "one", "5m")).options == {"size": "5m"}
+        assert fills(stage.data("one"), 6) != ""
+
+    stage.run(story())
+    again = Stage(stage.root)
+    assert again.repair() == [] and again.volumes.get("one").options == {"size": "5m"} and again.held(again.project("one")) == 5 << 20
+    again.close()
+
+
+def test_a_kill_while_a_limit_changes_leaves_what_the_row_says(root: Path) -> None:
+    def change(stage: Stage) -> None:
+        create(stage)
+        stage.run(resize(stage.volumes, "one", "9m"))
+
+    killed(root, "volumes.resize", change)
+    stage = Stage(root)
+    assert stage.repair() == [] and stage.held(stage.project("one")) == 9 << 20 == stage.volumes.quotas.limit("one")
+    stage.close()
+
+
+def test_a_limit_that_the_kernel_refuses_is_not_in_the_row(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(stage)
+    set_, said = quotas.limit, []
+
+    def refuse(fd: int, project: int, size: int) -> None:
+        said.append(size)
+        if size == 3 << 20:
+            raise OSError(5, "no")
+        set_(fd, project, size)
+
+    monkeypatch.setattr(quotas, "limit", refuse)
+    with pytest.raises(OSError, match="no"):
+        stage.run(resize(stage.volumes, "one", "3m"))
+    assert said == [3 << 20, LIMIT] and stage.volumes.get("one").options == {"size": "2m"} and stage.volumes.quotas.limit("one") == LIMIT
+    assert [row["size"] for row in stage.store.read("SELECT size FROM volume_project")] == [LIMIT]
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "10 parsecs", "9" * 30, "1e3", "5x"])

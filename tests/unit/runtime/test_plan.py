@@ -133,6 +133,19 @@ def test_seccomp_where_the_kernel_has_none_is_refused() -> None:
     assert "restrict" in names(defaults.default_spec(without), without)
 
 
+def test_a_limited_volume_adds_one_filter_before_the_profiles_to_container_and_exec() -> None:
+    spec = defaults.default_spec(FACTS, ("sh",), "pier-pier/id")
+    open_spec = msgspec.structs.replace(spec, linux=msgspec.structs.replace(spec.linux, seccomp=None))
+    for document in (spec, open_spec):
+        plans = plan(document, Extras(root=ROOT, counted=True), FACTS), plan(document, Extras(root=ROOT), FACTS)
+        guarded, plain = (next(step.arguments for step in made.steps if step.name == "restrict") for made in plans)
+        assert guarded == {**plain, "first": guarded["first"]} and guarded["first"] and "first" not in plain
+    exec_ = exec_plan(spec.process, ExecExtras(counted=True), FACTS)
+    assert next(step.arguments for step in exec_.steps if step.name == "restrict")["first"] == guarded["first"]
+    without = replace(FACTS, features=FACTS.features - {facts.SECCOMP})
+    assert "first" not in next(step for step in plan(open_spec, Extras(root=ROOT, counted=True), without).steps if step.name == "restrict").arguments
+
+
 def test_an_exec_joins_before_it_looks_at_anything_of_the_container() -> None:
     process = defaults.default_spec(FACTS, ("true",)).process
     order = [step.name for step in exec_plan(process, ExecExtras(join={"mount": 0, "network": 0}, user="alice"), FACTS).steps]

@@ -8,10 +8,12 @@ from tempfile import mkdtemp
 
 import pytest
 
-from pier.errors import Invalid
+from pier.errors import Conflict, Invalid, NotFound
 from pier.events import Journal
 from pier.store import Store
 from pier.volumes import Volumes, schema
+from pier.volumes.quotas import Project
+from pier.volumes.resizing import resize
 
 
 @pytest.fixture
@@ -35,6 +37,20 @@ def test_a_limit_is_refused_with_cause_and_way_out_and_nothing_is_touched(volume
         "or take a file system of a fixed size: --opt type=tmpfs --opt device=tmpfs --opt o=size=SIZE"
     )
     assert volumes.local.names() == [] and not volumes.has("one")
+
+
+def test_a_limit_is_not_given_to_files_that_are_there_and_not_taken_away(volumes: Volumes) -> None:
+    asyncio.run(volumes.create("plain"))
+    with pytest.raises(Conflict, match="update plain: the volume has no limit, and none can be given to files that are there: create"):
+        asyncio.run(resize(volumes, "plain", "1g"))
+    with pytest.raises(Invalid, match="invalid size: 'much'"):
+        asyncio.run(resize(volumes, "plain", "much"))
+    with pytest.raises(NotFound):
+        asyncio.run(resize(volumes, "none", "1g"))
+    volumes.quotas._projects["plain"] = Project(1, 1 << 20)
+    with pytest.raises(Invalid, match="cannot be taken away"):
+        asyncio.run(resize(volumes, "plain", "0"))
+    assert volumes.get("plain").options is None
 
 
 def test_no_limit_needs_no_quotas(volumes: Volumes) -> None:

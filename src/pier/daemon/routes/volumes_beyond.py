@@ -9,6 +9,7 @@ from pier.api.models.volumes import VolumeRemoved, VolumeSize, VolumeSnapshot, V
 from pier.containers import live_mounts
 from pier.errors import Invalid
 from pier.http.message import Answer, Request, Stream, empty, json
+from pier.volumes import resizing
 
 if TYPE_CHECKING:
     from pier.daemon.engine import Engine
@@ -31,6 +32,12 @@ async def size(request: Request, engine: "Engine") -> Answer:
     """GET /pier/volumes/{name}/size."""
     name = request.params["name"]
     return json(VolumeSize(name=name, size=await engine.volumes.size(name), limit=engine.volumes.quotas.limit(name)))
+
+
+async def resize(request: Request, engine: "Engine") -> Answer:
+    """POST /pier/volumes/{name}/size: `to` is the new limit, as the option `size` says it."""
+    changed = await resizing.resize(engine.volumes, request.params["name"], _wanted(request, "to"))
+    return json(await engine.volumes.inspect(changed.name))
 
 
 async def export(request: Request, engine: "Engine") -> Answer:
@@ -120,6 +127,7 @@ ROUTES: "tuple[Route, ...]" = (
     ("POST", "/pier/volumes/{name}/rename", rename),
     ("POST", "/pier/volumes/{name}/clone", clone),
     ("GET", "/pier/volumes/{name}/size", size),
+    ("POST", "/pier/volumes/{name}/size", resize),
     ("GET", "/pier/volumes/{name}/export", export),
     ("POST", "/pier/volumes/{name}/import", import_),
     ("GET", "/pier/volumes/{name}/snapshots", snapshots),
