@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import time
 from collections.abc import Callable
 
 from pier.errors import PierError
@@ -11,6 +12,7 @@ from pier.ipc.polled import PolledChannel
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _TICK_S = 0.05
+_REST_S = 0.2
 
 Handler = Callable[[int], None]
 
@@ -29,6 +31,7 @@ class Loop:
         self.handlers: dict[int, Handler] = {}
         self.interest: dict[int, int] = {}
         self.fresh: set[int] = set()  # registered in this round: an event of the round is of an earlier descriptor of that number
+        self.resting: dict[int, float] = {}  # not polled for now, until when
         self.epoll = select.epoll()
         self.keeper_fd = keeper.fileno()
         self.sending: set[int] = set()  # control connections that are polled for writing, too
@@ -52,7 +55,7 @@ class Loop:
 
     def run(self) -> None:
         while not self.keeper.closed:
-            events = self.epoll.poll(_TICK_S if self.waiting else None, 64)
+            events = self.epoll.poll(_TICK_S if self.waiting or self.resting else None, 64)
             self.fresh.clear()
             self._control(events)
             for fd, mask in events:
@@ -61,6 +64,8 @@ class Loop:
                     handler(mask)
             if self.waiting:
                 self.tick()
+            if self.resting:
+                self._wake()
             self._flush()
         self.finish()
 
@@ -94,7 +99,7 @@ class Loop:
 
     def watch(self, fd: int, mask: int, handler: Handler) -> None:
         """Poll a descriptor for `mask` (hang-ups always come with it); 0 stops it."""
-        before = self.interest.get(fd)
+        before = self.interest.get(fd) if self.resting.pop(fd, None) is None else 0
         if mask and before is None:
             self.epoll.register(fd, mask)
             self.fresh.add(fd)
@@ -107,6 +112,17 @@ class Loop:
         else:
             self.interest.pop(fd, None)
             self.handlers.pop(fd, None)
+
+    def rest(self, fd: int) -> None:
+        """Do not poll a watched descriptor for a moment: what it has cannot be taken now (no descriptors), and it would say so each turn."""
+        self.epoll.modify(fd, 0)
+        self.resting[fd] = time.monotonic() + _REST_S
+
+    def _wake(self) -> None:
+        now_s = time.monotonic()
+        for fd in [fd for fd, until_s in self.resting.items() if now_s >= until_s]:
+            del self.resting[fd]
+            self.epoll.modify(fd, self.interest[fd])
 
     def _heard(self, message: Message, fds: list[int]) -> None:
         if message["op"] == "connect":

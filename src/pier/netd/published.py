@@ -15,6 +15,8 @@ from typing import Any
 MOST_CONNECTIONS = 4096
 MOST_CLIENTS = 1024  # of one UDP port
 UDP_IDLE_S = 90.0
+OUT_OF_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Why a connection that is there cannot be accepted now: it waits, and its listener is polled again later."""
 _PIECE, _MOST_UNSENT = 65536, 262144
 _ROUNDS = 32
 _IN, _OUT, _GONE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
@@ -120,7 +122,9 @@ class Listener:
         for _ in range(_ROUNDS):
             try:
                 sock, _ = self.sock.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in OUT_OF_ROOM:
+                    self.owner.rest(self.sock.fileno())
                 return
             sock.setblocking(False)
             if len(self.owner.relays) >= MOST_CONNECTIONS:
@@ -199,9 +203,9 @@ class Listener:
 class Published:
     """All ports that are held, by key: a container, or a part of its ports."""
 
-    def __init__(self, watch: Watch) -> None:
-        """watch: the loop's: polls a descriptor for events, 0 stops it."""
-        self.watch = watch
+    def __init__(self, watch: Watch, rest: Callable[[int], None]) -> None:
+        """watch, rest: the loop's (ipc.loop): poll a descriptor for events, 0 stops it; do not for a moment."""
+        self.watch, self.rest = watch, rest
         self.listeners: dict[str, list[Listener]] = {}
         self.relays: set[Relay] = set()
         self.clients = 0  # of all UDP ports

@@ -27,7 +27,7 @@ from pier.netd import message as wire
 from pier.netd.cache import Cache
 from pier.netd.egress import Gate
 from pier.netd.message import Malformed, Question
-from pier.netd.published import Published
+from pier.netd.published import OUT_OF_ROOM, Published
 from pier.netd.ready import FOREVER, Ready
 from pier.netd.upstream import Exchange
 from pier.netd.zone import Zones
@@ -80,7 +80,7 @@ class Netd(Loop):
         super().__init__(keeper)
         self.zones, self.cache = Zones(), Cache()
         self.sessions: dict[str, Session] = {}
-        self.published = Published(self.watch)
+        self.published = Published(self.watch, self.rest)
         self.gate = Gate()
         self.under_way: set[Exchange] = set()
         self.connected = 0  # open connections of all sessions
@@ -258,7 +258,9 @@ class Netd(Loop):
         while True:
             try:
                 sock, _ = session.listener.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in OUT_OF_ROOM:
+                    self.rest(session.listener.fileno())
                 return
             if len(session.connections) >= MOST_CONNECTIONS:
                 sock.close()

@@ -223,7 +223,9 @@ def test_limits_that_somebody_took_away_hold_again_after_a_start(stage: Stage) -
     assert stage.held(project) == LIMIT and stage.project("one") == project
 
 
-def test_a_limit_is_raised_and_lowered_but_not_below_what_is_there(stage: Stage) -> None:
+def test_a_limit_is_raised_and_lowered_but_not_below_what_is_there(root: Path) -> None:
+    stage = Stage(root)
+
     async def story() -> None:
         await stage.volumes.create("one", options={"size": "2m"})
         assert fills(stage.data("one"), 3) != ""
@@ -236,7 +238,8 @@ def test_a_limit_is_raised_and_lowered_but_not_below_what_is_there(stage: Stage)
         assert fills(stage.data("one"), 6) != ""
 
     stage.run(story())
-    again = Stage(stage.root)
+    stage.close()
+    again = Stage(root)
     assert again.repair() == [] and again.volumes.get("one").options == {"size": "5m"} and again.held(again.project("one")) == 5 << 20
     again.close()
 

@@ -191,7 +191,7 @@ def test_without_descriptors_datagrams_to_a_port_are_lost_and_nothing_else(monke
     datagram, listener = both()
     listener.close()
     handlers = {}
-    published = Published(lambda fd, mask, handler: handlers.update({fd: handler}))
+    published = Published(lambda fd, mask, handler: handlers.update({fd: handler}), lambda fd: None)
     published.hold("web/0", [("udp", HOME, 9)], [datagram.fileno()])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.sendto(b"x", datagram.getsockname())

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import resource
 import socket
 import struct
 import threading
@@ -74,13 +75,22 @@ def address(query: dns.message.Message, *texts: str, ttl: int = 300) -> bytes:
     return answer.to_wire()
 
 
+class CountingNetd(Netd):
+    turned = 0
+
+    def _flush(self) -> None:
+        self.turned += 1
+        super()._flush()
+
+
 class Running:
     """A Netd in a thread, its keeper's end and a daemon's connection."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.keeper = Channel(ours)
-        self.thread = threading.Thread(target=Netd(PolledChannel(theirs)).run, daemon=True)
+        self.netd = CountingNetd(PolledChannel(theirs))
+        self.thread = threading.Thread(target=self.netd.run, daemon=True)
         self.thread.start()
         mine, his = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.keeper.send({"op": "connect"}, [his.fileno()])
@@ -94,6 +104,12 @@ class Running:
         got = self.daemon.recv()
         assert got is not None and got[0]["re"] == self.number and "error" not in got[0], got
         return got[0]
+
+    def turns(self, window_s: float) -> int:
+        """How often the loop turns in that time: one that has nothing to do some twenty times a second, an idle one thousands of times."""
+        before = self.netd.turned
+        time.sleep(window_s)
+        return self.netd.turned - before
 
     def container(self, key: str, servers: tuple[str, ...] = (), networks: tuple[str, ...] = ("n1",)) -> int:
         """Open a session; its port."""
@@ -117,6 +133,62 @@ def netd() -> Iterator[Running]:
     made.call("network", "n1", fields={"name": "shop", "subnets": ["10.1.0.0/16"], "hosts": {"web": ["10.1.0.2"]}})
     yield made
     made.close()
+
+
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process, and so netd in it, can open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open("/dev/null", "rb") as lowest:  # the numbers below it are taken
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno() + 1, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_descriptors_names_are_answered_and_connections_wait_but_nothing_turns_idly(netd: Running) -> None:
+    port = netd.container("c1")
+    client, query = socket.socket(), dns.message.make_query("web", "A")
+    datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for sock in (client, datagram):
+        sock.settimeout(15)
+    with no_descriptors():
+        with pytest.raises(OSError, match="Too many open files"):
+            socket.socket()
+        client.connect((HOME, port))
+        client.sendall(struct.pack("!H", len(query.to_wire())) + query.to_wire())
+        assert netd.turns(0.4) < 50
+        datagram.sendto(query.to_wire(), (HOME, port))
+        answer = datagram.recv(512)
+    assert dns.message.from_wire(answer).answer
+    size = struct.unpack("!H", client.recv(2))[0]
+    assert dns.message.from_wire(client.recv(size)).answer[0][0].to_text() == "10.1.0.2"
+    client.close()
+    datagram.close()
+    assert ask(port, "web", tcp=True) == (0, ["10.1.0.2"])
+
+
+def test_a_published_port_waits_for_descriptors_too_and_may_be_withdrawn_meanwhile(netd: Running) -> None:
+    ports, target = [], socket.create_server((HOME, 0))
+    for key in ("c1", "c2"):
+        with socket.create_server((HOME, 0)) as listener:
+            netd.call("publish", key, (listener.fileno(),), part="a", targets=[["tcp", HOME, target.getsockname()[1]]])
+            ports.append(listener.getsockname()[1])
+    clients = [socket.socket(), socket.socket()]
+    with no_descriptors():
+        for client, port in zip(clients, ports, strict=True):
+            client.settimeout(15)
+            client.connect((HOME, port))
+        assert netd.turns(0.4) < 50
+        netd.call("withdraw", "c2")
+    target.settimeout(15)
+    with target.accept()[0] as arrived:
+        arrived.sendall(b"hello")
+        assert clients[0].recv(5) == b"hello"
+    assert netd.call("stats")
+    for sock in (*clients, target):
+        sock.close()
 
 
 def ask(port: int, name: str, kind: str = "A", *, tcp: bool = False, limit_s: float = 15.0) -> tuple[int, list[str]]:
