@@ -27,7 +27,6 @@ from pier.runtime.supervisor import Child
 
 MOST_AHEAD = 16
 """So many containers at once have their start prepared ahead; each holds a process of 2 MB and an address."""
-PATIENCE_S = 10
 TASK_PREFIX = "failed to create task for container: "
 
 
@@ -43,6 +42,8 @@ class Prepared:
     plan: dict[str, Any]
     """What the child has not been told yet."""
     fds: list[int]
+    copies: set[str]
+    """Destinations of volumes into which the child copies the image's files."""
     keeper_pid: int
     """Whose pump serves its streams. Where that keeper died, what the container writes would be lost."""
 
@@ -202,7 +203,7 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
             child.begin(second.encode())
             handed = []
         await opening
-        return Prepared(child, record, bound, undo.pop_all(), filling.pop_all(), steps.encode(), handed, keeper_pid)
+        return Prepared(child, record, bound, undo.pop_all(), filling.pop_all(), steps.encode(), handed, ready.copy_up, keeper_pid)
 
 
 async def _take_child(ctx: Containers, container: Container) -> Child:

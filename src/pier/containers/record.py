@@ -1,6 +1,8 @@
 """What a container is (Record), what became of it (State), and the live object that carries both."""
 
 import asyncio
+import contextlib
+import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from pier.api.models.containers import ContainerConfig, HostConfig, MountPoint
 from pier.api.models.networks import EndpointSettings
 from pier.containers.discarded import Discarded
 from pier.containers.health import Health
+from pier.linux import pidfd
 from pier.networks import Endpoint
 from pier.runtime.supervisor import Child
 
@@ -115,6 +118,7 @@ class Container:
     exited: asyncio.Event = field(default_factory=asyncio.Event)
     restart_task: "asyncio.Task[None] | None" = None
     keep: int = 0  # how many restarts and removals are under way: neither --rm nor a restart policy has a say then
+    copying: bool = False  # a start is under way in which the image's files go into a volume: that may take minutes
     doomed: bool = False  # a removal is under way: nothing starts it any more
     removed: bool = False
     run_number: int = 0
@@ -134,6 +138,12 @@ class Container:
             async with self.lock:
                 pass
         return self.state.running
+
+    def end_copy(self) -> None:
+        """KILL the child of a start that copies files into a volume: the start fails, and the next one begins the copy anew."""
+        if self.copying and self.child is not None and self.child.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                pidfd.send_signal(self.child.pidfd, signal.SIGKILL)
 
     def let_go_of_child(self) -> None:
         """Discard the child, where there is one that runs no program; until its end is acknowledged no other one can have the container's key."""

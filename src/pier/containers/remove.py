@@ -44,6 +44,8 @@ async def remove(ctx: Containers, name: str, force: bool = False, volumes: bool 
 
 async def _down_and_out(ctx: Containers, container: Container, force: bool, name: str, volumes: bool) -> None:
     """KILL what runs, wait until its exit is recorded, and erase it; a start that is under way is waited for, no other one begins."""
+    if force:
+        container.end_copy()
     while True:
         async with container.lock:
             if container.removed:

@@ -9,7 +9,7 @@ import contextlib
 import time
 
 from pier import trace
-from pier.containers import files, monitor, names_service, preparing, streams, wait
+from pier.containers import files, monitor, names_service, patience, preparing, streams, wait
 from pier.containers.record import Container
 from pier.containers.table import Containers, log
 from pier.errors import Conflict, Internal, Invalid, NotModified, PierError
@@ -83,11 +83,19 @@ async def _run(ctx: Containers, container: Container) -> None:
         trace.point("start.run")
         begun_ns = time.time_ns()
         await ctx.networks.announce(container.id)
+        container.copying = bool(prepared.copies)
+        if container.copying and (container.doomed or ctx.stopping):  # who wanted that could not end what had not begun
+            raise Conflict("container is marked for removal and cannot be started")
         try:
-            await asyncio.wait_for(child.run(prepared.plan, prepared.fds), preparing.PATIENCE_S)
+            await patience.while_it_runs(child.run(prepared.plan, prepared.fds), child.pid)
         except TimeoutError:
-            late = f"the container did not start within {preparing.PATIENCE_S} s: a mount that hangs? It was ended."
+            late = f"the container did not start, its process stood still for {patience.REST_S:g} s: a mount that hangs? It was ended."
             raise Internal(f"{preparing.TASK_PREFIX}{late}") from None
+        finally:
+            container.copying = False
+        if missing := sorted(prepared.copies - child.copied):
+            cut = f"its process was killed while it copied the image's files into the volume at {missing[0]}: the next start begins anew"
+            raise Internal(f"{preparing.TASK_PREFIX}{cut}")
         if record.terminal:
             await streams.open_console(ctx, container.id, child.console_fd, streams.log_config(ctx, container), record.config.stdin_once)
             if any(host.console_size):

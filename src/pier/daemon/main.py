@@ -330,6 +330,7 @@ async def stop_containers(engine: Engine) -> None:
     running = [c for c in ctx.table.values() if c.state.running or c.state.restarting or c.lock.locked()]
 
     async def halt(container: Container) -> None:
+        container.end_copy()
         own = container.record.config.stop_timeout
         wanted_s = own if isinstance(own, int) else limit_s
         await stop.halt(ctx, container, None, wanted_s if limit_s < 0 else min(wanted_s, limit_s) if wanted_s >= 0 else limit_s)

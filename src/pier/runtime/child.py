@@ -2,7 +2,7 @@
 
 It is a clone of the launcher with one thread; gc is off, nothing is imported after the clone, and it leaves only by execve
 or os._exit. Protocol, on the SEQPACKET socket: in comes {"op": "plan", "plan": {...}} with descriptors, whole or in parts, each
-carried out as it comes; out go {"op": "warning"}, {"op": "console"} with the pty's master, {"op": "failed", ...}. The socket
+carried out as it comes; out go {"op": "warning"}, {"op": "copied"}, {"op": "console"} with the pty's master, {"op": "failed", ...}. The socket
 closes at execve: success.
 """
 

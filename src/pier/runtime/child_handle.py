@@ -24,7 +24,8 @@ class Child:
     """A blank child. The daemon owns `pidfd`, `netns_fd` and, after `run`, `console_fd`, each -1 where there is none.
 
     `id` is the container's, or the exec's; `start_time` is field 22 of /proc/PID/stat. `warnings` are what the plan had to
-    do without. The keeper has its own duplicate of the pidfd, and `on_exit` tells the end, which may come before `run` returns.
+    do without, `copied` the destinations of volumes that have their copy of the image's files. The keeper has its own duplicate
+    of the pidfd, and `on_exit` tells the end, which may come before `run` returns.
     """
 
     def __init__(self, id: str, pid: int, start_time: int, fds: Sequence[int], on_discard: Callable[[str], None]) -> None:
@@ -33,6 +34,7 @@ class Child:
         self.console_fd = -1
         self._on_discard = on_discard
         self.warnings: list[str] = []
+        self.copied: set[str] = set()
         self._sockets: list[int] = []
         self.on_console: Callable[[int], None] | None = None
         self._failure: StartFailed | None = None
@@ -44,7 +46,7 @@ class Child:
         """The handle of a container that another daemon started; it owns `pidfd`."""
         self = cls.__new__(cls)
         self.id, self.pid, self.start_time, self.pidfd, self.netns_fd, self.console_fd = id, pid, start_time, pidfd, -1, -1
-        self.warnings, self._sockets, self.on_console, self._failure = [], [], None, None
+        self.warnings, self.copied, self._sockets, self.on_console, self._failure = [], set(), [], None, None
         self._channel = None
         return self
 
@@ -110,6 +112,8 @@ class Child:
             fds = []
         elif op == "warning":
             self.warnings.append(str(message.get("message", "")))
+        elif op == "copied":
+            self.copied.add(str(message.get("destination", "")))
         elif op == "failed":
             self._failure = StartFailed(
                 str(message.get("step", "")), message.get("errno"), message.get("path"),

@@ -68,3 +68,7 @@ class State:
     def warn(self, text: str) -> None:
         """Tell the daemon of something that degrades and does not fail."""
         self.channel.send({"op": "warning", "message": text})
+
+    def copied(self, destination: str) -> None:
+        """Tell the daemon that the volume for this place has all that it gets: a child that is killed on the way never says so."""
+        self.channel.send({"op": "copied", "destination": destination})

@@ -80,24 +80,32 @@ def _is_there(state: State, path: str) -> bool:
 
 def copy_up(state: State, slot: str, target: str) -> None:
     """An empty volume gets what the image has at its place; the image's path is resolved inside the root. No folder there: nothing to copy."""
+    source_fd = _image_folder(state, target)
+    if source_fd >= 0:
+        mount_fd, _ = state.sources[slot]
+        try:
+            target_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount_fd)
+            try:
+                copy_folder(source_fd, target_fd, target)
+            finally:
+                os.close(target_fd)
+        finally:
+            os.close(source_fd)
+    state.copied(target)
+
+
+def _image_folder(state: State, target: str) -> int:
+    """A descriptor of the image's folder at this place, -1 where it has none. Raises StepFailed."""
     try:
-        source_fd = paths.openat2(state.root_fd, target, os.O_RDONLY | os.O_DIRECTORY, 0, paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS)
+        fd = paths.openat2(state.root_fd, target, os.O_RDONLY | os.O_DIRECTORY, 0, paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return
+            return -1
         raise StepFailed(f"copy the image's files into the volume: {target}: {error.strerror}", error, path=target) from None
-    mount_fd, _ = state.sources[slot]
-    if fds.magic(source_fd) in _KERNELS_OWN:  # a volume below /sys: the image has nothing there
-        os.close(source_fd)
-        return
-    try:
-        target_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount_fd)
-        try:
-            copy_folder(source_fd, target_fd, target)
-        finally:
-            os.close(target_fd)
-    finally:
-        os.close(source_fd)
+    if fds.magic(fd) in _KERNELS_OWN:  # a volume below /sys: the image has nothing there
+        os.close(fd)
+        return -1
+    return fd
 
 
 def bind(

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 
 from tests.engine.volumes.containers import IMAGE, run
 from tests.harness import images
+from tests.harness.commands import eventually
 from tests.harness.commands import run as command
 from tests.harness.engine import Engine
+
+CROWD = 3_000
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +133,31 @@ def test_an_interrupted_copy_is_done_again(image: str, engine: Engine) -> None:
     (folder / "_data/half-a-file").write_text("ha")
     assert run(engine, "ls /data", {"Binds": ["half:/data"]}, Image=image).split() == ["link", "plain", "run", "sub"]
     assert not (folder / "populating").exists()
+
+
+@pytest.fixture(scope="module")
+def crowded(engine_of_module: tuple[Engine, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with so many files in /data that copying them takes most of a second."""
+    engine, _ = engine_of_module
+    archive = tmp_path_factory.mktemp("crowded") / "i.tar"
+    many = images.layer({"data": 0o755, **{f"data/{number}": b"x" for number in range(CROWD)}})
+    images.docker_archive(archive, "crowded:latest", [images.busybox_layer(), many])
+    engine.api("POST", "/images/load", data=archive.read_bytes()).ok()
+    run(engine, "true", Image="crowded:latest")
+    return "crowded:latest"
+
+
+def test_a_removal_ends_a_long_copy_which_is_then_done_again(crowded: str, engine: Engine) -> None:
+    body = {"Image": crowded, "Cmd": ["true"], "HostConfig": {"Binds": ["long:/data"]}}
+    container = engine.api("POST", "/containers/create", body).ok(201).json["Id"]
+    folder = Path(engine.data_root) / "volumes/long/_data"
+    with concurrent.futures.ThreadPoolExecutor(1) as others:
+        start = others.submit(engine.api, "POST", f"/containers/{container}/start")
+        eventually(lambda: len(os.listdir(folder)) > 0)
+        engine.api("DELETE", f"/containers/{container}", force=True).ok(204)
+        assert len(os.listdir(folder)) < CROWD, "the removal came after the copy: the image needs more files"
+        start.result().refused(500, "was killed while it copied the image's files into the volume at /data: the next start begins anew")
+    assert run(engine, "ls /data | wc -l", {"Binds": ["long:/data"]}, Image=crowded).strip() == str(CROWD)
 
 
 def test_a_tmpfs_volume_is_mounted_while_it_is_used(engine: Engine) -> None:
