@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contenders import IMAGE
-from tests.harness import images, reference
+from benchmarks.contenders import IMAGE, docker_client
+from tests.harness import images
 from tests.harness.commands import eventually
 from tests.harness.engine import Engine, program
 
@@ -80,7 +80,7 @@ def main() -> int:
         archive = engine.roots / "busybox.tar"
         images.busybox_archive(archive, IMAGE)
         pier = program("pier", "pier.cli.main")
-        docker = reference.client() or ""
+        docker = docker_client()
         engine.pier("load", "-i", str(archive)).ok()
         running = engine.pier("run", "-d", IMAGE, "sleep", "3600").ok().line
         commands: dict[str, Callable[[], list[str]]] = {

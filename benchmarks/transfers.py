@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import fixtures, registries
-from benchmarks.contenders import Contenders, said, timed
+from benchmarks.contenders import Contenders, docker_client, said, timed
 from benchmarks.measures import Command, engine_pss
 from benchmarks.registries import HOST, Blobs
 from benchmarks.table import Row, judged, median_ms, percentile
@@ -65,7 +65,7 @@ def fresh(registry: Registry, *, alone: bool = False, **env: str) -> Iterator[Co
         if not alone and reference.available():
             peers = stack.enter_context(reference.Reference())
             docker_host = peers.start_dockerd()
-        made = Contenders(engine, docker_host, "" if alone else reference.client(), peers)
+        made = Contenders(engine, docker_host, "" if alone else docker_client(), peers)
         own = replace(registry, blobs=_shared(registry.blobs, stack))
         registries.serve_all(made, own.blobs)
         yield made
@@ -246,7 +246,7 @@ def fresh_alone() -> Iterator[Contenders]:
         if reference.available():
             peers = stack.enter_context(reference.Reference())
             docker_host = peers.start_dockerd()
-        yield Contenders(engine, docker_host, reference.client(), peers)
+        yield Contenders(engine, docker_host, docker_client(), peers)
 
 
 Contender = Callable[..., Command]
