@@ -17,6 +17,8 @@ PACKAGES = next(p for p in sys.path if p.endswith("site-packages"))
 FAST_PATH = {"msgspec", "asyncio", "re", "dataclasses", "typing", "argparse", "json", "urllib", "http", "subprocess", "logging", "inspect", "ssl"}
 HELPER = {"asyncio", "msgspec", "h11", "sqlite3", "ssl", "logging", "argparse", "http", "email"}
 
+CHILD = HELPER | {"hashlib", "random", "secrets", "traceback", "inspect", "dataclasses", "lzma", "isal", "backports", "zlib", "ipaddress"}
+
 HELPERS = ["pier.runtime.keeper", "pier.runtime.launcher", "pier.runtime.child", "pier.logs.pump", "pier.archive.worker", "pier.ipc.channel"]
 CLI = ["pier.cli.main", "pier.cli.run", "pier.cli.ps", "pier.cli.version", "pier.cli.exec", "pier.cli.pull", "pier.client"]
 
@@ -38,6 +40,11 @@ def exists(module: str) -> bool:
 def test_helpers_stay_small(module: str) -> None:
     assert exists(module), f"{module} went elsewhere: name it here"
     assert not imported_by(module) & HELPER
+
+
+def test_children_of_the_launcher_stay_smaller() -> None:
+    """What the keeper has imported when it forks the launcher is copied, and thrown away, with each container and each exec."""
+    assert not imported_by("pier.daemon.keeper") & CHILD
 
 
 @pytest.mark.parametrize("module", CLI)

@@ -1,17 +1,14 @@
 """`pierd keeper`: the program that the daemon starts as the keeper, with its table of helpers.
 
-Everything that a helper needs is imported here, before the forks. Imports neither asyncio nor msgspec: this process and
+Everything that a helper needs is imported here, before its fork. Imports neither asyncio nor msgspec: this process and
 its helpers stay for as long as any container runs.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from pier.archive import worker
 from pier.ipc import Channel
-from pier.logs import pump
-from pier.netd import server as netd
-from pier.runtime import child, keeper, launcher, mounter
+from pier.runtime import child, forked, keeper, launcher
 
 
 def command(exec_root: str, instance: str) -> list[str]:
@@ -29,7 +26,17 @@ def main(arguments: Sequence[str]) -> None:
     def launch(channel: Channel) -> None:
         launcher.main(channel, instance, child.main)
 
-    keeper.main(exec_root, instance, {"launcher": launch, "mounter": mounter.main, "netd": netd.main, "pump": pump.main, "worker": worker.main})
+    keeper.main(exec_root, instance, {"launcher": launch}, _others)
+
+
+def _others() -> Mapping[str, forked.Entry]:
+    """Every helper but the launcher, whose children would have all of this in their memory."""
+    from pier.archive import worker
+    from pier.logs import pump
+    from pier.netd import server as netd
+    from pier.runtime import mounter
+
+    return {"mounter": mounter.main, "netd": netd.main, "pump": pump.main, "worker": worker.main}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 
 from pier import trace
@@ -39,8 +38,8 @@ def fork(name: str, entry: Entry, theirs: socket.socket, oom_score_adj: int) -> 
         try:
             _run(name, entry, theirs.fileno(), oom_score_adj)
             code = 0
-        except BaseException:
-            traceback.print_exc()
+        except BaseException as error:
+            sys.__excepthook__(type(error), error, error.__traceback__)  # `traceback` is not worth its memory in every child
             sys.stderr.flush()
         finally:
             os._exit(code)

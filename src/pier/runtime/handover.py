@@ -6,6 +6,7 @@ Invariant: one keeper an exec root, by a lock on `<exec-root>/keeper.lock` that 
 import fcntl
 import json
 import os
+import signal
 import socket
 import stat
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pier.ipc.polled import PolledChannel
 from pier.linux import mounts, syscalls
+from pier.runtime import forked
 from pier.runtime.kept import KeptChild
 
 if TYPE_CHECKING:
@@ -25,6 +27,21 @@ _STATE_VARIABLE = "PIER_KEEPER_STATE_FD"
 _ENVIRONMENT = frozenset(["PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH", "PIER_FAIL", "PIER_FEATURES", "PIER_TRACE"])
 _CLONE_NEWNS = 0x20000
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+def begin(exec_root: str) -> tuple[dict[str, Any], socket.socket] | None:
+    """Become a keeper: the state that an earlier execve left, and the listening socket; None where there is another. Raises OSError."""
+    state = take_state()
+    if state is None:
+        if become_independent(exec_root):
+            raise AssertionError("execve returned")
+        return None
+    forked.rename_process("pier-keeper", -999)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)  # it ends by a request `shutdown` only: containers would lose their parent
+    listener = socket.socket(fileno=state["listener"]) if "listener" in state else listen(exec_root)
+    listener.setblocking(False)
+    return state, listener
 
 
 def become_independent(exec_root: str) -> bool:
@@ -71,6 +88,16 @@ def listen(exec_root: str) -> socket.socket:
     sock.listen(64)
     syscalls.call("prctl", _PR_SET_CHILD_SUBREAPER, 1)
     return sock
+
+
+def accept(listener: socket.socket) -> socket.socket | None:
+    """The next connection, None for one of another user's, which is closed."""
+    sock, _ = listener.accept()
+    peer_uid = int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[4:8], sys.byteorder)
+    if peer_uid == os.geteuid():
+        return sock
+    sock.close()
+    return None
 
 
 def take_state() -> dict[str, Any] | None:

@@ -17,9 +17,8 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pier import trace
 from pier.ipc import PROTOCOL_VERSION, pair
@@ -41,9 +40,10 @@ class Keeper:
     """The state and the loop. `run` returns when it was told to shut down."""
 
     def __init__(self, exec_root: str, instance: str, helpers: Mapping[str, forked.Entry], listener: socket.socket, lock: int) -> None:
-        self.exec_root, self.instance, self.entries, self.lock = exec_root, instance, dict(helpers), lock
+        self.exec_root, self.instance, self.lock = exec_root, instance, lock
+        self.entries, self.helpers = dict[str, forked.Entry](), dict[str, Helper]()
+        self.add(helpers)
         self.table = KeptTable()
-        self.helpers = {name: Helper() for name in helpers if name not in ON_DEMAND}
         self.listener = listener
         self.daemons: dict[int, PolledChannel] = {}
         self.greeted: set[int] = set()
@@ -63,7 +63,7 @@ class Keeper:
 
     def run(self) -> None:
         while not self.stopping:
-            self._fork_due()
+            self.fork_due()
             events = self.epoll.poll(self._timeout())
             self._hear_helpers()  # before any exit: a spare child that ended may have been taken before
             for fd, _ in events:
@@ -103,7 +103,12 @@ class Keeper:
 
     # --- helpers
 
-    def _fork_due(self) -> None:
+    def add(self, entries: Mapping[str, forked.Entry]) -> None:
+        """Have these helpers, too; `fork_due` forks those that are always there."""
+        self.entries.update(entries)
+        self.helpers.update({name: Helper() for name in entries if name not in ON_DEMAND})
+
+    def fork_due(self) -> None:
         for name, helper in self.helpers.items():
             if not helper.pid and helper.not_before <= time.monotonic():
                 ours, theirs = pair()
@@ -284,10 +289,8 @@ class Keeper:
     # --- the daemon
 
     def _accept(self) -> None:
-        sock, _ = self.listener.accept()
-        peer_uid = int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[4:8], sys.byteorder)
-        if peer_uid != os.geteuid():
-            sock.close()
+        sock = handover.accept(self.listener)
+        if sock is None:
             return
         channel = PolledChannel(sock)
         self.daemons[channel.fileno()] = channel
@@ -373,22 +376,19 @@ def say(text: str) -> None:
     os.write(2, f"pier-keeper[{os.getpid()}]: {text}\n".encode())
 
 
-def main(exec_root: str, instance: str, helpers: Mapping[str, forked.Entry]) -> None:
-    """Be the keeper of an exec root until told to shut down; `helpers` are the entry points, imported before.
+def main(exec_root: str, instance: str, first: Mapping[str, forked.Entry], others: Callable[[], Mapping[str, forked.Entry]] = dict) -> None:
+    """Be the keeper of an exec root until told to shut down. Entry points of helpers: `first` are forked before `others` imports theirs.
 
+    What is in memory then is copied, and thrown away, with each child of the launcher; another launcher, after a kill, has more of it.
     Raises OSError where the socket cannot be made; ends at once, without an error, where another keeper answers on it.
     """
-    state = handover.take_state()
-    if state is None:
-        if handover.become_independent(exec_root):
-            raise AssertionError("execve returned")
+    if (begun := handover.begin(exec_root)) is None:
         return
-    forked.rename_process("pier-keeper", -999)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)  # it ends by a request `shutdown` only: containers would lose their parent
-    listener = socket.socket(fileno=state["listener"]) if "listener" in state else handover.listen(exec_root)
-    listener.setblocking(False)
-    keeper = Keeper(exec_root, instance, helpers, listener, state["lock"])
+    state, listener = begun
+    keeper = Keeper(exec_root, instance, first, listener, state["lock"])
+    if "helpers" not in state:
+        keeper.fork_due()
+    keeper.add(others())
     handover.restore(keeper, state)
     keeper.sweep_until = time.monotonic() + _SWEEP_S  # what ended during an execve
     gc.collect()

@@ -12,7 +12,6 @@ From the keeper: connect + socket, clean {key, pid} + mntns.
 
 import gc
 import os
-import secrets
 import select
 import socket
 from collections import deque
@@ -341,7 +340,7 @@ class Launcher:
 def new_id() -> str:
     """A fresh ID of 64 hex digits; its first 12 are never a number, as in Docker, since `docker rm 123` must not mean two things."""
     while True:
-        text = secrets.token_hex(32)
+        text = os.urandom(32).hex()  # `secrets` would load OpenSSL into every child
         if not text[:12].isdigit():
             return text
 
