@@ -1,5 +1,6 @@
 """Egress lists of containers: the annotation com.pier.egress, checked at create, in force before the container runs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pier.api.models.containers import HostConfig
@@ -45,19 +46,20 @@ async def hold(ctx: Containers, container: Container) -> None:
         await ctx.networks.egress.hold(container.id, egress.parse(text))
 
 
-def view(ctx: Containers, container: Container) -> dict[str, Any]:
-    """What netd is to know: whose names are let in for whom; {} where no list has names."""
+def view(ctx: Containers, container: Container, servers: Sequence[str]) -> dict[str, Any]:
+    """What netd is to know: whose names are asked and let in for whom; {} where there is no list. servers: the container's, of names."""
     guard, scopes = ctx.networks.egress, []
     for place in container.places:
         live, allowed = ctx.networks.live.get(place.network_id), guard.network(place.network_id)
-        if live is not None and live.bridge is not None and allowed and (names := egress.names(allowed)):
+        if live is not None and live.bridge is not None and allowed is not None:
             key = nftsets.ifname(live.bridge.name).hex()
-            scopes.append(["network", {"4": [key], "6": [key]}, names])
+            scopes.append(["network", {"4": [key], "6": [key]}, egress.names(allowed), [each for each in servers if egress.reaches(allowed, each)]])
     text = text_of(container.record.host)
-    if text is not None and (names := egress.names(egress.parse(text))):
+    if text is not None:
+        allowed = egress.parse(text)
         addresses = [packed_address(address) for place in container.places for address in place.addresses]
         keys = {version: [packed.hex() for packed in addresses if len(packed) == size] for version, size in (("4", 4), ("6", 16))}
-        scopes.append(["container", keys, names])
+        scopes.append(["container", keys, egress.names(allowed), [each for each in servers if egress.reaches(allowed, each)]])
     return {"table": guard.tables.name, "scopes": scopes} if scopes else {}
 
 

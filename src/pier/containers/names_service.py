@@ -47,7 +47,7 @@ def view(ctx: Containers, container: Container) -> dict[str, Any]:
         for name, alias in map(links.split, (given.links if given else None) or ()):
             linked.setdefault(alias, []).append([place.network_id, ctx.short(name)])
     fields = {"networks": [place.network_id for place in container.places], "own": linked, "servers": servers}
-    return {**fields, "egress": held} if (held := egress.view(ctx, container)) else fields
+    return {**fields, "egress": held} if (held := egress.view(ctx, container, servers)) else fields
 
 
 async def started(ctx: Containers, container: Container, sockets: list[int]) -> None:

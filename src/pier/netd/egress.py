@@ -1,4 +1,7 @@
-"""What a container asked for by name may be reached: the addresses of an answer go into the firewall's sets before the container has the answer.
+"""Lists of what containers may reach, and names: which of them may be asked of the world outside, and that their addresses are let in.
+
+A question can tell somebody something, so a name is asked outside only where every list names it, or lets the container reach the server itself.
+The addresses of an answer go into the firewall's sets before the container has the answer.
 
 The sets are of the daemon's table (pier.networks.egress); an element stays for as long as the answer may be kept, a little longer, so that who keeps
 an answer to its end can still connect. A container can have addresses of allowed names let in only, and only for itself or its network.
@@ -17,11 +20,12 @@ _MOST_ADDRESSES = 64
 
 
 class Scope(NamedTuple):
-    """A list with names: of a network (key: its bridge) or of a container (keys: its addresses, by IP version)."""
+    """A list: of a network (key: its bridge) or of a container (keys: its addresses, by IP version)."""
 
     kind: str  # "network", "container"
     keys: "dict[int, tuple[bytes, ...]]"
     names: "tuple[tuple[str, int], ...]"  # (name or *.name, port or 0)
+    servers: "tuple[str, ...]" = ()  # name servers that it lets the container reach
 
 
 class Held(NamedTuple):
@@ -32,17 +36,25 @@ class Held(NamedTuple):
 
 
 def view(fields: "dict[str, Any]") -> Held:
-    """As the daemon sends it: {"table", "scopes": [[kind, {"4": [hex], "6": [hex]}, [[name, port]]]]}."""
-    scopes = [
-        Scope(str(kind), {int(v): tuple(bytes.fromhex(key) for key in found) for v, found in keys.items()}, tuple((str(n), int(p)) for n, p in names))
-        for kind, keys, names in fields.get("scopes", ())
-    ]
+    """As the daemon sends it: {"table", "scopes": [[kind, {"4": [hex], "6": [hex]}, [[name, port]], [server]]]}."""
+    scopes = []
+    for kind, keys, names, *servers in fields.get("scopes", ()):  # what a daemon from before there were servers left at the keeper has none
+        packed = {int(version): tuple(bytes.fromhex(key) for key in found) for version, found in keys.items()}
+        scopes.append(Scope(str(kind), packed, tuple((str(name), int(port)) for name, port in names), tuple(*servers)))
     return Held(str(fields.get("table", "")), tuple(scopes))
 
 
 def fits(name: str, wanted: str) -> bool:
     """Whether a name is meant: `*.example.com` means all below it."""
     return name.endswith(wanted[1:]) and len(name) > len(wanted) - 1 if wanted.startswith("*.") else name == wanted
+
+
+def may_ask(held: Held, name: str, servers: "tuple[str, ...]") -> "tuple[str, ...]":
+    """Those of the servers that may be asked for a name. Pure."""
+    for scope in held.scopes:
+        if not any(fits(name, wanted) for wanted, _ in scope.names):
+            servers = tuple(server for server in servers if server in scope.servers)
+    return servers
 
 
 class Fill(NamedTuple):

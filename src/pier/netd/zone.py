@@ -117,7 +117,7 @@ class Zones:
 
     @staticmethod
     def _outside(question: Question, view: View, networks: list[Network]) -> Answer:
-        """The world outside is asked, unless the container has no way there: all its networks are internal.
+        """The world outside is asked, unless the container has no way there: all its networks are internal, or a list does not name it.
 
         A network that is not known (yet, when a new netd is told of everything) may be: nobody is asked then.
         """
@@ -127,7 +127,8 @@ class Zones:
             return Answer((message.refusal(question, message.NXDOMAIN),))
         if not view.servers:
             return Answer((message.refusal(question, message.SERVFAIL),))
-        return Answer(servers=view.servers)
+        servers = egress.may_ask(view.held, question.name, view.servers)
+        return Answer(servers=servers) if servers else Answer((message.refusal(question, message.NXDOMAIN),))
 
 
 def _orders(found: list[str], turn: int) -> list[list[str]]:

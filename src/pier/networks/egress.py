@@ -86,6 +86,21 @@ def names(allowed: Iterable[Allowed]) -> list[list[object]]:
     return [[entry.name, entry.port] for entry in allowed if entry.name]
 
 
+def reaches(allowed: Iterable[Allowed], server: str) -> bool:
+    """Whether a list lets a name server be asked: "192.0.2.53", "192.0.2.53:5353", "[2001:db8::53]:53"; what is none of these it does not."""
+    host, port = server, "53"
+    if server.startswith("["):
+        host, _, rest = server[1:].partition("]")
+        port = rest[1:] or port
+    elif server.count(":") == 1:
+        host, _, port = server.partition(":")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(entry.network is not None and address in entry.network and str(entry.port or port) == port for entry in allowed)
+
+
 def _collapsed(allowed: Iterable[Allowed], port: int, version: int) -> Iterable[IPNetwork]:
     """The networks of a port, none within another: ranges of a set do not overlap."""
     found = [entry.network for entry in allowed if entry.port == port and entry.network is not None and entry.network.version == version]

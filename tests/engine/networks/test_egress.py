@@ -124,6 +124,21 @@ def test_a_name_lets_its_addresses_in(engine: Engine) -> None:
     assert engine.log_text().count("-egress written") == written, "what netd puts into the sets is no reason for repairs"
 
 
+def test_names_that_no_list_has_are_not_asked_outside(engine: Engine) -> None:
+    create(engine, "lan", "10.81.0.0/24")
+    start(engine, "free", "lan", HostConfig={"Dns": [RESOLVER]})
+    held(engine, "nothing", "none")
+    held(engine, "names", "*.three.test")
+    held(engine, "server", f"{RESOLVER}:53")
+
+    def finds(container: str, name: str) -> bool:
+        return run_in(engine, container, "nslookup", "-type=a", name)[0] == 0
+
+    assert finds("free", "two.test") and finds("names", "www.three.test") and finds("server", "two.test")
+    assert not finds("nothing", "two.test") and not finds("names", "two.test")
+    assert finds("nothing", "free") and finds("names", "free"), "its own network's names are answered"
+
+
 def hears(address: str) -> bool:
     """Whether the host answers at its address on eth0's link."""
     with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:

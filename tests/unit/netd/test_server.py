@@ -232,11 +232,25 @@ def test_a_question_that_was_answered_is_neither_read_nor_decided_again(netd: Ru
 def test_a_name_that_opens_the_firewall_does_so_each_time(netd: Running) -> None:
     outside = Outside(lambda query: address(query, "192.0.2.1"))
     port = netd.container("c1")
-    egress = {"table": "t", "scopes": [["container", {"4": ["0a010002"]}, [["other.example", 443]]]]}
+    egress = {"table": "t", "scopes": [["container", {"4": ["0a010002"]}, [["other.example", 443]], [outside.address]]]}
     netd.call("view", "c1", view={"networks": ("n1",), "servers": (outside.address,), "egress": egress})
     for _ in range(3):
         assert ask(port, "example.org") == (0, ["192.0.2.1"])
     assert netd.call("stats")["counts"]["ready"] == 0
+    outside.close()
+
+
+def test_a_name_that_no_list_has_is_not_asked_outside(netd: Running) -> None:
+    outside = Outside(lambda query: address(query, "192.0.2.1"))
+    port = netd.container("c1")
+    scopes = [["network", {}, [["*.example", 0]], []], ["container", {}, [["www.example", 443]], []]]
+    netd.call("view", "c1", view={"networks": ("n1",), "servers": (outside.address,), "egress": {"table": "t", "scopes": scopes}})
+    for tcp in (False, True):
+        assert ask(port, "secret.attacker.test", tcp=tcp) == ask(port, "other.example", "TXT", tcp=tcp) == (3, [])
+        assert ask(port, "7.2.0.192.in-addr.arpa", "PTR", tcp=tcp) == (3, [])
+        assert ask(port, "web", tcp=tcp) == (0, ["10.1.0.2"])
+    assert outside.asked == 0
+    assert ask(port, "www.example") == (0, ["192.0.2.1"]) and outside.asked == 1
     outside.close()
 
 

@@ -9,7 +9,7 @@ from pier.linux.nftables import FAMILY_IPV4, FAMILY_IPV6
 from pier.linux.nftsets import ifname
 from pier.netd import egress as netd
 from pier.netd import message
-from pier.networks.egress import Restricted, Tables, names, parse
+from pier.networks.egress import Restricted, Tables, names, parse, reaches
 
 TABLES = Tables("pier-egress")
 
@@ -106,3 +106,29 @@ def test_an_answer_that_is_broken_lets_nothing_in() -> None:
     question, answer = answered("example.com", "A", "example.com. 300 IN A 192.0.2.7")
     for size in range(12, len(answer)):
         netd.fills(HELD, question, answer[:size])
+
+
+@pytest.mark.parametrize(
+    ("text", "server", "reached"),
+    [
+        ("10.0.0.0/8", "10.0.0.53", True), ("10.0.0.0/8", "192.0.2.53", False), ("none", "10.0.0.53", False), ("example.com", "10.0.0.53", False),
+        ("10.0.0.53:53", "10.0.0.53", True), ("10.0.0.53:443", "10.0.0.53", False), ("10.0.0.53:53", "10.0.0.53:5353", False),
+        ("10.0.0.53:5353", "10.0.0.53:5353", True), ("::/0", "[2001:db8::53]:53", True), ("[2001:db8::53]:53", "10.0.0.53", False),
+        ("0.0.0.0/0", "2001:db8::53", False), ("0.0.0.0/0,::/0", "localhost", False), ("fe80::/10", "fe80::1%eth0", True),
+    ],
+)  # fmt: skip
+def test_which_name_servers_a_list_lets_be_asked(text: str, server: str, reached: bool) -> None:
+    assert reaches(parse(text), server) is reached
+
+
+def test_every_list_has_to_let_a_name_be_asked() -> None:
+    def held(*scopes: tuple[list[list[object]], list[str]]) -> netd.Held:
+        return netd.view({"table": "t", "scopes": [["network", {}, *scope] for scope in scopes]})
+
+    one, two = "192.0.2.1", "192.0.2.2"
+    assert netd.may_ask(netd.Held(), "a.test", (one, two)) == (one, two)
+    assert netd.may_ask(held(([], [])), "a.test", (one, two)) == ()
+    assert netd.may_ask(held(([["a.test", 443]], [])), "a.test", (one, two)) == (one, two)
+    assert netd.may_ask(held(([["a.test", 0]], []), ([["*.test", 0]], [])), "b.test", (one, two)) == ()
+    assert netd.may_ask(held(([["a.test", 0]], [two]), ([["*.test", 0]], [])), "b.test", (one, two)) == (two,)
+    assert netd.may_ask(held(([], [two]), ([], [one])), "b.test", (one, two)) == ()
