@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest
-# Test files run side by side, one more than there are cores: many wait. JOBS=0 runs them one after another.
+# Test files run side by side, one more than there are cores: many wait; in the order of tests/conftest.py. JOBS=0 runs them one after another.
 JOBS ?= $(shell echo $$(($$(nproc) + 1)))
-SPREAD := -n $(JOBS) --dist loadfile
+SPREAD := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 export PYTHON
 
 .DEFAULT_GOAL := help

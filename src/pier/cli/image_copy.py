@@ -1,7 +1,8 @@
 """`pier image copy`: an image from one registry to another, as it is: nothing is unpacked, no daemon is asked, digests stay."""
 
+from pier.cli.remote_values import INSECURE, named
 from pier.cli.session import Cli, CommandError
-from pier.client.references import Name, parse
+from pier.client.references import Name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ Every platform is copied, with attestations, signatures and whatever else refers
 one registry layers are mounted."""
 FLAGS = (
     ("all-platforms", "", "bool", "Copy an index with all its platforms; where false, the image for this machine alone (default true)"),
-    ("insecure", "", "bool", "Allow registries without TLS, or with a certificate that nobody vouches for"),
+    INSECURE,
     ("platform", "", "string", 'Copy the image of this platform alone. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")'),
     ("quiet", "q", "bool", "Print only what was copied, with its digest"),
     ("referrers", "", "bool", "Copy what refers to the image, too: signatures, attestations, SBOMs (default true)"),
@@ -65,10 +66,7 @@ def names(source_text: str, target_text: str) -> tuple[Name, Name]:
 
     Raises CommandError.
     """
-    try:
-        source, target = parse(source_text).with_default_tag(), parse(target_text)
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    source, target = named(source_text).with_default_tag(), named(target_text)
     if target.digest:
         raise CommandError(f"{target_text}: a target has no digest of its own: give its tag, or nothing")
     return source, target if target.tag else Name(target.domain, target.path, source.tag)

@@ -1,8 +1,8 @@
 """`pier image delete`: a tag or a manifest goes from its registry. What is here stays: that is `rmi`."""
 
 from pier.cli.confirm import confirmed
+from pier.cli.remote_values import INSECURE, named
 from pier.cli.session import Cli, CommandError
-from pier.client.references import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,17 +14,14 @@ LONG = """Delete a tag, or a manifest by its digest, from its registry.
 Images of this machine stay (`pier rmi`). Registries that delete by digest only take every tag of the manifest with it: give them the digest."""
 FLAGS = (
     ("force", "f", "bool", "Do not prompt for confirmation"),
-    ("insecure", "", "bool", "Allow a registry without TLS, or with a certificate that nobody vouches for"),
+    INSECURE,
 )
 ARGS = (1, 1)
 
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """Ask, delete; shows what went."""
-    try:
-        name = parse(args[0])
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    name = named(args[0])
     wanted = name.digest or name.tag
     if not wanted:
         raise CommandError(f"{args[0]}: say what is to go: {name.familiar}:TAG or {name.familiar}@DIGEST")
@@ -33,8 +30,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
         return 0
     from pier.cli import remote
 
-    with remote.errors():
-        client = remote.registries((name.domain,) if options.flag("insecure") else ())
-        remote.open_repository(cli, client, name, push=True).delete(wanted)
+    with remote.repository(cli, name, options, push=True) as where:
+        where.delete(wanted)
     cli.out(f"Deleted: {args[0]}\n")
     return 0

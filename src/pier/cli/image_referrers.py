@@ -2,9 +2,9 @@
 
 from pier.cli.format_help import TABLE_FORMAT_HELP
 from pier.cli.formats import Row, write
+from pier.cli.remote_values import INSECURE, named
 from pier.cli.session import Cli, CommandError
 from pier.cli.units import human_size
-from pier.client.references import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ USAGE = "[OPTIONS] NAME[:TAG|@DIGEST]"
 SHORT = "List what on its registry refers to an image"
 FLAGS = (
     ("format", "", "string", TABLE_FORMAT_HELP),
-    ("insecure", "", "bool", "Allow a registry without TLS, or with a certificate that nobody vouches for"),
+    INSECURE,
     ("quiet", "q", "bool", "Only show digests"),
     ("type", "", "string", 'Only of this type of artifact (e.g., "application/spdx+json")'),
 )
@@ -25,15 +25,10 @@ ARGS = (1, 1)
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """A row for each, in the registry's order; 0, also where there is none."""
-    try:
-        name = parse(args[0]).with_default_tag()
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    name = named(args[0]).with_default_tag()
     from pier.cli import remote
 
-    with remote.errors():
-        client = remote.registries((name.domain,) if options.flag("insecure") else ())
-        where = remote.open_repository(cli, client, name)
+    with remote.repository(cli, name, options) as where:
         digest = name.digest
         if not digest:
             found = where.head(name.tag)

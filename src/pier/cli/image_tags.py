@@ -1,7 +1,7 @@
 """`pier image tags`: the tags that a repository has on its registry."""
 
+from pier.cli.remote_values import INSECURE, named
 from pier.cli.session import Cli, CommandError
-from pier.client.references import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 USAGE = "[OPTIONS] NAME"
 SHORT = "List the tags of a repository on its registry"
 FLAGS = (
-    ("insecure", "", "bool", "Allow a registry without TLS, or with a certificate that nobody vouches for"),
+    INSECURE,
     ("limit", "", "int", "Max number of tags (default: all)"),
 )
 ARGS = (1, 1)
@@ -18,18 +18,14 @@ ARGS = (1, 1)
 
 def run(cli: Cli, options: "Options", args: list[str]) -> int:
     """A line for each, in the registry's order."""
-    try:
-        name = parse(args[0])
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    name = named(args[0])
     if name.tag or name.digest:
         raise CommandError(f"{args[0]}: give the repository alone: {name.repository}")
     if options.number("limit") < 0:
         raise CommandError(f"--limit {options.number('limit')}: it is a number of tags")
     from pier.cli import remote
 
-    with remote.errors():
-        client = remote.registries((name.domain,) if options.flag("insecure") else ())
-        found = remote.open_repository(cli, client, name).tags(options.number("limit") or None)
+    with remote.repository(cli, name, options) as where:
+        found = where.tags(options.number("limit") or None)
     cli.out("".join(f"{tag}\n" for tag in found))
     return 0

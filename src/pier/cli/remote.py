@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pier.cli.flags import Options
 from pier.cli.registry_auth import find
 from pier.cli.session import VERSION, Cli, CommandError
 from pier.client.credentials.auth import AuthConfig
@@ -27,7 +28,7 @@ from pier.registry.proxies import Proxies
 from pier.registry.repository import Fetched, Repository
 
 __all__ = [
-    "Fetched", "Repository", "errors", "fetched", "is_index", "login", "open_repository", "platform", "registries", "send", "transfer",
+    "Fetched", "Repository", "errors", "fetched", "is_index", "login", "open_repository", "platform", "registries", "repository", "send", "transfer",
     "wanted_platform",
 ]  # fmt: skip
 
@@ -59,6 +60,13 @@ def open_repository(cli: Cli, client: Registries, name: Name, push: bool = False
     """The repository of a name, asked as the user who is logged in there; retries are told on stderr."""
     who = credentials(find(cli, name.server))
     return client.repository(reference(name), who, cancel=cancel, notice=lambda text: cli.err(f"{text}\n"), push=push)
+
+
+@contextlib.contextmanager
+def repository(cli: Cli, name: Name, options: Options, push: bool = False) -> Iterator[Repository]:
+    """The repository of a command with the flag --insecure, and what goes wrong there as its failure. Raises CommandError."""
+    with errors():
+        yield open_repository(cli, registries((name.domain,) if options.flag("insecure") else ()), name, push)
 
 
 def send(
