@@ -19,6 +19,7 @@ from pier.networks.ports import Asked
 from pier.networks.published import Held, close
 
 KEY = "ports:"
+_FIRSTS = "firsts:"  # as netd calls it
 _PREFIX = "failed to set up container networking: driver failed programming external connectivity on endpoint"
 _PART = 128  # sockets in one message
 _TRIES, _PAUSE_S = 10, 0.1
@@ -97,6 +98,8 @@ async def _as_recorded(ctx: Containers) -> None:
 
 async def restored(ctx: Containers, held: set[str]) -> None:
     """The daemon, netd or the keeper is new. held: the keys that the keeper has for netd; what is not among them is held anew."""
+    if ctx.networks.guard.log_group or _FIRSTS in held:
+        await _call(ctx, "firsts", group=ctx.networks.guard.log_group)
     known = {key.removeprefix(KEY).partition("/")[0] for key in held if key.startswith(KEY)}
     active = ctx.networks.ports.active
     ctx.holding = known & active.keys()

@@ -27,9 +27,11 @@ from pier.api.models.system import (
     SystemVersion,
 )
 from pier.daemon import host, registries
+from pier.networks import respect
 from pier.registry.proxies import masked
 
 if TYPE_CHECKING:
+    from pier.daemon.config import Config
     from pier.daemon.engine import Engine
 
 RUNTIME = "pier"
@@ -147,12 +149,16 @@ def info(engine: "Engine", version: tuple[int, int]) -> dict[str, Any]:
         init_commit=Commit(),
         security_options=security_options(mode),
         default_address_pools=[AddressPool(base=str(pool), size=size) for pool, size in engine.config.default_address_pools] or msgspec.UNSET,
-        firewall_backend=FirewallInfo(driver="nftables"),
+        firewall_backend=FirewallInfo(driver="nftables", info=_firewall(config)),
         cdi_spec_dirs=[],
         containerd=Containerd(namespaces={"Containers": "", "Plugins": ""}),
         warnings=[*warnings(mode, controllers, swap), *(f"WARNING: {text}" for text in engine.networks.warnings)] or None,
     )
     return info_at(answer, version)
+
+
+def _firewall(config: "Config") -> list[list[str]] | msgspec.UnsetType:
+    return [["Published ports", "obey the host's INPUT rules"]] if config.firewall == respect.RESPECT else msgspec.UNSET
 
 
 def info_at(answer: SystemInfo, version: tuple[int, int]) -> dict[str, Any]:

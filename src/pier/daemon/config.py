@@ -22,6 +22,7 @@ from pier.api.fields import (
 from pier.daemon import registries
 from pier.daemon.options import OPTIONS, Flags, Value, merge, parse_file
 from pier.errors import Invalid, NotImplementedByPier
+from pier.networks import respect
 from pier.networks.model import IPNetwork
 from pier.registry.config import DEFAULT_ATTEMPTS, DEFAULT_DOWNLOADS, DEFAULT_RANGE_BYTES, DEFAULT_UPLOADS, OWN_HOSTS, RegistryOptions
 from pier.volumes import plugin_address
@@ -50,6 +51,7 @@ class Config:
     bridge: str = ""
     mtu: int = 0
     default_address_pools: tuple[tuple[IPNetwork, int], ...] = ()  # (pool, prefix length of the networks in it)
+    firewall: str = respect.OPEN
     dns: tuple[str, ...] = ()
     dns_opts: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
@@ -319,6 +321,7 @@ _CHECKS: dict[str, Any] = {
     "bridge": _bridge,
     "default-address-pools": _pools,
     "mtu": _mtu,
+    "firewall": _choice("firewall", respect.CHOICES),
     "dns": _dns,
     "dns-opts": lambda value: tuple(value),
     "dns-search": _domains,

@@ -387,7 +387,7 @@ def _folder(path: Path, mode: int) -> None:
 def _network_config(config: Config) -> NetworkConfig:
     return NetworkConfig(
         bip=config.bip, bridge=config.bridge, mtu=config.mtu, dns=config.dns, dns_opts=config.dns_opts, dns_search=config.dns_search,
-        pools=config.default_address_pools, identity=daemon_id(config.data_root),
+        pools=config.default_address_pools, firewall=config.firewall, identity=daemon_id(config.data_root),
     )
 
 

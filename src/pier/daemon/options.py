@@ -46,6 +46,7 @@ OPTIONS = (
     Option("dns", "dns", "list", "DNS server for containers"),
     Option("dns-opt", "dns-opts", "list", "DNS option for containers"),
     Option("dns-search", "dns-search", "list", "DNS search domain for containers"),
+    Option("firewall", "firewall", "str", "whether published ports obey the host's INPUT rules: open (the default) or respect"),
     Option("storage-driver", "storage-driver", "str", "kind of layer: erofs or unpacked", "s"),
     Option("shutdown-timeout", "shutdown-timeout", "int", "seconds for containers to stop in", reloadable=True),
     Option("live-restore", "live-restore", "bool", "containers run on while the daemon does not (the default)", reloadable=True),

@@ -9,7 +9,8 @@ from pier.linux.nftables import FAMILY_IPV4, Expression, expression, message
 RETURN = -5
 _JUMP = -3
 _NEWCHAIN, _NEWSET, _NEWSETELEM, _DELSETELEM = 3, 9, 12, 14
-_INTERVAL, _TIMEOUT, _CONCAT = 0x04, 0x10, 0x80
+_INTERVAL, _TIMEOUT, _DYNAMIC, _CONCAT = 0x04, 0x10, 0x20, 0x80
+_UPDATE = 1
 _META_L4PROTO = 16
 _TYPES = {"ifname": (41, 16), "protocol": (12, 1), "port": (13, 2)}  # of nft(8), and their bytes
 _ADDRESSES = {FAMILY_IPV4: (7, 4)}
@@ -84,12 +85,27 @@ def lookup(key: Key, name: str, *, found: bool = True) -> list[Expression]:
     return [*key.load(), expression("lookup", text(1, name), be32(2, 8), *([] if found else [be32(5, 1)]))]
 
 
-def add_set(table: str, name: str, number: int, key: Key, *, ranges: bool = False, timed: bool = False) -> Message:
-    """Make a set. number: its own within the transaction; ranges: elements have ends; timed: they end by themselves."""
-    flags = (_INTERVAL if ranges else 0) | (_CONCAT if ranges and len(key.fields) > 1 else 0) | (_TIMEOUT if timed else 0)
+def learn(name: str, timeout_s: int) -> Expression:
+    """What was loaded from the first register on is in a set from now on, for a time. Where the set is full, the rule ends here."""
+    return expression("dynset", text(1, name), be32(3, _UPDATE), be32(4, 8), be64(6, timeout_s * 1000))
+
+
+def forget(family: int, table: str, name: str) -> Message:
+    """Empty a set."""
+    return message(_DELSETELEM, 0, family, text(1, table), text(2, name))
+
+
+def add_set(table: str, name: str, number: int, key: Key, *, ranges: bool = False, timed: bool = False, most: int = 0) -> Message:
+    """Make a set. number: its own within the transaction; ranges: elements have ends; timed: they end by themselves.
+
+    most: so many elements at most, which rules put there (`learn`).
+    """
+    flags = (_INTERVAL if ranges else 0) | (_CONCAT if ranges and len(key.fields) > 1 else 0) | (_TIMEOUT if timed else 0) | (_DYNAMIC if most else 0)
     data = [text(1, table), text(2, name), be32(3, flags), be32(4, key.kind), be32(5, sum((size + 3) & ~3 for size in key.sizes)), be32(10, number)]
     if ranges and len(key.fields) > 1:
         data.append(nested(9, nested(2, *(nested(1, be32(1, size)) for size in key.sizes))))
+    if most:
+        data.append(nested(9, be32(1, most)))
     if key.fields == ("ifname",):
         data.append(attribute(13, b"\0\4" + struct.pack("=I", 1)))
     return message(_NEWSET, NLM_F_CREATE, key.family, *data)

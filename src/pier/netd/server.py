@@ -5,10 +5,12 @@ over: a datagram socket and a listening one. Requests of the daemon:
   network {key: ID, fields}, network-gone {key}        a network's names (zone.py)
   open {key: container, view} + [datagram, listener]   view {key, view}      close {key}
   publish {key: container, part, targets: [[protocol, address, port], ...]} + a socket each      withdraw {key}
+  firsts {group}                                       first packets to send again (firsts.py); 0: none
   stats {} -> {ready: answered as before, asked: the others, of those outside, cached, refused}
 The keeper gets a duplicate of every socket with the container's view, and every network, as notes: a netd that takes over goes on by itself.
 """
 
+import contextlib
 import gc
 import select
 import signal
@@ -26,6 +28,7 @@ from pier.ipc.polled import PolledChannel
 from pier.netd import message as wire
 from pier.netd.cache import Cache
 from pier.netd.egress import Gate
+from pier.netd.firsts import Firsts
 from pier.netd.message import Malformed, Question
 from pier.netd.published import OUT_OF_ROOM, Published
 from pier.netd.ready import FOREVER, Ready
@@ -45,6 +48,7 @@ _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _NETWORK = "network:"
 _SESSION = "names:"
 _PORTS = "ports:"
+_FIRSTS = "firsts:"
 # What is said to a question: one answer, or some of which any will do; what it is cut to; until when it may be said again (0: not again).
 Reply = Callable[[Sequence[bytes], Question | None, float], None]
 
@@ -82,6 +86,7 @@ class Netd(Loop):
         self.sessions: dict[str, Session] = {}
         self.published = Published(self.watch, self.rest)
         self.gate = Gate()
+        self.firsts = Firsts(self.watch)
         self.under_way: set[Exchange] = set()
         self.connected = 0  # open connections of all sessions
         self.next_tick_s = 0.0
@@ -120,6 +125,9 @@ class Netd(Loop):
         elif key.startswith(_PORTS):
             order = sorted(zip(map(int, message["names"]), fds, strict=True))
             self.published.hold(key.removeprefix(_PORTS), note, [fd for _, fd in order])
+        elif key == _FIRSTS:
+            with contextlib.suppress(OSError):  # the daemon says it again, and tells what is in the way
+                self.firsts.take(int(note["group"]))
         elif len(fds) == 2:
             named = dict(zip(message["names"], fds, strict=True))
             self._open(key.removeprefix(_SESSION), note, named["datagram"], named["listener"])
@@ -152,6 +160,10 @@ class Netd(Loop):
             for held in self.published.keys_of(key):
                 names = [str(n) for n in range(self.published.release(held))]
                 self.keeper.send({"op": "release", "key": _PORTS + held, "names": names})
+        elif op == "firsts":
+            self.firsts.take(int(message["group"]))
+            keeping = {"op": "hold", "note": {"group": self.firsts.group}} if self.firsts.group else {"op": "release"}
+            self.keeper.send({**keeping, "key": _FIRSTS, "names": []})
         elif op == "ping":
             pass
         elif op == "stats":

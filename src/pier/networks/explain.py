@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from pier.linux.nftables import FAMILY_IPV4, FAMILY_IPV6
 from pier.networks.ports import ALL_IPV4, ALL_IPV6, Binding, version
+from pier.networks.respect import TIMEOUT_S
 from pier.networks.translation import Published, by_kernel, elements
 
 LOOPBACK = "127."
+_NAMED = 8  # clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,15 @@ class Step:
 
     passed: bool
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Respected:
+    """With `firewall: respect`, what is known of the host's INPUT."""
+
+    chains: tuple[tuple[int, str], ...] = ()  # those that drop what no rule accepts: IP version (0: both), name
+    unread: tuple[str, ...] = ()  # tools that have rules which nf_tables does not know of
+    accepted: frozenset[tuple[str, str, int, str]] = frozenset()  # of late: (protocol, address, port, client)
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,7 @@ class Facts:
     link: str = ""  # the host's end of the container's
     linked: bool = True  # it is in the bridge
     listening: frozenset[tuple[str, str, int]] = frozenset()  # in the container: (protocol, address, port)
+    respect: Respected | None = None
 
 
 def steps(binding: Binding, published: Published, facts: Facts) -> list[Step]:
@@ -64,7 +76,9 @@ def _by_kernel(binding: Binding, published: Published, facts: Facts) -> list[Ste
     kinds = [name, name.replace("ports", "ranges")]
     there = any(_covered(next(iter(wanted)), facts.maps.get((family, kind)) or set()) for kind in kinds)
     what = f"sends {_at(binding.address, binding.host_port)} to" if binding.host_port else "lets in what is for"
-    found = [Step(there, f"the firewall {what if there else 'does not know the way to'} {_at(target, binding.port)} (table {table})")]
+    asked = facts.respect is not None and binding.host_port and not binding.address.startswith(LOOPBACK)
+    found = [_asked(binding, facts.respect)] if facts.respect is not None and asked else []
+    found.append(Step(there, f"the firewall {what if there else 'does not know the way to'} {_at(target, binding.port)} (table {table})"))
     if binding.address.startswith(LOOPBACK) or binding.address == ALL_IPV4:
         stops = binding.address != ALL_IPV4 and not facts.route_localnet
         if stops or not facts.route_localnet:
@@ -75,6 +89,19 @@ def _by_kernel(binding: Binding, published: Published, facts: Facts) -> list[Ste
         words = "drops forwarded packets (those of the host itself go on): accept `ct status dnat` there"
         found.append(Step(False, f"the firewall chain {facts.drops[0]!r} {words}"))
     return found
+
+
+def _asked(binding: Binding, respected: Respected) -> Step:
+    """What INPUT would say of a packet that has not come nobody can tell: what is said is who was let in, and what to look at."""
+    here = {client for protocol, address, port, client in respected.accepted
+            if (protocol, port) == (binding.protocol, binding.host_port) and version(address) == version(binding.address)
+            and binding.address in (ALL_IPV4, ALL_IPV6, address)}  # fmt: skip
+    others = f" and {len(here) - _NAMED} others" if len(here) > _NAMED else ""
+    late = f"in the last {TIMEOUT_S} s it let in {', '.join(sorted(here)[:_NAMED]) or 'nobody'}{others}"
+    chains = ", ".join(repr(name) for number, name in respected.chains if number in (0, version(binding.address)))
+    drops = f"; what no rule accepts is dropped by {chains}" if chains else ""
+    unread = f"; rules of {', '.join(respected.unread)} are not read here" if respected.unread else ""
+    return Step(True, f"from outside, the host's INPUT decides on {binding.host_port}/{binding.protocol} (firewall: respect): {late}{drops}{unread}")
 
 
 def _covered(wanted: tuple[bytes, ...], there: "set[tuple[bytes, ...]]") -> bool:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from operator import attrgetter
 
-from pier.networks import sysctls
+from pier.networks import respect, sysctls
 from pier.networks.plumbing import Plumbing
 from pier.networks.rules import Member, Wanted
 from pier.networks.setup import Ask
@@ -23,11 +23,13 @@ class Guard:
 
     def __init__(
         self, plumbing: Plumbing, ask: Ask, spawn: Callable[[Coroutine[object, object, None]], None], table: str,
-        members: Callable[[], Iterable[Member]], published: Callable[[], Mapping[str, Published]],
+        members: Callable[[], Iterable[Member]], published: Callable[[], Mapping[str, Published]], firewall: str,
     ) -> None:  # fmt: skip
-        """members: the networks as they are now; published: the ports of their containers."""
+        """members: the networks as they are now; published: the ports of their containers; firewall: one of respect.CHOICES."""
         self._plumbing, self._ask, self._spawn, self._table, self._members = plumbing, ask, spawn, table, members
         self._published = published
+        self.log_group = respect.group(table, firewall)
+        """That netd takes first packets from, 0 where it takes none."""
         self._known: tuple[Member, ...] = ()
         self._watch: FirewallWatch | None = None
         self.further: Callable[[], Awaitable[None]] = _nothing
@@ -52,7 +54,7 @@ class Guard:
         return self._with_ports()
 
     def _with_ports(self) -> Wanted:
-        return Wanted(self._table, self._known, dict(self._published()))
+        return Wanted(self._table, self._known, dict(self._published()), self.log_group)
 
     async def change(self) -> None:
         """The networks have changed: one transaction. What somebody else has changed in our tables meanwhile is repaired."""
@@ -76,6 +78,8 @@ class Guard:
         done = await self._ask(self._plumbing.ensure_rules, wanted)
         for words in done:
             _log.info("%s", words)
+        if self.log_group:
+            await self._ask(self._plumbing.forget_accepted, wanted)  # the host may accept other things by now
         if done:
             await self.rewritten()
         await self.further()

@@ -70,7 +70,7 @@ class Networks:
         self.leaving: dict[str, Endpoint] = {}  # by ID: the link may still be there, so its address is not free
         self.spaces: dict[str, int] = {}  # by endpoint: the namespace of a link that the host does not see, to delete it there
         self.ports = Ports(self)
-        self.guard = Guard(self.plumbing, self.ask, self.spawn, table, self._members, lambda: self.ports.active)
+        self.guard = Guard(self.plumbing, self.ask, self.spawn, table, self._members, lambda: self.ports.active, config.firewall)
         self.egress = Egress(self, table)
         self._tasks: set[asyncio.Task[None]] = set()
         self.removals = Removals(self)

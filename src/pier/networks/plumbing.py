@@ -6,13 +6,15 @@ Thin: what is decided is decided in create_plan.py, rules.py and networks.py.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pier.errors import Invalid, NotFound
+from pier.linux import nftables as nft
+from pier.linux import nftchains
 from pier.linux.conntrack import Conntrack
 from pier.linux.nftables import FAMILY_IPV4, Firewall
 from pier.linux.rtnetlink import Link, Routing
-from pier.networks import flows, rules, sysctls, translation
+from pier.networks import flows, respect, rules, sysctls, translation
 from pier.networks.bridges import Bridges
 from pier.networks.drivers import Bare, Base, Driver
-from pier.networks.explain import Facts
+from pier.networks.explain import Facts, Respected
 from pier.networks.model import IPNetwork
 from pier.networks.parents import Parents, has_ipvlan
 from pier.networks.surroundings import Surroundings, networks_of
@@ -131,7 +133,14 @@ class Plumbing:
             forwarding={4: not sysctls.forwarding_is_off(), 6: sysctls.read("ipv6/conf/all/forwarding") != "0"},
             route_localnet=sysctls.read(f"ipv4/conf/{bridge}/route_localnet") != "0", bridge=bridge, link=link,
             linked=there is not None and master is not None and there.master != 0, listening=listening,
+            respect=self._respected() if self._applied is not None and self._applied.log_group else None,
         )  # fmt: skip
+
+    def _respected(self) -> Respected:
+        held = {family: self._firewall.elements(family, self._table, respect.LEARNED) or set() for family in rules.FAMILIES}
+        accepted = frozenset[tuple[str, str, int, str]]().union(*(respect.accepted(found, family) for family, found in held.items()))
+        chains = [chain for chain in self._firewall.base_chains() if rules.drops(chain, self._table, nft.HOOK_INPUT)]
+        return Respected(tuple((rules.FAMILIES.get(chain.family, 0), _named(chain)) for chain in chains), tuple(sysctls.legacy_filters()), accepted)
 
     def ensure_rules(self, wanted: rules.Wanted) -> Sequence[str]:
         """Bring our tables and the foreign chains to what is wanted. Returns what had to be done, in words."""
@@ -145,10 +154,15 @@ class Plumbing:
             held = {name: self._firewall.elements(family, wanted.table, name) for name in rules.NAMES} if found else {}
             if not rules.intact(wanted, family, chains, found, held):
                 point("networks.rules")
-                self._firewall.apply(rules.ruleset(wanted, family), f"firewall table {wanted.table}")
+                self._firewall.apply(rules.ruleset(wanted, family), _what(wanted))
                 done.append(f"firewall table {wanted.table} written" + (" (IPv6)" if rules.FAMILIES[family] == 6 else ""))
         self._applied = wanted
         return [*done, *self._ensure_foreign(wanted)]
+
+    def forget_accepted(self, wanted: rules.Wanted) -> None:
+        """Ask the host's INPUT again about everybody (respect.py). Raises NetlinkError."""
+        for family in wanted.families():
+            self._firewall.apply([nftchains.forget(family, wanted.table, respect.LEARNED)], _what(wanted))
 
     def _ensure_foreign(self, wanted: rules.Wanted | None) -> list[str]:
         """Our accepts in iptables' own chains, for all bridges; none with None."""
@@ -177,10 +191,9 @@ class Plumbing:
 
     def foreign_drops(self) -> list[str]:
         """Foreign chains that drop forwarded packets and that we leave alone: "inet firewalld filter_FORWARD"."""
-        families = {1: "inet", 2: "ip", 10: "ip6"}
         chains = [chain for chain in self._firewall.base_chains() if rules.drops(chain, self._table)]
         dropping = [chain for chain in chains if not any(rules.is_opened(chain, family) for family in rules.FAMILIES)]
-        return [f"{families[chain.family]} {chain.table} {chain.name}" for chain in dropping]
+        return [_named(chain) for chain in dropping]
 
     def docker_is_here(self) -> bool:
         """Whether another engine has put Docker's chains into the host's firewall."""
@@ -190,3 +203,13 @@ class Plumbing:
         """Bridges of other engines and other instances: they need ip_forward as well."""
         names = [link.name for link in self._routing.links() if link.kind == "bridge" and link.name not in own_bridges]
         return [name for name in names if name.startswith(("docker", "br-", "pier", "podman", "cni", "virbr", "lxc"))]
+
+
+def _named(chain: nft.Chain) -> str:
+    families = {nft.FAMILY_INET: "inet", nft.FAMILY_IPV4: "ip", nft.FAMILY_IPV6: "ip6"}
+    return f"{families[chain.family]} {chain.table} {chain.name}"
+
+
+def _what(wanted: rules.Wanted) -> str:
+    """What an error names."""
+    return f"firewall table {wanted.table}" + (" (firewall: respect needs the kernel's nft_log and nfnetlink_log)" if wanted.log_group else "")

@@ -6,6 +6,7 @@
     forward           from a bridge: only with an address of its network; within a network: accept; what is internal stays inside;
                       to a bridge: established or related, published ports, what a network's gateway mode lets in; everything else to a
                       bridge: drop (container addresses cannot be reached from outside, nor from other networks)
+    input             with `firewall: respect` alone: what the host has accepted (respect.py)
     postrouting       what leaves a bridge for elsewhere gets the host's address; what comes through a published port keeps its own where it can
 Networks are elements of sets: one transaction changes what is different. An accept ends our chain only: a foreign chain on the same hook
 may still drop, hence the two rules there. Within one bridge packets are not forwarded: `icc=false` isolates the bridge's ports (plumbing.py).
@@ -20,7 +21,7 @@ from pier.linux import nftnat, nftsets
 from pier.linux.netlink import Message
 from pier.linux.nftables import FAMILY_IPV4, FAMILY_IPV6
 from pier.linux.nftsets import FIRST, SECOND, Element
-from pier.networks import translation
+from pier.networks import respect, translation
 from pier.networks.translation import Published
 
 FAMILIES = {FAMILY_IPV4: 4, FAMILY_IPV6: 6}
@@ -74,6 +75,7 @@ class Wanted:
     table: str  # "pier"
     members: tuple[Member, ...] = ()
     published: Mapping[str, Published] = field(default_factory=dict)  # by container
+    log_group: int = 0  # that first packets go to; 0: the host's INPUT is not asked (respect.group)
 
     def families(self) -> list[int]:
         """IPv4 always, IPv6 where a network has it."""
@@ -116,7 +118,12 @@ def _of_members(members: Iterable[Member], family: int) -> dict[str, set[Element
     return found
 
 
-def _rules(family: int) -> list[tuple[str, Sequence[nft.Expression], str]]:
+def _chains(log_group: int) -> Sequence[tuple[str, str, int, int]]:
+    """(name, type, hook, priority) of the base chains."""
+    return (*_CHAINS, (respect.INPUT, "filter", nft.HOOK_INPUT, respect.PRIORITY)) if log_group else _CHAINS
+
+
+def _rules(family: int, log_group: int = 0) -> list[tuple[str, Sequence[nft.Expression], str]]:
     """(chain, expressions, comment); each comment once, so that what the kernel holds can be compared."""
     accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
     after = nftsets.after_address(family)
@@ -143,7 +150,8 @@ def _rules(family: int) -> list[tuple[str, Sequence[nft.Expression], str]]:
             ("prerouting", [*not_lo, *nft.daddr("127.0.0.0/8"), *drop], "nobody outside reaches loopback"),
             ("prerouting", [*not_lo, *nft.saddr("127.0.0.0/8"), *drop], "nobody outside is loopback"),  # route_localnet lets him say so
         ),
-        *translation.rules(family),
+        *translation.rules(family, respect.known(family) if log_group else ()),
+        *(respect.rules(family, log_group) if log_group else ()),
         ("forward", [*inside, *own_in, *drop], "a network sends from its own addresses only"),
         ("forward", [*pair, *accept], "within a network"),
         ("forward", [nftsets.load_iifname(), nftsets.lookup("internal"), *drop], "what is internal stays inside"),
@@ -170,16 +178,18 @@ def ruleset(wanted: Wanted, family: int) -> list[Message]:
     messages = [
         *remove(table, family),
         nft.add_table(family, table),
-        *(nft.add_base_chain(family, table, name, kind, hook, priority) for name, kind, hook, priority in _CHAINS),
+        *(nft.add_base_chain(family, table, name, kind, hook, priority) for name, kind, hook, priority in _chains(wanted.log_group)),
         nftnat.add_chain(family, table, translation.CHAIN),
     ]
+    if wanted.log_group:
+        messages += [nftnat.add_chain(family, table, respect.LEARN), respect.learned_set(table, len(NAMES) + 1, family)]
     for number, (name, (fields, ranges)) in enumerate(SETS.items(), 1):
         messages.append(nftsets.add_set(family, table, name, number, fields, ranges=ranges))
     for number, (name, (fields, ranges, values)) in enumerate(MAPS.items(), len(SETS) + 1):
         messages.append(nftsets.add_set(family, table, name, number, fields, ranges=ranges, values=values))
     for name, found in elements(wanted, family).items():
         messages += nftsets.add_elements(family, table, name, found)
-    return [*messages, *(nft.add_rule(family, table, chain, expressions, comment) for chain, expressions, comment in _rules(family))]
+    return [*messages, *(nft.add_rule(family, table, *rule) for rule in _rules(family, wanted.log_group))]
 
 
 def change(old: Wanted, new: Wanted, family: int) -> list[Message]:
@@ -219,7 +229,8 @@ def intact(
     """Whether the kernel holds just these rules and elements. held: the elements of each set."""
     have = sorted((rule.chain, rule.comment) for rule in found)
     hooked = {chain.name for chain in chains if chain.family == family and chain.table == wanted.table}
-    whole = hooked == {name for name, *_ in _CHAINS} and have == sorted((chain, comment) for chain, _, comment in _rules(family))
+    needed = sorted((chain, comment) for chain, _, comment in _rules(family, wanted.log_group))
+    whole = hooked == {name for name, *_ in _chains(wanted.log_group)} and have == needed
     return whole and held == elements(wanted, family)
 
 
@@ -231,9 +242,9 @@ def _foreign(table: str, bridge: str) -> list[tuple[list[nft.Expression], str]]:
     ]
 
 
-def drops(chain: nft.Chain, table: str) -> bool:
-    """Whether a chain that is not ours (`table`) drops forwarded packets by its policy."""
-    return chain.hook == nft.HOOK_FORWARD and chain.policy == nft.DROP and chain.table != table and chain.family in (nft.FAMILY_INET, *FAMILIES)
+def drops(chain: nft.Chain, table: str, hook: int = nft.HOOK_FORWARD) -> bool:
+    """Whether a chain that is not ours (`table`) drops by its policy what is forwarded (or passes another hook)."""
+    return chain.hook == hook and chain.policy == nft.DROP and chain.table != table and chain.family in (nft.FAMILY_INET, *FAMILIES)
 
 
 def is_opened(chain: nft.Chain, family: int = FAMILY_IPV4) -> bool:

@@ -9,7 +9,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from msgspec.structs import replace
 
 from pier.errors import Conflict
-from pier.networks import files, pools, sysctls
+from pier.networks import files, pools, respect, sysctls
 from pier.networks.drivers import Base
 from pier.networks.model import IPNetwork, Network, Subnet
 from pier.networks.plumbing import Plumbing
@@ -33,6 +33,7 @@ class NetworkConfig:
     dns_search: tuple[str, ...] = ()
     dns_opts: tuple[str, ...] = ()
     pools: tuple[tuple[IPNetwork, int], ...] = ()  # default-address-pools: (pool, prefix length of the networks in it)
+    firewall: str = respect.OPEN  # or RESPECT: published ports obey the host's INPUT policy
     identity: str = ""  # of the daemon: where no pool is configured, its networks of IPv6 come from one that is its own
 
 

@@ -119,10 +119,19 @@ def warnings(bridge: str) -> list[str]:
             break
     if read(_FORWARD) == "0":
         found.append("IPv4 forwarding is disabled: containers reach nothing beyond this host; set net.ipv4.ip_forward=1")
-    try:
-        with open("/proc/net/ip_tables_names") as file:
-            if "filter" in file.read().split():
-                found.append("iptables-legacy has a filter table: if its FORWARD chain drops, containers reach this host only; use iptables-nft")
-    except OSError:
-        pass
+    if legacy_filters():
+        found.append("iptables-legacy has a filter table: if its FORWARD chain drops, containers reach this host only; use iptables-nft")
+    return found
+
+
+def legacy_filters() -> list[str]:
+    """The tools whose filter tables nf_tables knows nothing of, and which have one here."""
+    found = []
+    for name, tool in (("ip_tables_names", "iptables-legacy"), ("ip6_tables_names", "ip6tables-legacy")):
+        try:
+            with open(f"/proc/net/{name}") as file:
+                if "filter" in file.read().split():
+                    found.append(tool)
+        except OSError:
+            continue
     return found

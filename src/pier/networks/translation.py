@@ -125,14 +125,21 @@ def _after(family: int) -> int:
     return 9 if family == FAMILY_IPV4 else 12
 
 
-def rules(family: int) -> list[tuple[str, Sequence[nft.Expression], str]]:
-    """(chain, expressions, comment) of the translation."""
-    service = [nftsets.load_protocol(), nftsets.load_dport(9)]
+def load_service() -> list[nft.Expression]:
+    """protocol . port."""
+    return [nftsets.load_protocol(), nftsets.load_dport(9)]
+
+
+def rules(family: int, known: Sequence[nft.Expression] = ()) -> list[tuple[str, Sequence[nft.Expression], str]]:
+    """(chain, expressions, comment) of the translation. known: what of the packets from outside it is for, all by default (respect.py)."""
+    service, to_ports = load_service(), [*nftnat.to_this_host(), *nftnat.jump(CHAIN)]
     both, address = nftnat.dnat(family, _after(family)), nftnat.dnat(family)
     found: list[tuple[str, Sequence[nft.Expression], str]] = [
-        ("dstnat", [*nftnat.to_this_host(), *nftnat.jump(CHAIN)], "to published ports"),
-        ("output", [*nftnat.to_this_host(), *nftnat.jump(CHAIN)], "to published ports, from here"),
+        ("dstnat", [*known, *to_ports], "to published ports" + (", once the host has accepted it" if known else "")),
+        ("output", to_ports, "to published ports, from here"),
     ]
+    if known:
+        found.append(("dstnat", [nftsets.load_iifname(), nftsets.lookup("bridges"), *to_ports], "to published ports, from containers"))
     if family == FAMILY_IPV6:
         found += [
             (CHAIN, [*nftnat.is_link_local_source(), *nftnat.back()], "link-local addresses stay on their link"),

@@ -63,6 +63,7 @@ def test_arguments_that_are_refused(arguments: list[str], text: str) -> None:
         ({"storage-driver": "overlay2"}, "one of erofs, unpacked"),
         ({"log-driver": "syslog"}, "one of json-file, local, none"),
         ({"bip": "172.30.0.1"}, "--bip 172.30.0.1"),
+        ({"firewall": "obey"}, "--firewall obey: it is one of open, respect"),
         ({"bip": "172.30.0.0/16"}, "address of a host"),
         ({"bip": "fd00::1/64"}, "IPv6"),
         ({"bip": "172.30.0.1/16", "bridge": "br0"}, "--bip and --bridge"),
@@ -182,7 +183,7 @@ def test_every_option_has_a_place_in_the_configuration_and_in_the_help() -> None
         good = {
             "group": "g", "log-level": "info", "bip": "172.30.0.1/16", "bridge": "br0", "storage-driver": "erofs", "log-driver": "none",
             "default-shm-size": "1M", "http-proxy": "http://p", "https-proxy": "http://p", "range-download-bytes": 0,
-            "push-compression": "zstd",
+            "push-compression": "zstd", "firewall": "respect",
         }  # fmt: skip
         build({option.key: good.get(option.key, value)})  # type: ignore[dict-item]
         assert (f"--{option.flag} " if option.flag else f"  {option.key} ") in usage()

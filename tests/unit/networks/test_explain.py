@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pier.linux.nftables import FAMILY_IPV4
-from pier.networks.explain import Facts, steps
+from pier.networks.explain import Facts, Respected, steps
 from pier.networks.ports import Binding
 from pier.networks.translation import MAPS, Published
 
@@ -42,3 +42,17 @@ def stop(binding: Binding, facts: Facts) -> str:
 )
 def test_where_it_stops(binding: Binding, facts: Facts, text: str) -> None:
     assert (stop(binding, facts) == "") if not text else text in stop(binding, facts)
+
+
+def test_where_the_hosts_input_decides_it_is_said_and_who_was_let_in() -> None:
+    chains = ((0, "inet host input"), (6, "ip6 filter INPUT"))
+    others = (("udp", "192.0.2.1", 8080, "192.0.2.3"), ("tcp", "2001:db8::1", 8080, "2001:db8::2"))
+    accepted = frozenset({("tcp", "192.0.2.1", 8080, "192.0.2.2"), *others})
+    facts = replace(GOOD, respect=Respected(chains, ("iptables-legacy",), accepted))
+    said = steps(WEB, PUBLISHED, facts)[0].text
+    assert said.startswith("from outside, the host's INPUT decides on 8080/tcp (firewall: respect): in the last 30 s it let in 192.0.2.2; ")
+    assert said.endswith("; what no rule accepts is dropped by 'inet host input'; rules of iptables-legacy are not read here")
+    many = frozenset(("tcp", "192.0.2.1", 8080, f"198.51.100.{n}") for n in range(20))
+    assert "198.51.100.15 and 12 others" in steps(WEB, PUBLISHED, replace(GOOD, respect=Respected((), (), many)))[0].text
+    here = Binding("tcp", 80, "127.0.0.1", 8080)
+    assert "INPUT" not in steps(here, Published((here,), "172.17.0.2"), facts)[0].text
