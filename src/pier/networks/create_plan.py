@@ -18,6 +18,7 @@ from pier.networks.model import (
     PARENT_DRIVERS,
     PREDEFINED,
     TRUE_WORDS,
+    TRUSTED,
     IPNetwork,
     Network,
     Subnet,
@@ -29,7 +30,7 @@ _LEAST_MTU, _MOST_MTU = 68, 65535  # RFC 791; a packet's length has two bytes
 _GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
 _BRIDGE_KEYS = {
     BRIDGE_OPTIONS + key
-    for key in ("name", "host_binding_ipv4", "gateway_mode_ipv4", "gateway_mode_ipv6", *_BOOLEANS)
+    for key in ("name", "host_binding_ipv4", "gateway_mode_ipv4", "gateway_mode_ipv6", "trusted_host_interfaces", *_BOOLEANS)
 } | {"com.docker.network.driver.mtu", "com.docker.network.container_iface_prefix", *HOST_ADDRESSES.values()}
 _DRIVERS = ("bridge", *PARENT_DRIVERS)
 _MODES = {
@@ -161,6 +162,8 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
                 ip_address(value)
             except ValueError:
                 raise Invalid(f"failed to parse {key} value: {value} (invalid ip address)") from None
+        if driver == "bridge" and key == TRUSTED:
+            _check_trusted(value)
         if driver == "bridge" and key in HOST_ADDRESSES.values():
             _check_host_address(key, value)
         if driver == "bridge" and key.startswith("com.docker.network.") and key not in _BRIDGE_KEYS:
@@ -183,6 +186,13 @@ def _check_mtu(key: str, value: str) -> None:
 def _check_prefix(value: str) -> None:
     if len(value.encode()) > MAX_LINK_NAME - 3 or "/" in value or (value and value.split() != [value]) or value.startswith("."):
         raise Invalid(f"invalid interface prefix {value!r}: at most {MAX_LINK_NAME - 3} bytes, since a number follows, no slash and no white space")
+
+
+def _check_trusted(value: str) -> None:
+    for name in filter(None, value.split(":")):
+        if len(name.encode()) > MAX_LINK_NAME or "/" in name or name.split() != [name] or name in (".", ".."):
+            words = f"a link's name has at most {MAX_LINK_NAME} bytes, no slash and no white space; between two stands a colon"
+            raise Invalid(f"invalid trusted host interface {name!r}: {words}")
 
 
 def _check_host_address(key: str, value: str) -> None:

@@ -100,6 +100,6 @@ class Live:
             masquerade=tuple(v for v, mode in modes.items() if network.masquerade and mode != "routed"),
             unprotected=tuple(v for v, mode in modes.items() if mode == "nat-unprotected"),
             routed=tuple(v for v, mode in modes.items() if mode == "routed"),
-            leaves_as=tuple(filter(None, map(network.host_address, (4, 6)))),
+            trusted=network.trusted, leaves_as=tuple(filter(None, map(network.host_address, (4, 6)))),
         )  # fmt: skip
         return self._member

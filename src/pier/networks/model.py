@@ -108,6 +108,11 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """What leaves it of IP version 4 or 6 has this source address, where it has the host's; "" for that of the link that it leaves by."""
         return self.options.get(HOST_ADDRESSES[version], "")
 
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """The host's links by which its containers' published ports are reached at their own addresses; none where nothing is published."""
+        return () if self.internal else tuple(dict.fromkeys(filter(None, self.options.get(TRUSTED, "").split(":"))))
+
     def interfaces(self) -> list[str]:
         """The addresses of its bridge: the gateways with their prefixes."""
         bare = {version for version in (4, 6) if self.gateway_mode(version) == "isolated"} | ({4} if self.flag("inhibit_ipv4", False) else set())
@@ -115,6 +120,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return [f"{subnet.gateway}/{subnet.parsed.prefixlen}" for subnet in given if subnet.gateway]
 
 
+TRUSTED = BRIDGE_OPTIONS + "trusted_host_interfaces"
 HOST_ADDRESSES = {4: "com.docker.network.host_ipv4", 6: "com.docker.network.host_ipv6"}
 PREDEFINED = ("bridge", "host", "none")
 TRUE_WORDS = ("1", "t", "true")

@@ -85,8 +85,9 @@ class Ports:
         return four.address if four else "", six.address6 if six else ""
 
     def _published(self, container_id: str, bindings: tuple[Binding, ...]) -> Published | None:
-        targets = self.targets(container_id)
-        return Published(bindings, *targets) if bindings and any(targets) else None
+        targets, gateways = self.targets(container_id), self._gateways(container_id)
+        direct = tuple(v for v, one in zip((4, 6), gateways, strict=True) if one and self._networks.live[one.network_id].network.trusted)
+        return Published(bindings, *targets, direct) if bindings and any(targets) else None
 
     # -- opening
 
@@ -112,7 +113,7 @@ class Ports:
                     if number % _BREATH == _BREATH - 1:
                         await asyncio.sleep(0)
             point("publish.bound")
-            published = Published(tuple(given), place.address, place.address6)
+            published = Published(tuple(given), place.address, place.address6, place.direct)
             self.active[container_id] = published
             await self._networks.records.save_published(container_id, published.bindings, active=True)
             point("publish.row")

@@ -37,6 +37,7 @@ SETS: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "internal": (("ifname",), False),
     "unprotected": (("ifname",), False),
     "routed": (("ifname",), False),
+    "trusted": (("ifname", "ifname"), False),
     "plain": (("address", "address"), True),
 }
 _CHAINS = (
@@ -65,6 +66,7 @@ class Member:
     masquerade: tuple[int, ...] = (4, 6)  # IP versions that leave with the host's address
     unprotected: tuple[int, ...] = ()  # IP versions of gateway mode nat-unprotected: everybody may come in
     routed: tuple[int, ...] = ()  # IP versions of gateway mode routed: a ping may come in
+    trusted: tuple[str, ...] = ()  # links by which what is published is reached at its own address
     leaves_as: tuple[str, ...] = ()  # addresses of the host, of which IP versions what leaves has them instead of that of the link it leaves by
 
 
@@ -103,6 +105,7 @@ def _of_members(members: Iterable[Member], family: int) -> dict[str, set[Element
         for key, there in (("internal", member.internal), ("unprotected", version in member.unprotected), ("routed", version in member.routed)):
             if there:
                 found[key].add((name, b""))
+        found["trusted"] |= {(nftsets.ifname(link) + name, b"") for link in member.trusted}
         for subnet in map(ip_network, member.subnets):
             if subnet.version != version:
                 continue
@@ -133,6 +136,7 @@ def _rules(family: int, log_group: int = 0) -> list[tuple[str, Sequence[nft.Expr
     own_in = [nftsets.load_saddr(family), nftsets.load_iifname(after), nftsets.lookup("own", found=False)]
     own_out = [nftsets.load_saddr(family), nftsets.load_oifname(after), nftsets.lookup("own", found=False)]
     pair = [nftsets.load_iifname(FIRST), nftsets.load_oifname(SECOND), nftsets.lookup("within")]
+    trusts = [nftsets.load_iifname(FIRST), nftsets.load_oifname(SECOND), nftsets.lookup("trusted")]
     known = nft.ct_state(nft.CT_ESTABLISHED | nft.CT_RELATED)
 
     def leaves_by(name: str) -> list[nft.Expression]:
@@ -160,6 +164,7 @@ def _rules(family: int, log_group: int = 0) -> list[tuple[str, Sequence[nft.Expr
         ("forward", [*leaves_by("routed"), *foreign, *nftsets.is_icmp(family), *accept], "gateway mode routed: pings"),
         ("forward", [*outside, *translated, *accept], "published ports"),
         ("forward", [*outside, *translation.load_target(family), nftsets.lookup("opened"), *accept], "gateway mode routed: published ports"),
+        ("forward", [*trusts, *translation.load_target(family), nftsets.lookup("direct"), *accept], "trusted links: published ports"),
         ("forward", [*outside, *drop], "nobody else reaches a network"),
         *only_ipv4(("postrouting", [*outside, *nft.saddr("127.0.0.0/8"), *nft.masquerade()], "loopback leaves as the host")),
         ("postrouting", [*same_net, *translated, *nft.masquerade()], "a published port of the own network answers by the host"),

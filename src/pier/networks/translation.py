@@ -7,6 +7,7 @@ Constant rules, in a chain that packets for addresses of this host go through, f
     ports      protocol . port                    -> container . port     published on all of them
     ranges     protocol . first-last              -> container
     opened     container . protocol . port                                gateway mode `routed`: reached at its own address
+    direct     container . protocol . port                                the same, from links that its network trusts
 
 ::1 leads nowhere but to the host itself, and link-local addresses to their link: netd's listener takes those connections (pier.netd.published).
 """
@@ -32,6 +33,7 @@ MAPS: Mapping[str, tuple[tuple[str, ...], bool, tuple[str, ...]]] = {
     "ports": (("protocol", "port"), False, _TARGET),
     "ranges": (("protocol", "port"), True, _ADDRESS),
     "opened": (("address", "protocol", "port"), False, ()),
+    "direct": (("address", "protocol", "port"), False, ()),
 }
 _VERSIONS = {FAMILY_IPV4: 4, FAMILY_IPV6: 6}
 
@@ -43,6 +45,7 @@ class Published:
     bindings: tuple[Binding, ...]
     address: str = ""
     address6: str = ""
+    direct: tuple[int, ...] = ()  # IP versions in which links that are trusted reach what is published at its own address
     _elements: dict[int, dict[str, set[Element]]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -76,9 +79,13 @@ def elements(published: Published, family: int) -> dict[str, set[Element]]:
     target = ip_address(text).packed
     same: dict[tuple[str, str], list[int]] = {}
     for binding in published.bindings:
-        if version(binding.address) != _VERSIONS[family] or not by_kernel(binding, published):
+        if version(binding.address) != _VERSIONS[family]:
             continue
         protocol = nftsets.protocol_key(binding.protocol)
+        if _VERSIONS[family] in published.direct:
+            found.setdefault("direct", set()).add((target + protocol + nftsets.port_key(binding.port), b""))
+        if not by_kernel(binding, published):
+            continue
         if not binding.host_port:
             found.setdefault("opened", set()).add((target + protocol + nftsets.port_key(binding.port), b""))
         elif binding.host_port == binding.port:

@@ -10,7 +10,7 @@ from tests.harness.engine import Engine
 from tests.harness.images import busybox
 
 from .isolated import Namespace, answer, ask
-from .positions import HOST4, LAN4, lan, server, who
+from .positions import HOST4, LAN4, LAN6, lan, server, who
 from .test_user_networks import create, places, run_in, start
 
 BRIDGE = "com.docker.network.bridge."
@@ -78,3 +78,22 @@ def test_a_bridge_without_an_address_and_interfaces_of_another_name(engine: Engi
     start(engine, "web", "opt")
     shown = [*engine.namespaces.argv(), "ip", "-4", "-o", "addr", "show", "dev", link]
     assert run(shown).out == "" and "net0" in run_in(engine, "web", "ip", "-4", "-o", "addr")[1]
+
+
+def test_a_link_that_is_trusted_reaches_what_is_published_at_its_own_address(engine: Engine) -> None:
+    options = {f"{BRIDGE}trusted_host_interfaces": "nothing0:lan0"}
+    config = [{"Subnet": "10.83.0.0/24"}, {"Subnet": "fd00:83::/64"}]
+    engine.api("POST", "/networks/create", {"Name": "opt", "EnableIPv6": True, "IPAM": {"Config": config}, "Options": options}).ok(201)
+    ports = {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8085"}], "80/udp": [{"HostIp": "::1", "HostPort": "8085"}]}
+    start(engine, "web", "opt", ExposedPorts={"80/tcp": {}}, HostConfig={"PortBindings": ports})
+    place = places(engine, "web")["opt"]
+    four, six = place["IPAddress"], place["GlobalIPv6Address"]
+    with lan(engine) as outside, server(engine, "web", [80, 81]):
+        assert outside(who, four, 80) == f"80 {LAN4}" and outside(who, six, 80, "udp") == f"80 {LAN6}"
+        assert not any(outside(who, *asked, 0.3) for asked in ((four, 81, "tcp"), (four, 80, "udp"), (six, 80, "tcp"), (HOST4, 8085, "tcp")))
+        engine.pier("update", "--publish-add", "8086:81", "web").ok()
+        assert outside(who, four, 81) == f"81 {LAN4}" and outside(who, six, 81) == f"81 {LAN6}"
+        engine.pier("update", "--publish-rm", "8086:81", "web").ok()
+        assert not outside(who, four, 81, "tcp", 0.3)
+        engine.restart()
+        assert outside(who, four, 80) == f"80 {LAN4}" and outside(who, six, 80, "udp") == f"80 {LAN6}"

@@ -9,7 +9,7 @@ from pier.api.models.networks import IPAM, ConfigReference, IPAMConfig, NetworkC
 from pier.errors import Conflict, Forbidden, Invalid, NotFound, NotImplementedByPier, PierError, Unavailable
 from pier.networks import pools
 from pier.networks.create_plan import World, plan
-from pier.networks.model import Network, decode, encode
+from pier.networks.model import TRUSTED, Network, decode, encode
 
 IDENTITY = "0123456789ab" + "c" * 52
 
@@ -163,6 +163,9 @@ THERE = Network(id="a" * 64, name="there", created_ns=0, driver="bridge", link="
         ),
         (NetworkCreate(name="x", options={"com.docker.network.bridge.name": "a-name-that-is-too-long"}), Invalid, "invalid bridge name"),
         (NetworkCreate(name="x", options={"com.docker.network.bridge.name": "br-there"}), Conflict, "bridge name br-there is network there's"),
+        (NetworkCreate(name="x", options={TRUSTED: "eth0:a/b"}), Invalid, "invalid trusted host interface 'a/b': a link's name has at most 15 bytes"),
+        (NetworkCreate(name="x", options={TRUSTED: "eth0 eth1"}), Invalid, "between two stands a colon"),
+        (NetworkCreate(name="x", options={TRUSTED: "averylongname016"}), Invalid, "invalid trusted host interface 'averylongname016'"),
         (NetworkCreate(name="x", options={"com.docker.network.bridge.gateway_mode_ipv4": "zz"}), Invalid, "unknown gateway mode zz"),
         (
             NetworkCreate(name="x", options={"com.docker.network.host_ipv4": "nonsense"}),

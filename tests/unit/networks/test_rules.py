@@ -47,7 +47,7 @@ def test_a_missing_rule_a_foreign_one_another_subnet_and_a_missing_chain_are_see
 def test_the_rules_are_as_many_for_a_thousand_networks() -> None:
     many = Wanted("pier", tuple(Member(f"br-{n}", (f"10.{n // 250}.{n % 250}.0/24",)) for n in range(1000)))
     adding = [message for message in rules.ruleset(many, FAMILY_IPV4) if message[0] & 0xFF == 6]
-    assert len(adding) == rules.CONSTANT_RULES == 23
+    assert len(adding) == rules.CONSTANT_RULES == 24
     assert len(rules.change(Wanted("pier", many.members[1:]), many, FAMILY_IPV4)) == 4  # bridges, subnets, own, within
 
 
@@ -70,7 +70,7 @@ def test_one_network_of_thousands_costs_what_one_of_two_does(monkeypatch: pytest
 
 @pytest.mark.parametrize(
     ("name", "v4", "v6"),
-    [("bridges", 2, 2), ("within", 1, 1), ("internal", 1, 1), ("own", 2, 1), ("subnets", 2, 1), ("plain", 1, 1), ("routed", 0, 0)],
+    [("bridges", 2, 2), ("within", 1, 1), ("internal", 1, 1), ("own", 2, 1), ("subnets", 2, 1), ("plain", 1, 1), ("routed", 0, 0), ("trusted", 0, 0)],
 )
 def test_what_is_in_the_sets(name: str, v4: int, v6: int) -> None:
     both = Wanted("pier", (DEFAULT, SHOP))
@@ -117,3 +117,9 @@ def test_which_chains_drop() -> None:
     assert rules.drops(chain(), "pier") and rules.drops(chain(family=FAMILY_IPV6), "pier")
     assert not any(rules.drops(c, "pier") for c in (chain(policy=ACCEPT), chain(hook=HOOK_INPUT), chain(table="pier")))
     assert rules.is_opened(FORWARD) and not rules.is_opened(chain()) and not rules.is_opened(FORWARD, FAMILY_IPV6)
+
+
+def test_links_that_a_network_trusts_are_of_both_families() -> None:
+    trusting = Wanted("pier", (Member("pier0", ("172.17.0.0/16", "fd00:9::/64"), trusted=("eth3", "vxlan.1")),))
+    for family in (FAMILY_IPV4, FAMILY_IPV6):
+        assert rules.elements(trusting, family)["trusted"] == {(ifname(link) + ifname("pier0"), b"") for link in ("eth3", "vxlan.1")}

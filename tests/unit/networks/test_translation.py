@@ -58,3 +58,12 @@ def test_a_change_is_one_message_for_each_map_and_rules_stay_constant() -> None:
     assert len(rules.change(new, moved, FAMILY_IPV4)) == 3  # another value under the same key goes before it comes
     adding = [message for message in rules.ruleset(new, FAMILY_IPV4) if message[0] & 0xFF == 6]
     assert len(adding) == rules.CONSTANT_RULES
+
+
+def test_what_trusted_links_reach_is_whatever_is_published_and_nothing_where_none_are() -> None:
+    bindings = (Binding("tcp", 80, "127.0.0.1", 8080), Binding("udp", 53, "::1", 5353))
+    plain, trusted = (Published(bindings, "172.17.0.2", "fd00::2", direct) for direct in ((), (4, 6)))
+    assert [plain.elements(family).get("direct") for family in (FAMILY_IPV4, FAMILY_IPV6)] == [None, None]
+    assert trusted.elements(FAMILY_IPV4)["direct"] == {(TARGET + TCP + port(80), b"")}
+    assert trusted.elements(FAMILY_IPV6)["direct"] == {(TARGET6 + UDP + port(53), b"")}
+    assert Published(bindings, "172.17.0.2", "fd00::2", (6,)).elements(FAMILY_IPV4).get("direct") is None
