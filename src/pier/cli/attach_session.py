@@ -54,6 +54,8 @@ class Session:
         self._raw = RawMode(0, wanted=tty and stdin)
 
     def __enter__(self) -> "Session":
+        if not (self.sig_proxy or self.tty):
+            return self
         from pier.cli.signals import ENDING, PROXIED, WINCH, Signals
 
         numbers = PROXIED if self.sig_proxy else ENDING if self.tty and self.stdin else ()

@@ -1,6 +1,5 @@
 """`pier exec`: another process in a running container."""
 
-from pier.cli import container_values as values
 from pier.cli.session import Cli, CommandError
 from pier.client.session import ApiError, ConnectionFailed
 
@@ -24,7 +23,15 @@ FLAGS = (
     ("user", "u", "string", 'Username or UID (format: "<name|uid>[:<group|gid>]")'),
     ("workdir", "w", "string", "Working directory inside the container"),
 )
-PARSERS = {"env": values.environment}
+
+
+def _environment(text: str) -> str:
+    from pier.cli.container_values import environment  # most execs have none
+
+    return environment(text)
+
+
+PARSERS = {"env": _environment}
 INTERSPERSED = False
 ARGS = (2, None)
 
@@ -43,7 +50,7 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
             client.get(f"/containers/{container}/json")  # that there is no such container matters more
             raise
     if not body["Detach"]:
-        client.meanwhile = _load
+        client.meanwhile = _load_all if body["AttachStdin"] or body["Tty"] else _load
     exec_id = client.post(f"/containers/{container}/exec", (), body)["Id"]
     if body["Detach"]:
         client.post(f"/exec/{exec_id}/start", (), {"Detach": True, "Tty": body["Tty"]})
@@ -56,11 +63,18 @@ def _load() -> None:
     import pier.cli.attach_session  # noqa: F401
 
 
+def _load_all() -> None:
+    _load()
+    import select  # noqa: F401
+
+    import pier.cli.signals  # noqa: F401
+
+
 def request(cli: Cli, options: "Options", command: list[str]) -> "dict[str, Any]":
     """The body of POST /containers/NAME/exec. Raises CommandError."""
     environ = cli.environ
     try:
-        lines = [line for path in options.many("env-file") for line in values.key_value_file(path, environ)]
+        lines = _lines(options.many("env-file"), environ)
     except ValueError as error:
         raise CommandError(str(error)) from None
     except OSError as error:
@@ -89,6 +103,14 @@ def request(cli: Cli, options: "Options", command: list[str]) -> "dict[str, Any]
         "Cmd": command,
     }
     return body
+
+
+def _lines(paths: list[str], environ: "Any") -> list[str]:
+    if not paths:
+        return []
+    from pier.cli.container_values import key_value_file
+
+    return [line for path in paths for line in key_value_file(path, environ)]
 
 
 def _attached(cli: Cli, options: "Options", exec_id: str, body: "dict[str, Any]") -> int:

@@ -59,6 +59,8 @@ def run(cli: Cli, options: "Options", args: list[str]) -> int:
 
 def _load() -> None:
     """Import what comes next, while the daemon makes the container."""
+    import select  # noqa: F401
+
     import pier.cli.attach_session
     import pier.cli.signals  # noqa: F401
 
