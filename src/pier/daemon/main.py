@@ -23,7 +23,7 @@ import msgspec
 
 from pier.api.fields import DEFAULT_EXEC_ROOT, VERSION
 from pier.archive.workers import Workers
-from pier.containers import connect, freeze, monitor, names_service, published, restore, stop
+from pier.containers import connect, freeze, monitor, names_service, published, relink, restore, stop
 from pier.containers import schema as containers_schema
 from pier.containers import volumes as container_volumes
 from pier.containers.commit import MARKS
@@ -262,6 +262,7 @@ async def restore_all(engine: Engine) -> None:
     await restore.restore(ctx)
     engine.relay.go()
     live = {container.id for container in ctx.table.values() if container.state.running}
+    relink.attend(ctx)
     await engine.networks.reconcile(live)
     await connect.cut_unrecorded(ctx)
     held = set(engine.supervisor.held())

@@ -6,6 +6,7 @@ A request runs in the kernel while `send` runs, in the thread that calls: under 
 so the daemon does it in a thread of its own. No imports beyond what a blank child has. Source: netlink(7), linux/netlink.h.
 """
 
+import ctypes
 import os
 import socket
 import struct
@@ -21,6 +22,7 @@ _SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETL
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")
 _SO_SNDBUFFORCE, _SEND_BYTES = 32, 65536
+_SO_ATTACH_FILTER = 26
 _RECEIVE_BYTES = 32768  # what the kernel puts into one packet of a dump at most
 
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
@@ -109,6 +111,12 @@ class Netlink:
         except BaseException:
             self._socket.close()
             raise
+
+    def filter(self, program: bytes) -> None:
+        """Hear only what a program of classic BPF (struct sock_filter) lets pass. Raises OSError."""
+        buffer = ctypes.create_string_buffer(program, len(program))
+        words = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, words)
 
     def fileno(self) -> int:
         """For a selector, where the socket listens to groups."""

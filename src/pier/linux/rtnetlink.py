@@ -45,6 +45,8 @@ _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER, _IFLA_BR_STP_STATE = 1, 2, 1,
 _IFLA_PROTINFO, _IFLA_IFALIAS, _IFLA_BRPORT_ISOLATED = 12, 20, 33
 _IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS = 29, 8
 _IFLA_LINK, _IFLA_TARGET_NETNSID, _IFLA_GROUP = 5, 46, 27
+_GROUP_LINKS, _NEWS_BYTES = 1, 32768  # RTNLGRP_LINK
+_LOAD_HALF, _JUMP_EQUAL, _RETURN = 0x28, 0x15, 0x06  # classic BPF, linux/filter.h
 _GROUP = 0x50696572  # of links that are being deleted together, whoever's; "Pier"
 _IFLA_MACVLAN_MODE, _IFLA_IPVLAN_MODE, _IFLA_IPVLAN_FLAGS, _IFLA_VLAN_ID = 1, 1, 2, 1
 _NEWNSID, _GETNSID, _NETNSA_NSID, _NETNSA_FD = 88, 90, 1, 3
@@ -302,3 +304,17 @@ class Routing:
         except NetlinkError as error:
             if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
                 raise
+
+
+def listen_for_deleted_links() -> Netlink:
+    """A socket that hears of links that go (RTM_DELLINK, also of one that leaves its bridge), and that the kernel wakes nobody else's news for."""
+    netlink = Netlink(NETLINK_ROUTE, groups=[_GROUP_LINKS], receive_bytes=_NEWS_BYTES)
+    word = int.from_bytes(struct.pack("=H", DELLINK), "big")  # filters read in network order
+    lines = ((_LOAD_HALF, 0, 0, 4), (_JUMP_EQUAL, 0, 1, word), (_RETURN, 0, 0, 0xFFFFFFFF), (_RETURN, 0, 0, 0))
+    netlink.filter(b"".join(struct.pack("=HBBI", *line) for line in lines))
+    return netlink
+
+
+def deleted_link(body: bytes) -> str:
+    """The name in a message of such a socket, "" where it has none."""
+    return string(attribute_map(body, 16).get(_IFLA_IFNAME, b""))

@@ -5,16 +5,21 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from operator import attrgetter
 
 from pier.networks import respect, sysctls
+from pier.networks.endpoints import Endpoint
 from pier.networks.plumbing import Plumbing
 from pier.networks.rules import Member, Wanted
 from pier.networks.setup import Ask
 from pier.networks.translation import Published
-from pier.networks.watch import FirewallWatch
+from pier.networks.watch import FirewallWatch, LinkWatch
 
 _log = logging.getLogger("pier.networks")
 
 
 async def _nothing() -> None:
+    return
+
+
+async def _lost(container_id: str, endpoint: Endpoint) -> None:
     return
 
 
@@ -32,10 +37,13 @@ class Guard:
         """That netd takes first packets from, 0 where it takes none."""
         self._known: tuple[Member, ...] = ()
         self._watch: FirewallWatch | None = None
+        self._links: LinkWatch | None = None
         self.further: Callable[[], Awaitable[None]] = _nothing
         """What else is to be compared with the kernel."""
         self.rewritten: Callable[[], Awaitable[None]] = _nothing
         """What is to be done when the rules were gone for a while."""
+        self.relink: Callable[[str, Endpoint], Awaitable[None]] = _lost
+        """Makes the link of a container that runs again, which is gone: what is in its namespace is not for this package."""
         self.warnings: list[str] = []
         self.clashes: list[str] = []  # of networks with routes of the host's, when somebody looked last (repair.look_around)
 
@@ -44,10 +52,22 @@ class Guard:
         self._watch = FirewallWatch(lambda: self._spawn(self.repair()), but_port=self._plumbing.firewall_port)
         await self.repair()
 
+    def watch_links(self, concerned: Callable[[frozenset[str] | None], bool], again: Callable[[], Coroutine[object, object, None]]) -> None:
+        """From now on links that go are heard of. concerned: whether one of these names, None for any, is ours; again: makes them again."""
+
+        def gone(names: frozenset[str] | None) -> bool:
+            if found := concerned(names):
+                self._spawn(again())
+            return found
+
+        if self._links is None:
+            self._links = LinkWatch(gone)
+
     def close(self) -> None:
         """Stop watching; the rules stay."""
-        if self._watch is not None:
-            self._watch.close()
+        for watch in (self._watch, self._links):
+            if watch is not None:
+                watch.close()
 
     def _wanted(self) -> Wanted:
         self._known = tuple(sorted(self._members(), key=attrgetter("bridge")))

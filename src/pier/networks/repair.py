@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from sqlite3 import Row
 from typing import TYPE_CHECKING
 
 from pier.errors import PierError
 from pier.networks import pools
 from pier.networks.drivers import Port
+from pier.networks.endpoints import Endpoint
 from pier.networks.live import Live
 from pier.networks.model import IPNetwork, Network
 
@@ -47,21 +49,56 @@ async def reconcile(networks: "Networks", live: set[str]) -> None:
     known |= {endpoint.host_interface for endpoint in networks.leaving.values()} | networks.prepared.names()
     masters = await networks.ask(_masters, networks)
     veths = await networks.ask(networks.plumbing.veths)
-    _tell_of_lost(networks, veths)
+    lost = _without_link(networks, veths)
     for name, link in veths.items():
         if name not in known and link.master in masters:
             await networks.ask(networks.plumbing.delete_link, name)
             _log.info("link %s belonged to no container: deleted", name)
+    for container_id, endpoint in lost:
+        networks.spawn(relink(networks, container_id, endpoint))
+    networks.guard.watch_links(partial(_concerns, networks), partial(_mend, networks))
     await look_around(networks)
 
 
-def _tell_of_lost(networks: "Networks", veths: Collection[str]) -> None:
-    """A container whose link somebody deleted runs on without it."""
-    for container_id, places in networks.endpoints.items():
-        for endpoint in places.values():
-            if endpoint.host_interface and endpoint.host_interface not in veths and endpoint.endpoint_id not in networks.plugging:
-                way_out = f"`pier network disconnect {endpoint.network} {container_id[:12]}` and `connect`, or a restart, make it again"
-                _log.warning("container %s: its link %s is gone: %s", container_id[:12], endpoint.host_interface, way_out)
+def _without_link(networks: "Networks", veths: Collection[str]) -> list[tuple[str, Endpoint]]:
+    """The places of containers whose link somebody deleted."""
+    held = [(container_id, endpoint) for container_id, places in networks.endpoints.items() for endpoint in places.values()]
+    return [
+        (container_id, endpoint) for container_id, endpoint in held
+        if endpoint.host_interface and endpoint.host_interface not in veths and endpoint.endpoint_id not in networks.plugging
+    ]  # fmt: skip
+
+
+def _concerns(networks: "Networks", names: frozenset[str] | None) -> bool:
+    """Whether a link that went, or left its bridge, is a network's or a container's that has not ended."""
+    if names is None or any(live.bridge is not None and live.bridge.name in names and not live.doomed for live in networks.live.values()):
+        return True
+    held = (endpoint for places in networks.endpoints.values() for endpoint in places.values())
+    return any(endpoint.host_interface in names and endpoint.endpoint_id not in networks.plugging for endpoint in held)
+
+
+async def _mend(networks: "Networks") -> None:
+    await repair(networks)
+    for container_id, endpoint in _without_link(networks, await networks.ask(networks.plumbing.veths)):
+        await relink(networks, container_id, endpoint)
+
+
+async def relink(networks: "Networks", container_id: str, endpoint: Endpoint) -> None:
+    """Make the link of a running container again; where that fails it runs on without."""
+    try:
+        await networks.guard.relink(container_id, endpoint)
+    except (OSError, PierError) as error:
+        way_out = f"`pier network disconnect {endpoint.network} {container_id[:12]}` and `connect`, or a restart, make it again"
+        _log.warning("container %s: its link %s is gone: %s: %s", container_id[:12], endpoint.host_interface, error, way_out)
+
+
+async def plug_again(networks: "Networks", endpoint: Endpoint, netns_fd: int) -> bool:
+    """Make a link that is gone, as it was: its other end is in the container's namespace, without addresses yet. Whether it was gone."""
+    live = networks.live.get(endpoint.network_id)
+    if live is None or live.bridge is None or live.doomed or not await networks.ask(networks.plumbing.gone, [endpoint.host_interface]):
+        return False
+    await networks.ask(networks.plumbing.bridges.join, live.bridge, networks.port(live, endpoint, netns_fd))
+    return True
 
 
 async def surroundings(networks: "Networks") -> Sequence[IPNetwork]:

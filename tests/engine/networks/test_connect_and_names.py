@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engine.faults import steps
-from tests.harness.commands import eventually, run
+from tests.harness.commands import eventually
 from tests.harness.engine import Engine
 
 from .test_user_networks import create, no_network_is_left, pings, places, run_in, start
@@ -148,16 +148,3 @@ def test_a_daemon_killed_while_it_connects(fresh_engine: Engine, point: str) -> 
     assert ("web" in str(engine.api.get("/networks/two")["Containers"])) == there
     start(engine, "next", "two")
     assert places(engine, "next")["two"]["IPAddress"] == ("10.92.0.3" if there else "10.92.0.2")
-
-
-def test_a_link_that_somebody_deletes_is_told_and_comes_back_as_told(fresh_engine: Engine) -> None:
-    engine = fresh_engine
-    create(engine, "cut", "10.85.7.0/24")
-    made = start(engine, "lost", "cut")
-    listed = run([*engine.namespaces.argv(), "ip", "-o", "link", "show", "type", "veth"]).ok().out
-    run([*engine.namespaces.argv(), "ip", "link", "del", listed.split()[1].partition("@")[0]]).ok()
-    engine.restart()
-    assert f"`pier network disconnect cut {made[:12]}` and `connect`, or a restart, make it again" in engine.log_text()
-    for verb in ("disconnect", "connect"):
-        engine.api("POST", f"/networks/cut/{verb}", {"Container": "lost"}).ok(200)
-    assert pings(engine, "lost", "10.85.7.1")
