@@ -223,9 +223,8 @@ class Connection:
             if isinstance(event, h11.EndOfMessage):
                 self._body_read()
             elif event is h11.NEED_DATA:
-                if self._h11.they_are_waiting_for_100_continue and not self._continued:
-                    self._continued = True
-                    await self._loop.sock_sendall(self._sock, wire.CONTINUE)
+                if leave := self._leave():
+                    await self._loop.sock_sendall(self._sock, leave)
                 try:
                     self._h11.receive_data(await self._recv(self._limits.body_gap_s))
                 except TimeoutError:
@@ -233,6 +232,13 @@ class Connection:
             else:
                 raise ClientGone("the client hung up inside the request body")
         return b""
+
+    def _leave(self) -> bytes:
+        """What lets a client send its body that waits for leave to do so; once, and before the head of an answer that is made while it is read."""
+        if self._h11 is None or self._continued or not self._h11.they_are_waiting_for_100_continue:
+            return b""
+        self._continued = True
+        return wire.CONTINUE
 
     def _body_read(self) -> None:
         self._body_done = True
@@ -279,7 +285,7 @@ class Connection:
         headers = [*answer.headers, ("Content-Type", answer.content_type)]
         headers += [("Transfer-Encoding", "chunked")] if self._chunked else []
         headers += [] if self._keep else [("Connection", "close")]
-        await self._loop.sock_sendall(self._sock, wire.head(answer.status, headers))
+        await self._loop.sock_sendall(self._sock, self._leave() + wire.head(answer.status, headers))
         self._streaming = pump = asyncio.ensure_future(self._pump(answer))
         if self._body_done:
             self._watch()

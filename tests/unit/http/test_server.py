@@ -87,6 +87,31 @@ def test_bodies_with_a_length_in_chunks_and_after_100_continue(tmp_path: Path) -
     run(main())
 
 
+def test_100_continue_comes_before_an_answer_that_is_made_while_the_body_is_read(tmp_path: Path) -> None:
+    """curl waits so with an archive of more than a megabyte (`/images/load`)."""
+
+    async def load(request: Request) -> Answer:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"reading:"
+            async for chunk in request.chunks():
+                yield chunk
+
+        return Stream(chunks(), "text/plain")
+
+    async def main() -> None:
+        async with served(tmp_path, load) as connect:
+            client = await connect()
+            await client.send(b"POST /a HTTP/1.1\r\nHost: d\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+            assert (await client.head())[0] == 100
+            await client.send(b"body")
+            status, _, body = await client.answer()
+            assert (status, body) == (200, b"reading:body")
+            await client.send(GET % b"/after")
+            assert (await client.answer())[2] == b"reading:"
+
+    run(main())
+
+
 def test_an_unread_body_does_not_become_the_next_request(tmp_path: Path) -> None:
     async def ignore(request: Request) -> Answer:
         return text(request.path)
