@@ -21,6 +21,17 @@ def test_sigquit_leaves_no_process_and_no_cgroup(fresh_engine: Engine) -> None:
     assert not fresh_engine.socket.exists()
 
 
+def test_make_stop_says_whom_it_waits_for(fresh_engine: Engine, tmp_path: Path) -> None:
+    container = background(fresh_engine, "sleep", "600")
+    name = fresh_engine.api.get(f"/containers/{container}/json")["Name"][1:]
+    here = {"PIER_EXEC_ROOT": str(fresh_engine.exec_root), "PIER_SOCKET": str(fresh_engine.socket), "PIER_REGISTRY_HOME": str(tmp_path)}
+    done = run(["sh", str(Path(__file__).parents[2] / "scripts/stop")], {**fresh_engine.env, **here}).ok()
+    first, *_, last = done.out.splitlines()
+    assert first.startswith(f"make stop: stopping {name} (") and last == "make stop: stopped"
+    eventually(lambda: not fresh_engine.namespaces.processes(), says="everything ends")
+    fresh_engine.start()
+
+
 def test_sigquit_ends_a_container_whose_start_is_under_way(fresh_engine: Engine, tmp_path: Path) -> None:
     body = {"Image": "busybox:latest", "Cmd": ["sleep", "600"], "StopTimeout": 1, "HostConfig": {"RestartPolicy": {"Name": "always"}}}
     made = fresh_engine.api("POST", "/containers/create", body).ok(201).json["Id"]
