@@ -62,6 +62,8 @@ def test_connect_and_disconnect(docker: Target, image: str, network: str) -> Non
     docker("network", "disconnect", network, plain).ok()
     docker("exec", plain, "ping", "-c", "1", "-W", "1", "10.93.0.1").fails(1)
     docker("network", "disconnect", network, plain).fails(1, "is not connected to network")
+    docker("network", "disconnect", "host", plain).fails(1, "is not connected to network host")
+    docker("network", "disconnect", network, docker("create", image, "true").ok().line).fails(1, f"is not connected to the network {network}")
 
 
 def test_several_networks_at_once(docker: Target, image: str, network: str) -> None:

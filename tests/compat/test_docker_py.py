@@ -125,6 +125,36 @@ def test_exec_socket_and_resize(client: Any, image: str, labels: dict[str, str])
     assert api.exec_inspect(execution)["ExitCode"] == 4
 
 
+def test_an_exec_that_cannot_start_is_told_to_start_and_never_to_end(client: Any, image: str, labels: dict[str, str]) -> None:
+    container = client.containers.run(image, ["sleep", "60"], detach=True, labels=labels)
+    since = int(time.time())
+    assert container.exec_run(["/nope"]).exit_code == 127
+    assert container.exec_run(["true"]).exit_code == 0
+    told = client.events(decode=True, since=since, until=int(time.time()) + 1, filters={"container": container.id})
+    seen = [event["Action"] for event in told if event["Action"].startswith("exec_")]
+    assert seen == ["exec_create: /nope ", "exec_start: /nope ", "exec_create: true ", "exec_start: true ", "exec_die"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("/volumes/create", 201, '"Driver":"local"'),
+        ("/networks/create", 400, "invalid name: name is empty"),
+        ("/networks/bridge/connect", 400, 'invalid name or ID supplied: \\"\\"'),
+        ("/networks/bridge/disconnect", 400, 'invalid name or ID supplied: \\"\\"'),
+        ("/containers/NAME/exec", 400, "No exec command specified"),
+        ("/containers/NAME/update", 200, '"Warnings":null'),
+        ("/containers/create", 400, "invalid JSON"),
+    ],
+)
+def test_a_request_without_a_body_is_one_without_wishes(client: Any, image: str, labels: dict[str, str], path: str, status: int, text: str) -> None:
+    container = client.containers.run(image, ["sleep", "60"], detach=True, labels=labels)
+    answer = client.api.post(client.api.base_url + "/v1.51" + path.replace("NAME", container.name))
+    assert (answer.status_code, text in answer.text) == (status, True), answer.text
+    if status == 201:
+        client.volumes.get(answer.json()["Name"]).remove()
+
+
 def test_events(client: Any, image: str, labels: dict[str, str]) -> None:
     since = int(time.time())
     container = client.containers.run(image, ["true"], detach=True, labels=labels)

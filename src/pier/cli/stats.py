@@ -61,12 +61,12 @@ def _samples(cli: Cli, names: list[str], everything: bool) -> "dict[str, dict[st
             sample = cli.client().get(f"/containers/{name}/stats", [("stream", "0"), ("one-shot", "1")])
         except ApiError:
             continue
-        found[about["Id"]] = {**sample, "id": about["Id"], "name": about["Name"], "runs": about["State"]["Running"]}
+        found[about["Id"]] = {**sample, "id": about["Id"], "name": about["Name"], "asked": name}
     return found
 
 
 class StatsRow(Row):
-    """What one container used in the last second."""
+    """What one container used in the last second; nothing where it does not run, as with Docker."""
 
     TYPE = "*container.statsContext"
     FIELDS = ("BlockIO", "CPUPerc", "Container", "ID", "MemPerc", "MemUsage", "Name", "NetIO", "PIDs")
@@ -77,11 +77,10 @@ class StatsRow(Row):
 
     def __init__(self, sample: "dict[str, Any]", cpu_before: "dict[str, Any]", whole: bool = False) -> None:
         self.sample, self.before, self.whole = sample, cpu_before, whole
-        self.runs = bool(sample.get("runs", True))
 
     def Container(self) -> str:
-        """Its ID, as ID."""
-        return self.ID()
+        """As it was asked for; the whole ID where nobody named it."""
+        return str(self.sample["asked"])
 
     def ID(self) -> str:
         """Short unless --no-trunc."""
@@ -97,36 +96,32 @@ class StatsRow(Row):
         now = self.sample["cpu_stats"]
         used = now["cpu_usage"]["total_usage"] - (self.before.get("cpu_usage") or {}).get("total_usage", 0)
         system = now.get("system_cpu_usage", 0) - self.before.get("system_cpu_usage", 0)
-        known = self.runs and bool(self.before.get("system_cpu_usage")) and system > 0 and used > 0
-        return f"{used / system * now.get('online_cpus', 1) * 100:.2f}%" if known else "0.00%" if self.runs else "--"
+        known = bool(self.before.get("system_cpu_usage")) and system > 0 and used > 0
+        return f"{used / system * now.get('online_cpus', 1) * 100:.2f}%" if known else "0.00%"
 
     def MemUsage(self) -> str:
         """What is used and not only a cache that can go, and the limit."""
-        return f"{binary_size(self._used())} / {binary_size(self._limit())}" if self.runs else "-- / --"
+        return f"{binary_size(self._used())} / {binary_size(self._limit())}"
 
     def MemPerc(self) -> str:
         """Of the limit."""
-        return (f"{self._used() / self._limit() * 100:.2f}%" if self._limit() else "0.00%") if self.runs else "--"
+        return f"{self._used() / self._limit() * 100:.2f}%" if self._limit() else "0.00%"
 
     def NetIO(self) -> str:
         """Received and sent, of all interfaces."""
-        if not self.runs:
-            return "--"
         interfaces = (self.sample.get("networks") or {}).values()
         received, sent = (sum(one[key] for one in interfaces) for key in ("rx_bytes", "tx_bytes"))
         return f"{human_size(received, 3)} / {human_size(sent, 3)}"
 
     def BlockIO(self) -> str:
         """Read and written, of all devices."""
-        if not self.runs:
-            return "--"
         entries = self.sample["blkio_stats"].get("io_service_bytes_recursive") or []
         read, written = (sum(one["value"] for one in entries if one["op"][:1].lower() == letter) for letter in "rw")
         return f"{human_size(read, 3)} / {human_size(written, 3)}"
 
     def PIDs(self) -> str:
         """Processes and threads."""
-        return str(self.sample["pids_stats"].get("current", 0)) if self.runs else "--"
+        return str(self.sample["pids_stats"].get("current", 0))
 
     def _used(self) -> int:
         memory = self.sample["memory_stats"]

@@ -98,18 +98,19 @@ async def _configure(
 
 async def disconnect(ctx: Containers, name: str, request: NetworkDisconnect) -> None:
     """POST /networks/{name}/disconnect. Raises NotFound, Internal (it is not connected), Invalid, with Docker's texts."""
-    network = ctx.networks.find(name).network
     try:
         container = ctx.find(request.container)
     except NotFound:
-        if request.force:
+        if request.force and ctx.networks.find(name):
             raise NotFound(f"endpoint {request.container} not found") from None
         raise
-    if network.driver == "host":
+    network = ctx.networks.find(name).network
+    if network.driver == "host" and container.record.host.network_mode == "host":
         raise Invalid("cannot disconnect container from host network - container was created in host network mode")
     async with container.lock:
         if network.name not in container.record.endpoints:
-            raise Internal(f"container {container.id} is not connected to network {network.name}")
+            the = "" if container.state.running else "the "
+            raise Internal(f"container {container.id} is not connected to {the}network {network.name}")
         left = {key: value for key, value in container.record.endpoints.items() if key != network.name}
         trace.point("disconnect.record")
         await ctx.save_record(container, msgspec.structs.replace(container.record, endpoints=left))

@@ -131,8 +131,9 @@ async def start(ctx: Containers, exec_id: str, request: ExecStartRequest, hijack
 async def launch(ctx: Containers, found: Exec, request: ExecStartRequest, connection: Hijacked | None, framed: bool = True) -> None:
     """Let the command of an exec that is marked as started run; returns when it does. `framed`: the connection tells stdout from stderr.
 
-    Raises Invalid, Internal with Docker's text; the exec is over then.
+    Raises Invalid, Internal with Docker's text; the exec is over then. Its event says, as Docker's, that it is about to start.
     """
+    ctx.publish(found.container, f"exec_start: {_line(found)}", execID=found.id)
     try:
         async with found.starting:
             await _run(ctx, found, request, connection, framed)
@@ -152,7 +153,7 @@ def _failed(ctx: Containers, found: Exec, problem: Exception) -> PierError:
 
 
 async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connection: Hijacked | None, framed: bool) -> None:
-    container, wanted = found.container, found.request
+    wanted = found.request
     terminal = wanted.tty
     process = await execprocess.take(ctx, found, request.console_size or wanted.console_size or [0, 0])
     found.child = child = process.child
@@ -181,7 +182,6 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
             await ctx.pump.open(found.id, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, log=None, stdin_once=True)
         undo.pop_all()
     found.pid = child.pid
-    ctx.publish(container, f"exec_start: {_line(found)}", execID=found.id)
 
 
 def abandon(ctx: Containers, found: Exec) -> None:

@@ -106,7 +106,7 @@ def _labels(wanted: dict[str, list[str]]) -> Predicate:
 def _named(ctx: Containers, name: str, key: str) -> Container:
     try:
         return ctx.find(name)
-    except NotFound:
+    except (NotFound, Invalid):
         raise NotFound(f"No such container: {name}") from None
 
 

@@ -58,7 +58,7 @@ def settle(ctx: Containers, host: HostConfig, endpoints: dict[str, EndpointSetti
     for name, alias in given:
         try:
             target = ctx.find(name)
-        except NotFound as problem:
+        except (NotFound, Invalid) as problem:
             raise Invalid(f"could not get container for {name}: {problem}") from None
         kept.append(f"{target.id}:{target.name}:{alias}")
     host.links = kept

@@ -70,6 +70,8 @@ def wishes(config_volumes: Iterable[str], host: HostConfig, others: Sequence[Mou
 
 def volumes_from(spec: str, of: Callable[[str], Sequence[MountPoint]]) -> list[MountPoint]:
     """The points that `CONTAINER[:ro|rw]` of `--volumes-from` stands for. of: a container's points, by its name. Raises Invalid."""
+    if not spec:
+        raise Invalid("volumes-from specification cannot be an empty string")
     name, _, mode = spec.partition(":")
     modes = mode.split(",") if mode else []
     if any(word not in _MODES or word in PROPAGATIONS or word == "nocopy" for word in modes) or ("ro" in modes and "rw" in modes):

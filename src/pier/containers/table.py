@@ -91,12 +91,14 @@ class Containers:
     def find(self, name: str) -> Container:
         """The container of an ID, a name (with or without its slash) or a unique prefix of an ID.
 
-        Raises NotFound (`No such container: X`), Invalid where a prefix fits several.
+        Raises NotFound (`No such container: X`), Invalid where nothing is given or a prefix fits several.
         """
+        if not name:
+            raise Invalid('invalid name or ID supplied: ""')
         found = self.table.get(name) or self.table.get(self.names.get(name.removeprefix("/"), ""))
         if found:
             return found
-        fitting = [c for c in self.table.values() if name and c.id.startswith(name)]
+        fitting = [c for c in self.table.values() if c.id.startswith(name)]
         if len(fitting) > 1:
             raise Invalid(f"multiple IDs found with provided prefix: {name}")
         if not fitting:

@@ -177,7 +177,7 @@ class Request:
         return decode(await self.body(), kind)
 
     async def json_or(self, kind: type[T]) -> T:
-        """As `json`, but a missing or empty body gives the type's defaults (exec start)."""
+        """As `json`, but a missing or empty body gives the type's defaults, as of all Docker's routes but the creation of containers."""
         if not (await self.body()).strip():
             return kind()
         return await self.json(kind)

@@ -121,6 +121,8 @@ def test_points_of_other_containers_are_covered_by_own_ones() -> None:
     for bad in ("c:zz", "c:ro,rw", "c:nocopy", "c:rslave"):
         with pytest.raises(Invalid, match="invalid mode: "):
             mounts.volumes_from(bad, lambda _: others)
+    with pytest.raises(Invalid, match="volumes-from specification cannot be an empty string"):
+        mounts.volumes_from("", lambda _: others)
 
 
 @pytest.mark.parametrize("subpath", ["/abs", "../x", "a/../../b"])

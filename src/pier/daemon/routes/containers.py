@@ -102,7 +102,7 @@ async def unpause(request: Request, engine: "Engine") -> Answer:
 
 async def update(request: Request, engine: "Engine") -> Answer:
     """POST /containers/{name}/update."""
-    wanted = await request.json(HostConfig)
+    wanted = await request.json_or(HostConfig)
     wanted.kernel_memory = UNSET  # left the API in 1.42; nobody's kernel has it
     warnings = await _update.update(engine.containers, request.params["name"], wanted)
     return json(UpdateResponse(warnings=warnings or None))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 async def create(request: Request, engine: "Engine") -> Answer:
     """POST /containers/{name}/exec."""
-    body = await request.json(ExecCreateRequest)
+    body = await request.json_or(ExecCreateRequest)
     if request.version < (1, 42):
         body.console_size = None  # came with API 1.42
     return json(ExecCreateResponse(id=await _execs.create(engine.containers, request.params["name"], body)), 201)

@@ -26,7 +26,7 @@ async def inspect(request: Request, engine: "Engine") -> Answer:
 
 async def create(request: Request, engine: "Engine") -> Answer:
     """POST /networks/create."""
-    return json(await objects.create(engine.networks, await request.json(NetworkCreate)), 201)
+    return json(await objects.create(engine.networks, await request.json_or(NetworkCreate)), 201)
 
 
 async def remove(request: Request, engine: "Engine") -> Answer:
@@ -39,13 +39,13 @@ async def remove(request: Request, engine: "Engine") -> Answer:
 
 async def connect_container(request: Request, engine: "Engine") -> Answer:
     """POST /networks/{id}/connect."""
-    await connect.connect(engine.containers, request.params["id"], await request.json(NetworkConnect))
+    await connect.connect(engine.containers, request.params["id"], await request.json_or(NetworkConnect))
     return empty(200)
 
 
 async def disconnect_container(request: Request, engine: "Engine") -> Answer:
     """POST /networks/{id}/disconnect."""
-    await connect.disconnect(engine.containers, request.params["id"], await request.json(NetworkDisconnect))
+    await connect.disconnect(engine.containers, request.params["id"], await request.json_or(NetworkDisconnect))
     return empty(200)
 
 

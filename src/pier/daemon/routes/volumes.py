@@ -18,7 +18,7 @@ async def list_volumes(request: Request, engine: "Engine") -> Answer:
 
 async def create(request: Request, engine: "Engine") -> Answer:
     """POST /volumes/create: the volume of that name, whether it was there before or not."""
-    wanted = await request.json(VolumeCreate)
+    wanted = await request.json_or(VolumeCreate)
     if wanted.cluster_volume_spec:
         raise Invalid("cluster volumes need a swarm, which Pier does not have: create the volume without ClusterVolumeSpec")
     record = await engine.volumes.create(wanted.name, wanted.driver, wanted.driver_opts, wanted.labels)
