@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import shutil
 import subprocess
 import threading
 import zlib
@@ -62,6 +63,7 @@ def test_other_readers_of_gzip(tmp_path: Path, size: int) -> None:
     assert size < 1024 or len(out) < 0.7 * size
 
 
+@pytest.mark.skipif(not shutil.which("zstd"), reason="no zstd command: `make setup` installs it")
 @pytest.mark.parametrize("size", SIZES)
 def test_other_readers_of_zstd(tmp_path: Path, size: int) -> None:
     data = data_of(size)
