@@ -181,6 +181,7 @@ class _Force:
 async def build(config: Config, undo: AsyncExitStack) -> Engine:
     """Construct the engine; `undo` gets what takes it down. Raises PierError."""
     process.raise_limits()
+    process.make_room_for_descriptors()
     process.adjust_oom_score()
     _folder(config.exec_root, 0o711)
     pidfile = process.PidFile(config.pid_path)

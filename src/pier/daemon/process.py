@@ -77,6 +77,23 @@ def raise_limits() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def make_room_for_descriptors(count: int = 16_384) -> None:
+    """Make this process's table of descriptors as long as it gets; call it while there is one thread only, after `raise_limits`.
+
+    In a process with several threads the kernel waits for an RCU grace period each time the table is doubled (at 64 descriptors, 128, 256, ...;
+    expand_fdtable in fs/file.c): whoever opens that descriptor, here often the loop by accept(), stands still for 20 to 250 ms on a busy machine.
+    It never becomes shorter. count: places, 8 bytes of kernel memory each; no more than the limit allows. Where the kernel refuses, it grows later.
+    """
+    most = min(count, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    fd = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        os.close(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, most - 1))
+    except OSError as error:
+        _log.debug("a table of %d descriptors: %s", most, error.strerror)
+    finally:
+        os.close(fd)
+
+
 class PidFile:
     """The file with this process's ID, locked while it lives, so that a stale one is told from a live one."""
 

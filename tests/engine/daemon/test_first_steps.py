@@ -167,3 +167,12 @@ def test_a_command_line_whose_output_nobody_reads(engine: Engine) -> None:
     done = subprocess.run([*program("pier", "pier.cli.main"), "images"], env=engine.client_env, stdout=write, stderr=subprocess.PIPE, timeout=20)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_the_daemons_table_of_descriptors_is_long_before_it_has_threads(engine: Engine) -> None:
+    """Growing it later stops the loop: the kernel waits for an RCU grace period where threads share the table."""
+    with open(f"/proc/{engine.pid}/status") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    with open(f"/proc/{engine.pid}/limits") as file:
+        most = int(next(line for line in file if line.startswith("Max open files")).split()[3])
+    assert int(fields["FDSize"]) >= min(16_384, most)

@@ -2,8 +2,11 @@
 
 import logging
 import os
+import resource
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +100,30 @@ def test_the_configured_init_wins() -> None:
 @needs_root
 def test_this_host_will_do() -> None:
     process.check_host()
+
+
+def table_of_a_process(soft: int, hard: int) -> tuple[int, set[int], set[int]]:
+    """How long its table of descriptors is once there is room made, and which are open before and after, in a process with those limits."""
+    script = (
+        "import os, resource; from pier.daemon import process;"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); opened = lambda: sorted(map(int, os.listdir('/proc/self/fd')));"
+        "before = opened(); process.make_room_for_descriptors(); after = opened();"
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('FDSize')][0]);"
+        "print(*before); print(*after)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    size, before, after = done.stdout.splitlines()
+    return int(size), {int(fd) for fd in before.split()}, {int(fd) for fd in after.split()}
+
+
+def test_the_table_of_descriptors_is_made_long_at_once_and_nothing_stays_open() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    length, before, after = table_of_a_process(hard, hard)
+    assert length >= min(16_384, hard)
+    assert before == after
+
+
+def test_a_low_limit_of_descriptors_is_no_reason_to_end() -> None:
+    length, before, after = table_of_a_process(200, 200)
+    assert 200 <= length <= 256
+    assert before == after
