@@ -251,8 +251,8 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
         workers, containers, relay,
     )
     await restore_all(engine)
-    for tidying in (images.keep_tidy(), volume_bin.keep_tidy()):
-        undo.callback(asyncio.ensure_future(tidying).cancel)
+    for beside in (images.keep_tidy(), volume_bin.keep_tidy(), remote.get_ready()):
+        undo.callback(asyncio.ensure_future(beside).cancel)
     return engine
 
 

@@ -2,7 +2,7 @@
 
 Threads for calls (manifests, tags) and for bulk (blobs, both ways) are not the same, so that a slow transfer keeps no short call waiting;
 one registry gets a quarter of them, so that one that hangs keeps nobody else waiting; how many transfers there are at once is for the verbs
-to say. urllib3 is imported by the first call, in its thread.
+to say. urllib3 is imported a while after the start (`get_ready`), or by the first call, in its thread.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ _CALLS, _BULK = 32, 128
 _ENDS = "the daemon ends: ask the next one again"
 _SHARE = 4  # one registry gets a quarter
 IDLE_S = 30.0  # how long connections are kept that nobody uses
+AHEAD_S = 3.0  # a daemon is often started by the command that it then serves: not beside that
 
 
 class Remote:
@@ -58,6 +59,19 @@ class Remote:
 
                 self._made = Registries(self._config, self._user_agent)
             return self._made
+
+    async def get_ready(self) -> None:
+        """AHEAD_S from now, import the client and read the system's authorities: 200 ms of the interpreter's time, which every request of the
+        daemon's would have to share in the middle of the first pull."""
+        await asyncio.sleep(AHEAD_S)
+        if not self._closed:
+            await asyncio.get_running_loop().run_in_executor(self._calls, self._get_ready)
+
+    def _get_ready(self) -> None:
+        from pier.registry.certificates import Tls, context
+
+        self.registries()
+        context(Tls())
 
     async def call(self, work: "Callable[[Registries, Cancel], T]", *, host: str, bulk: bool = False) -> T:
         """`work(registries, cancel)` in a thread; what it raises is raised. When the caller is cancelled, `cancel` is thrown and its end awaited.

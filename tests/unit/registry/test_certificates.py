@@ -23,6 +23,12 @@ def test_without_files_the_systems_authorities_count() -> None:
     assert made.verify_mode == ssl.CERT_REQUIRED and made.check_hostname
 
 
+def test_where_nothing_is_verified_the_systems_authorities_are_not_read() -> None:
+    made = context(Tls(False))
+    assert (made.verify_mode, made.check_hostname, made.get_ca_certs()) == (ssl.CERT_NONE, False, [])
+    assert made.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
 def test_an_authority_is_trusted_beside_them(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.crt")
     assert len(context(Tls(ca=(tmp_path / "ca.crt",))).get_ca_certs()) == len(ssl.create_default_context().get_ca_certs()) + 1
