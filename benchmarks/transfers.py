@@ -1,9 +1,9 @@
 """The measures of images: pull, push, save, load, rmi, commit beside Docker and Podman, from and to the same docker-registry."""
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +11,10 @@ from pathlib import Path
 from benchmarks import fixtures, registries
 from benchmarks.contenders import Contenders, docker_client, said, timed
 from benchmarks.measures import Command, engine_pss
+from benchmarks.pings import Pings
 from benchmarks.registries import HOST, Blobs
 from benchmarks.table import Row, judged, median_ms, percentile
 from tests.harness import images, reference
-from tests.harness.api import Api
 from tests.harness.engine import Engine
 
 _INSECURE = ("--tls-verify=false",)  # Podman asks for it on loopback, too
@@ -175,43 +175,10 @@ def archives(c: Contenders, rounds: int) -> list[Row]:
 
 def beside(c: Contenders, rounds: int) -> list[Row]:
     """What others feel of a pull of six layers: `_ping`, `run`; and what all of Pier's processes take meanwhile and while pushing and saving."""
-    pings: list[float] = []
-    peak = [0.0]
-    done = threading.Event()
     with filled(c) as registry, fresh(registry) as made:
         made.engine.api("POST", "/images/load", data=_busybox(made)).ok()
         words = made.pier("run", "--rm", "bench/busybox:latest", "true")
         alone = [timed(*words) for _ in range(rounds)]
-
-        def ask() -> None:
-            api = Api(str(made.engine.socket))
-            while not done.is_set():
-                began = time.perf_counter()
-                api("GET", "/_ping").ok()
-                pings.append((time.perf_counter() - began) * 1000)
-                time.sleep(0.005)
-
-        def weigh() -> None:
-            while not done.is_set():
-                peak[0] = max(peak[0], engine_pss(made.engine))
-                time.sleep(0.3)
-
-        def moving(body: Callable[[], None], also: Callable[[], None]) -> list[float]:
-            done.clear()
-            other = threading.Thread(target=also)
-            other.start()
-            mover = threading.Thread(target=body)
-            mover.start()
-            during = []
-            while mover.is_alive():
-                if also is ask:
-                    during.append(timed(*words))
-                else:
-                    time.sleep(0.05)
-            mover.join()
-            done.set()
-            other.join()
-            return during
 
         def pulls() -> None:
             timed(*made.pier("pull", "-q", registry.compilers))
@@ -226,15 +193,32 @@ def beside(c: Contenders, rounds: int) -> list[Row]:
             registry.blobs.empty()
             timed(*made.pier("push", "-q", registry.compilers))
 
-        during = moving(pulls, ask)
-        moving(everything, weigh)
+        def weigh() -> float:
+            time.sleep(0.3)
+            return engine_pss(made.engine)
+
+        with Pings(made.engine.socket) as pings:
+            during = _meanwhile(pulls, lambda: timed(*words))
+        peak = max(_meanwhile(everything, weigh))
     usual, slowed = median_ms(alone), median_ms(during)
-    note = f"median {percentile(pings, 0.5):.1f} ms, {len(pings)} pings"
+    middle, floor = percentile(pings.daemon, 0.5), percentile(pings.floor, 0.99)
+    note = f"median {middle:.1f} ms, {len(pings.daemon)} pings; p99 of the smallest asyncio server meanwhile: {floor:.1f} ms"
     return [
-        judged(Row("_ping during a pull of six layers, p99", percentile(pings, 0.99), note=note), most=20),
+        judged(Row("_ping during a pull of six layers, p99", percentile(pings.daemon, 0.99), note=note), most=20),
         judged(Row("run during a pull of six layers", slowed, note=f"alone {usual:.1f} ms, {len(during)} runs"), most=2 * usual),
-        judged(Row("all of Pier's processes, at most, pull save load push", peak[0], unit="MB"), most=200),
+        judged(Row("all of Pier's processes, at most, pull save load push", peak, unit="MB"), most=200),
     ]
+
+
+def _meanwhile(body: Callable[[], None], again: Callable[[], float]) -> list[float]:
+    """What `again` returned, called over and over while `body` runs in a thread."""
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(body)
+        got = []
+        while not work.done():
+            got.append(again())
+        work.result()
+    return got
 
 
 @contextmanager
