@@ -37,7 +37,7 @@ vm-test: ## the smoke suite inside Debian's stock kernel (6.1) in qemu
 	@scripts/setup test
 	$(PYTEST) tests/vm -s
 
-vm-test-all: ## the same inside 5.10, 6.1, 6.12 and the newest kernel, one after another
+vm-test-all: ## the same inside 5.10, 6.1, 6.12 and the newest kernel, one after another, and SELinux in one
 	@scripts/setup test
 	PIER_VM_SUITES="bullseye bookworm trixie sid" $(PYTEST) tests/vm -s
 

@@ -57,6 +57,20 @@ def test_file_systems_in_memory(docker: Target, image: str, options: list[str], 
     assert docker("run", "--rm", *options, image, "sh", "-c", script).ok().line == said
 
 
+def test_labels_where_there_is_no_selinux(docker: Target, image: str, tmp_path: Path) -> None:
+    """They mean nothing then, not even the wrong ones."""
+    if Path("/sys/fs/selinux/enforce").exists():
+        pytest.skip("this host has SELinux")
+    (tmp_path / "note").write_text("here")
+    options = [word for option in ("type:nobody_t", "level:s0:c1,c2", "colour:red", "nested") for word in ("--security-opt", f"label={option}")]
+    made = docker("create", "-v", f"{tmp_path}:/x:z", "-v", f"{tmp_path}:/y:ro,Z", *options, image, "cat", "/x/note", "/y/note").ok()
+    assert made.err == ""
+    assert docker("start", "-a", made.line).ok().out == "herehere"
+    assert docker("inspect", "-f", "[{{.ProcessLabel}}] [{{.MountLabel}}]", made.line).ok().line == "[] []"
+    docker("rm", made.line).ok()
+    docker("create", "--security-opt", "labels=disable", image).fails(1, "invalid --security-opt 2")
+
+
 def test_binds(docker: Target, image: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("host")
     source = f"type=bind,src={tmp_path},dst=/x"

@@ -20,13 +20,16 @@ class Boot:
     ended: bool
 
 
-def boot(suite: str, folder: Path, *kernel_options: str) -> Boot:
-    """Boot the suite's kernel with the project, wait for the end of the guest's tests; `folder` gets the log and the second disk."""
+def boot(suite: str, folder: Path, *kernel_options: str, security: str = "apparmor=1 security=apparmor") -> Boot:
+    """Boot the suite's kernel with the project, wait for the end of the guest's tests; `folder` gets the log and the second disk.
+
+    security: the kernel's options about its security module.
+    """
     disk, found, log = base(), kernel(suite), folder / "serial.log"
     argv = [
         "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-cpu", "max,cx16=off", "-m", "1536", "-display", "none", "-no-reboot",
         "-nic", "none", "-serial", f"file:{log}", "-kernel", str(found / "vmlinuz"), "-initrd", str(found / "initrd"),
-        "-append", " ".join(("console=ttyS0", "panic=-1", "quiet", "mitigations=off", "apparmor=1", "security=apparmor", *kernel_options)),
+        "-append", " ".join(("console=ttyS0", "panic=-1", "quiet", "mitigations=off", security, *kernel_options)),
         "-drive", f"if=virtio,format=raw,snapshot=on,file={disk}", "-drive", f"if=virtio,format=raw,file={project_disk(folder)}",
         "-drive", f"if=virtio,format=raw,snapshot=on,file={found / 'modules.img'}",
     ]  # fmt: skip

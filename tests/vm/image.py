@@ -24,7 +24,7 @@ from tests.harness import images
 
 ROOT = Path(__file__).resolve().parents[2]
 USERLAND = "bookworm"  # whatever the kernel: Pier needs Python 3.11
-PACKAGES = "python3,busybox-static,iproute2,kmod,apparmor,libnftables1,tini,xfsprogs"
+PACKAGES = "python3,busybox-static,iproute2,kmod,apparmor,libnftables1,tini,xfsprogs,secilc"  # secilc: compiles the policy of guest_selinux
 EARLY_MODULES = ("virtio_pci", "virtio_blk", "ext4", "quota_v2")
 PYTEST = ("pytest", "pluggy", "iniconfig", "packaging", "pygments")  # pure Python: this machine's serve the guest, too
 FORMAT = 4  # of the cache: raise it when what is made changes
@@ -49,7 +49,8 @@ echo 3 > /proc/sys/kernel/printk; ip link set lo up; hostname vm
 modprobe loop  # what udev does by the static node /dev/loop-control
 site=$(python3 -c 'import sys; print("/usr/local/lib/python%d.%d/dist-packages" % sys.version_info[:2])')
 mkdir -p "$site"; printf '/pier/src\\n/pier/site\\n/opt/pier\\n' > "$site/pier.pth"
-python3 /pier/tests/vm/guest.py > /dev/ttyS0 2>&1 < /dev/null
+case "$(cat /proc/cmdline)" in *pier.guest=selinux*) guest=guest_selinux ;; *) guest=guest ;; esac
+python3 /pier/tests/vm/$guest.py > /dev/ttyS0 2>&1 < /dev/null
 echo "VERDICT-END" > /dev/ttyS0
 sync; busybox poweroff -f
 """

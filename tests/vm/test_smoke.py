@@ -1,5 +1,6 @@
 """The guest's verdicts as tests; one boot for all of them."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,19 +16,26 @@ SUITES = os.environ.get("PIER_VM_SUITES", "bookworm").split()  # `make vm-test-a
 OPTIONS = (WHOLE,) if "PIER_VM_SUITES" in os.environ else ()
 
 
-@pytest.fixture(scope="module", params=SUITES)
-def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boot]:
+@contextlib.contextmanager
+def machine() -> Iterator[None]:
+    """Where a guest can be made and booted; else the tests are skipped."""
     if os.geteuid() != 0:
         pytest.skip("making the image needs root")
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
         pytest.skip(f"no {', '.join(missing)} on this machine")
     try:
-        yield boot(request.param, tmp_path_factory.mktemp(f"vm-{request.param}"), *OPTIONS)
+        yield
     except RuntimeError as error:
         if any(word in str(error) for word in ("debootstrap", "apt-get", "pip")):
             pytest.skip(f"the packages cannot be had here: {error}")
         raise
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boot]:
+    with machine():
+        yield boot(request.param, tmp_path_factory.mktemp(f"vm-{request.param}"), *OPTIONS)
 
 
 def test_it_boots_and_comes_to_the_end(guest: Boot) -> None:

@@ -21,12 +21,14 @@ from pier.containers import (
     health,
     image_mounts,
     joining,
+    labels,
     links,
     merge,
     mounts,
     names,
     preparing,
     propagation,
+    relabel,
     security,
     sources,
     typos,
@@ -60,7 +62,7 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     if not request.image:
         raise Invalid("no image specified: Config.Image is empty")
     host = request.host_config or HostConfig()
-    unsupported.refuse(request, host, ctx.machine.selinux)
+    unsupported.refuse(request, host)
     health.check(request.healthcheck)
     validate.check_conflicts(request, host)
     image = ctx.images.resolve(request.image, platforms.parse(platform) if platform else None)
@@ -68,12 +70,17 @@ async def create(ctx: Containers, request: CreateRequest, name: str | None, plat
     warnings = unsupported.image_warnings(config) + validate.check(config, host, ctx.machine)
     validate.check_log(host, ctx.defaults.log_driver)
     warnings += degrade(host, ctx.machine)
-    warnings += ctx.profiles.warnings(security.parse(host.security_opt or [], host.privileged))
+    options = security.parse(host.security_opt or [], host.privileged)
+    warnings += ctx.profiles.warnings(options)
+    if ctx.labelling is None:
+        warnings += labels.not_carried_out(options.labels, host.binds or [], ctx.machine.selinux)
     wishes, folders, said = await _mount_points(ctx, config, host)
     propagation.check([wish.point for wish in wishes], list(host.tmpfs if host.tmpfs is not UNSET else ()))
     warnings += said
     _resolve_modes(ctx, host)
     _fill_defaults(ctx, config, host)
+    if ctx.labelling is not None:
+        relabel.check([wish.point for wish in wishes], _labels(ctx, host))
     endpoint_options.refuse_interface_sysctls(host.sysctls or {})
     endpoints = _endpoints(ctx, request, host)
     links.settle(ctx, host, endpoints)
@@ -160,7 +167,8 @@ async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts
             undo.callback(sources.remove_folders, made)
         if not config.hostname and host.uts_mode != "host" and not host.network_mode.startswith("container:"):
             config.hostname = container_id[:12] if host.network_mode != "host" else os.uname().nodename
-        record = msgspec.structs.replace(draft, id=container_id, name=chosen)
+        label = _labels(ctx, host)  # nothing waits from here until the container is in `ctx.making`: no other takes its categories
+        record = msgspec.structs.replace(draft, id=container_id, name=chosen, process_label=label.process, mount_label=label.mount)
         container = Container(record, State(), child=child)
         if child is not None and host.network_mode == "bridge" and len(record.endpoints) == 1:
             ctx.networks.prepare(container_id, child.netns_fd)
@@ -186,6 +194,13 @@ async def _make(ctx: Containers, draft: Record, name: str | None, drafts: Drafts
     links.remember(ctx, record)
     del ctx.making[container_id]
     return container
+
+
+def _labels(ctx: Containers, host: HostConfig) -> labels.Labels:
+    """The SELinux labels that a new container gets now. Raises Internal, Conflict."""
+    if ctx.labelling is None:
+        return labels.Labels()
+    return ctx.labelling.choose(security.parse(host.security_opt or [], host.privileged).labels, ctx.levels())
 
 
 def _keep_for_a_while(ctx: Containers, container: Container, child: Child) -> None:
@@ -247,6 +262,9 @@ def _fill_defaults(ctx: Containers, config: ContainerConfig, host: HostConfig) -
     labelled = any(option.startswith(("label=", "label:")) for option in host.security_opt or [])
     if not labelled and (host.privileged or "host" in (host.ipc_mode, host.pid_mode)):
         host.security_opt = [*(host.security_opt or []), "label=disable"]  # inspect shows it, as in Docker
+    elif not labelled and host.ipc_mode.startswith("container:"):
+        donor = ctx.find(host.ipc_mode.partition(":")[2]).record
+        host.security_opt = [*(host.security_opt or []), *labels.same_as(donor.process_label)] or host.security_opt
     if host.init is UNSET or host.init is None:
         host.init = True if ctx.defaults.init else UNSET
 

@@ -125,7 +125,7 @@ async def make(ctx: Containers, found: Exec, size: list[int], ahead: bool = Fals
         trace.point("exec.child")
         child = await ctx.supervisor.spawn_exec(found.id, container.child.pidfd, container.id)
         undo.callback(found.discarded.let_go, child)
-        io = fifos.make(ctx.exec_root, found.id, stdin=wanted.attach_stdin, terminal=wanted.tty)
+        io = fifos.make(ctx.exec_root, found.id, stdin=wanted.attach_stdin, terminal=wanted.tty, label=container.record.mount_label)
         undo.callback(io.remove)
         ends = streams.enter_context(contextlib.closing(io.open()))  # who opens a FIFO waits for the other end
         inside = streams.enter_context(contextlib.closing(io.open_inside()))

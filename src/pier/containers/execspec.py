@@ -31,6 +31,7 @@ def build(ctx: Containers, container: Container, wanted: ExecCreateRequest, comm
         no_new_privileges=options.no_new_privileges,
         apparmor_profile=ctx.profiles.apparmor(options, privileged),
         oom_score_adj=host.oom_score_adj,
+        selinux_label=record.process_label,
     )
     rows, columns = size if len(size) == 2 else (0, 0)
     extras = ExecExtras(

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from pier import trace
 from pier.api.models.containers import Mount, MountPoint
-from pier.containers import errand, mounts, preparing, propagation, sources, volumes
+from pier.containers import errand, mounts, preparing, propagation, relabel, sources, volumes
 from pier.containers.record import Container, Record
 from pier.containers.spec import mount_of
 from pier.containers.table import Containers, log
@@ -156,7 +156,7 @@ async def _attach(ctx: Containers, container: Container, points: Sequence[MountP
         for mount in sorted(made, key=lambda mount: mount.destination.count("/")):  # one by one: what is there is known when one fails
             trace.point("mounts.attach")
             handed = [fds[mount.destination]] if mount.destination in fds else []
-            steps = plan_live.attach(mount, ctx.facts, mounts.id_map(asked[mount.destination]))
+            steps = plan_live.attach(mount, ctx.facts, mounts.id_map(asked[mount.destination]), container.record.mount_label)
             await asyncio.wait_for(errand.change_mounts(ctx, container, steps, handed), PATIENCE_S)
             undo.push_async_callback(_detach, ctx, container, [mount.destination])
     finally:
@@ -170,6 +170,8 @@ async def _open(ctx: Containers, container: Container, point: MountPoint, reques
         use = next(use for use in volumes.uses(container.record) if use.destination == point.destination)
         path = await ctx.volumes.mount(use.name, container.id)
         undo.push_async_callback(volumes.unmount, ctx, use.name, container.id)
+        if label := container.record.mount_label:
+            await relabel.volume(path, use.mode, label)
         fd = await sources.in_time(lambda: volumes.open_use(path, use), f"volume {use.name}")
         ctx.volumes.publish_mount(use.name, container.id, use.destination, "", use.writable)
         return fd

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pier import trace
-from pier.containers import egress, files, image_mounts, joining, links, propagation, published, streams, volumes
+from pier.containers import egress, files, image_mounts, joining, labels, links, propagation, published, relabel, streams, volumes
 from pier.containers.joins import open_joins
 from pier.containers.record import Container, Record
 from pier.containers.shapes import shape
@@ -149,6 +149,7 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
     """
     record, host, ahead = container.record, container.record.host, attaching is not None
     keeper_pid = ctx.supervisor.keeper_pid
+    labels.check_start(record.mount_label, ctx.machine.selinux)
     async with AsyncExitStack() as undo, AsyncExitStack() as filling:
         if attaching is not None:
             undo.push_async_callback(_detach, ctx, container, attaching)
@@ -167,7 +168,7 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
             attaching = _attach(ctx, container, child)  # the kernel's part of it goes on beside the next steps
             undo.push_async_callback(_detach, ctx, container, attaching)
         trace.point("start.streams")
-        io = fifos.make(ctx.exec_root, container.id, stdin=record.config.open_stdin, terminal=record.terminal)
+        io = fifos.make(ctx.exec_root, container.id, stdin=record.config.open_stdin, terminal=record.terminal, label=record.mount_label)
         undo.callback(io.remove)
         trace.point("start.root")
         root = await ctx.snapshots.rootfs(container.id)
@@ -180,6 +181,8 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
         images = await image_mounts.compose(ctx, container, fds) if record.mounted_images else {}
         opening = asyncio.ensure_future(_open_streams(ctx, container, io))
         undo.push_async_callback(_close_streams, ctx, container, opening)
+        if record.mount_label and record.mounts:
+            await relabel.binds(record)
         ready = await volumes.prepare(ctx, container, undo, filling) if record.has_volumes else volumes.Ready()
         if any(point.propagation in propagation.SHARED + propagation.SLAVE for point in record.mounts):
             ready = await propagation.prepare(container, ready, filling, recursive_binds(record))
@@ -190,6 +193,8 @@ async def prepare(ctx: Containers, container: Container, attaching: "asyncio.Fut
                 undo.push_async_callback(published.withdraw, ctx, container.id)
                 await published.publish(ctx, container)
         bound = files.write(ctx, container)
+        if record.mount_label:
+            relabel.files(bound, record.mount_label)
         handed = [*fds, *joins.fds, *ready.fds]
         indexes = {kind: len(fds) + index for kind, index in joins.indexes.items()}
         spec, extras = build(ctx, container, mount, bound, io, indexes, ready.moved(len(fds) + len(joins.fds)), images)

@@ -50,6 +50,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     seccomp_profile: str = ""
     mounted_images: dict[str, MountedImage] = {}
     """By destination: of each mount point of type image."""
+    process_label: str = ""
+    mount_label: str = ""
+    """SELinux labels; "" where the daemon sets none."""
 
     @property
     def image_ids(self) -> set[str]:

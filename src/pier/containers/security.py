@@ -19,6 +19,8 @@ class Options:
     seccomp: str | None = None
     apparmor: str | None = None
     systempaths_unconfined: bool = False
+    labels: tuple[str, ...] = ()
+    """Of `label=`, in order."""
 
 
 def parse(options: list[str], privileged: bool) -> Options:
@@ -26,6 +28,7 @@ def parse(options: list[str], privileged: bool) -> Options:
     no_new_privileges, systempaths = False, False
     seccomp: str | None = None
     apparmor: str | None = None
+    labels: tuple[str, ...] = ()
     for option in options:
         if option == "no-new-privileges":
             no_new_privileges = True
@@ -45,13 +48,13 @@ def parse(options: list[str], privileged: bool) -> Options:
             apparmor = value
         elif key == "systempaths" and value == "unconfined":
             systempaths = True
-        elif key == "label" and value == "disable":
-            pass  # Pier sets no SELinux label: this asks for what is so
-        elif key in ("label", "writable-cgroups"):
+        elif key == "label":
+            labels += (value,)
+        elif key == "writable-cgroups":
             raise Invalid(f"HostConfig.SecurityOpt {option!r} is not supported by Pier yet")
         else:
             raise Internal(f'invalid --security-opt 2: "{option}"')
-    return Options(no_new_privileges, seccomp, apparmor, systempaths)
+    return Options(no_new_privileges, seccomp, apparmor, systempaths, labels)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ PATIENCE_S = 10.0
 T = TypeVar("T")
 
 
-async def in_time(look: Callable[[], T], what: str) -> T:
-    """What `look` returns or raises, in a thread of its own. Raises Internal, which names `what`, after ten seconds.
+async def in_time(look: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
+    """What `look` returns or raises, in a thread of its own. Raises Internal, which names `what`, after `patience_s`.
 
     The thread then waits on by itself; it is a daemon, so that the end of the process does not wait for it.
     """
@@ -41,9 +41,9 @@ async def in_time(look: Callable[[], T], what: str) -> T:
 
     threading.Thread(target=run, name="look", daemon=True).start()
     try:
-        return await asyncio.wait_for(future, PATIENCE_S)
+        return await asyncio.wait_for(future, patience_s)
     except TimeoutError:
-        raise Internal(f"{what} does not answer within {PATIENCE_S:g} s: is it on a mount that hangs?") from None
+        raise Internal(f"{what} does not answer within {patience_s:g} s: is it on a mount that hangs?") from None
 
 
 def make_folder(path: str) -> list[str]:

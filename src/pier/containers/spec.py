@@ -87,6 +87,7 @@ def spec(
         no_new_privileges=options.no_new_privileges,
         apparmor_profile=profiles.apparmor(options, host.privileged),
         oom_score_adj=host.oom_score_adj,
+        selinux_label=record.process_label,
     )
     linux = Linux(
         sysctl=_sysctls(host, kinds),
@@ -97,6 +98,7 @@ def spec(
         masked_paths=tuple(host.masked_paths or ()) if hide else (),
         readonly_paths=tuple(host.readonly_paths or ()) if hide else (),
         cgroups_path=cgroups_path,
+        mount_label=record.mount_label,
         # a slave everywhere, where a bind asks to see what is mounted later: mounts that are private stay so
         rootfs_propagation="rslave" if any(point.propagation in ("slave", "rslave") for point in record.mounts) else "",
     )

@@ -11,6 +11,7 @@ import msgspec
 
 from pier.archive.workers import Workers
 from pier.containers.checking import Checking
+from pier.containers.labels import Labelling, level_of
 from pier.containers.record import Container, Record, State, encode
 from pier.containers.running import RunningNotes
 from pier.containers.security import Profiles, parse
@@ -69,6 +70,7 @@ class Containers:
     defaults: Defaults
     machine: Machine
     profiles: Profiles
+    labelling: Labelling | None = None  # None: containers get no SELinux labels
     table: dict[str, Container] = field(default_factory=dict)
     making: dict[str, Container] = field(default_factory=dict)  # whose row is on its way to the disk, while a child of theirs may end
     names: dict[str, str] = field(default_factory=dict)
@@ -121,6 +123,10 @@ class Containers:
     def apparmor_profile(self, record: Record) -> str:
         """The AppArmor profile of a container as inspect shows it."""
         return self.profiles.apparmor(parse(record.host.security_opt or [], record.host.privileged), record.host.privileged)
+
+    def levels(self) -> set[str]:
+        """The SELinux levels that containers have."""
+        return {level_of(container.record.mount_label) for container in (*self.table.values(), *self.making.values())}
 
     def image_label(self, name: str, identity: str) -> str:
         """An image as lists show it: the name asked for while it still means that image, else the ID."""

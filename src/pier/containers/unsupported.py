@@ -40,15 +40,9 @@ def refuse_resources(host: HostConfig) -> None:
             raise NotImplementedByPier(f"HostConfig.{name}")
 
 
-def refuse(request: CreateRequest, host: HostConfig, selinux: bool = False) -> None:
-    """Raise NotImplementedByPier for the first field with a value that asks for a missing feature. selinux: the host's files have labels."""
+def refuse(request: CreateRequest, host: HostConfig) -> None:
+    """Raise NotImplementedByPier for the first field with a value that asks for a missing feature."""
     refuse_resources(host)
-    for bind in host.binds or [] if selinux else []:
-        if word := next((word for mode in bind.split(":")[2:] for word in mode.split(",") if word in ("z", "Z")), None):
-            raise NotImplementedByPier(
-                f"the mode {word!r} of bind {bind!r} (HostConfig.Binds) on a host with SELinux",
-                "leave it away, and label the source yourself where its policy wants that (chcon -Rt container_file_t SOURCE)",
-            )
     if host.pid_mode.startswith("container:"):
         raise NotImplementedByPier(f"HostConfig.PidMode {host.pid_mode!r}")
     for mount in host.mounts if host.mounts is not UNSET else []:

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from pier import trace
 from pier.api.models.containers import MountPoint
-from pier.containers import mounts
+from pier.containers import mounts, relabel
 from pier.containers.record import Container, Record
 from pier.containers.sources import in_time
 from pier.containers.table import Containers, log
@@ -30,6 +30,7 @@ class Use:
     writable: bool
     copy: bool
     subpath: str = ""
+    mode: str = ""
 
 
 @dataclass
@@ -59,7 +60,7 @@ def uses(record: Record) -> list[Use]:
         subpath = options.subpath if options is not None and options.subpath is not UNSET else ""
         own = point.destination in binds or mount is not None or point.destination in declared
         nocopy = (options is not None and options.no_copy is True) or "nocopy" in point.mode.split(",")
-        found.append(Use(point.name, point.destination, point.rw, own and not nocopy and not subpath, subpath))
+        found.append(Use(point.name, point.destination, point.rw, own and not nocopy and not subpath, subpath, point.mode))
     return found
 
 
@@ -120,6 +121,8 @@ async def prepare(ctx: Containers, container: Container, undo: AsyncExitStack, f
         trace.point("start.volume")
         path = paths.get(use.name) or await ctx.volumes.mount(use.name, container.id)
         paths[use.name] = path
+        if label := container.record.mount_label:
+            await relabel.volume(path, use.mode, label)
         if use.copy and not container.state.ever_started and use.name not in filled:  # at its second place it has files already
             filled.add(use.name)
             if await filling.enter_async_context(ctx.volumes.populating(use.name, path)):

@@ -147,7 +147,7 @@ def info(engine: "Engine", version: tuple[int, int]) -> dict[str, Any]:
         containerd_commit=Commit(),
         runc_commit=Commit(),
         init_commit=Commit(),
-        security_options=security_options(mode),
+        security_options=security_options(mode, labels=engine.containers.labelling is not None),
         default_address_pools=[AddressPool(base=str(pool), size=size) for pool, size in engine.config.default_address_pools] or msgspec.UNSET,
         firewall_backend=FirewallInfo(driver="nftables", info=_firewall(config)),
         cdi_spec_dirs=[],
@@ -176,10 +176,12 @@ def info_at(answer: SystemInfo, version: tuple[int, int]) -> dict[str, Any]:
     return body
 
 
-def security_options(cgroup_mode: str) -> list[str]:
+def security_options(cgroup_mode: str, labels: bool) -> list[str]:
     """What confines containers here."""
     options = ["name=apparmor"] if host.apparmor_enabled() else []
     options.append("name=seccomp,profile=builtin")
+    if labels:
+        options.append("name=selinux")
     return [*options, "name=cgroupns"] if cgroup_mode == "v2" else options
 
 

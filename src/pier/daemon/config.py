@@ -56,6 +56,7 @@ class Config:
     dns_opts: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     storage_driver: str = ""
+    selinux_enabled: bool = False
     shutdown_timeout_s: int = DEFAULT_SHUTDOWN_TIMEOUT_S
     live_restore: bool = True
     labels: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ import msgspec
 
 from pier.api.fields import DEFAULT_EXEC_ROOT, VERSION
 from pier.archive.workers import Workers
-from pier.containers import connect, freeze, monitor, names_service, published, relink, restore, stop
+from pier.containers import connect, freeze, labels, monitor, names_service, published, relink, restore, stop
 from pier.containers import schema as containers_schema
 from pier.containers import volumes as container_volumes
 from pier.containers.commit import MARKS
@@ -32,7 +32,7 @@ from pier.containers.security import Profiles
 from pier.containers.table import Containers, Defaults
 from pier.containers.validate import Machine
 from pier.content import ContentStore
-from pier.daemon import keeper, listeners, process
+from pier.daemon import confinement, keeper, listeners, process
 from pier.daemon.config import Config, load, reloaded, told
 from pier.daemon.dispatch import Dispatcher
 from pier.daemon.engine import Engine
@@ -51,7 +51,7 @@ from pier.images.remote import Remote
 from pier.logs.client import Pump
 from pier.networks import NetworkConfig, Networks
 from pier.networks import schema as networks_schema
-from pier.runtime import ahead, apparmor, defaults, facts, plan
+from pier.runtime import ahead, defaults, facts, plan
 from pier.runtime.supervisor import Supervisor
 from pier.snapshots import Snapshots
 from pier.store import Store
@@ -206,7 +206,9 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
     pump = relay.pump = Pump(lambda: supervisor.helper("pump"))
     supervisor.listen("pump", pump.on_event)
     workers = Workers(supervisor)
-    snapshots = await Snapshots.open(config.data_root, supervisor, config.storage_driver, marks=MARKS)
+    given = confinement.labelling() if config.selinux_enabled else None
+    label = labels.shared(given.file) if given else ""
+    snapshots = await Snapshots.open(config.data_root, supervisor, config.storage_driver, marks=MARKS, label=label)
     undo.callback(snapshots.close)
     remote = Remote(registry_config(config, os.environ), f"pier/{VERSION}")
     undo.callback(remote.close)
@@ -241,7 +243,8 @@ async def build(config: Config, undo: AsyncExitStack) -> Engine:
             init_path=find_init(config.init_path),
         ),
         machine=Machine.read(host.cgroups),
-        profiles=Profiles(host.machine, host.kernel, apparmor_default=load_apparmor(host), seccomp_available=host.has(facts.SECCOMP)),
+        profiles=Profiles(host.machine, host.kernel, apparmor_default=confinement.apparmor_profile(host), seccomp_available=host.has(facts.SECCOMP)),
+        labelling=given,
     )
     relay.containers = containers
     volume_bin = Bin(volumes, config.volume_trash_hours, config.volume_trash_bytes)
@@ -364,18 +367,6 @@ def dump_tasks() -> None:
         frames = task.get_stack(limit=4)
         where = " < ".join(f"{Path(f.f_code.co_filename).name}:{f.f_lineno} {f.f_code.co_name}" for f in reversed(frames))
         _log.info("task %s: %s", task.get_name(), where or "done")
-
-
-def load_apparmor(host: facts.HostFacts) -> str:
-    """The name of the profile that containers get; "" where AppArmor is off, or its profile cannot be loaded (which is logged)."""
-    if not host.has(facts.APPARMOR):
-        return ""
-    try:
-        apparmor.load()
-    except PierError as error:
-        _log.warning("%s: containers run without an AppArmor profile", error)
-        return ""
-    return apparmor.NAME
 
 
 def _folder(path: Path, mode: int) -> None:

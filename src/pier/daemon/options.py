@@ -48,6 +48,7 @@ OPTIONS = (
     Option("dns-search", "dns-search", "list", "DNS search domain for containers"),
     Option("firewall", "firewall", "str", "whether published ports obey the host's INPUT rules: open (the default) or respect"),
     Option("storage-driver", "storage-driver", "str", "kind of layer: erofs or unpacked", "s"),
+    Option("selinux-enabled", "selinux-enabled", "bool", "SELinux labels for containers, where the host has SELinux"),
     Option("shutdown-timeout", "shutdown-timeout", "int", "seconds for containers to stop in", reloadable=True),
     Option("live-restore", "live-restore", "bool", "containers run on while the daemon does not (the default)", reloadable=True),
     Option("label", "labels", "list", "label of the daemon, key=value", reloadable=True),

@@ -77,7 +77,8 @@ def messages(context_fd: int) -> list[str]:
 Options = Mapping[str, str | None] | Iterable[tuple[str, str | None]]
 
 
-def _pairs(options: Options) -> list[tuple[str, str | None]]:
+def pairs(options: Options) -> list[tuple[str, str | None]]:
+    """Options in order, however they are given."""
     if isinstance(options, Mapping):
         return [(str(key), value) for key, value in options.items()]
     return list(options)
@@ -87,7 +88,7 @@ def new_filesystem(kind: str, options: Options = (), attributes: int = 0) -> int
     """A detached mount of a new superblock: options in order, None for a flag. Raises OSError with the kernel's own message as file name."""
     context = fsopen(kind)
     try:
-        for key, value in _pairs(options):
+        for key, value in pairs(options):
             if value is None:
                 set_flag(context, key)
             else:
@@ -178,14 +179,18 @@ def pivot_root(new_root: str, put_old: str) -> None:
     call("pivot_root", path_bytes(new_root), path_bytes(put_old), path=new_root)
 
 
-def mount_erofs(index: str, devices: Iterable[str] = (), directio: bool = True) -> int:
+def mount_erofs(index: str, devices: Iterable[str] = (), directio: bool = True, label: str = "") -> int:
     """A detached read-only mount of an EROFS index file whose payloads lie in `devices` (the layer's tar), without a loop device.
+
+    label: of SELinux, for all that is in it.
 
     Paths are at most 255 bytes (`/proc/self/fd/N` works). Raises OSError (ENOTBLK: the kernel or the file system below cannot).
     """
     options: list[tuple[str, str | None]] = [("source", index), *(("device", device) for device in devices)]
     if directio:
         options.append(("directio", None))
+    if label:
+        options.append(("context", label))
     options.append(("ro", None))
     return new_filesystem("erofs", options, MOUNT_ATTR_RDONLY)
 

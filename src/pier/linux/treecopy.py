@@ -13,16 +13,18 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_BYTES = 1 << 30  # in one sendfile(2)
+_LABEL = "security.selinux"
 MAX_DEPTH = 400  # two descriptors a level
 
 
-def copy_folder(source_fd: int, target_fd: int, where: str, told: Callable[[str], None] | None = None) -> int:
+def copy_folder(source_fd: int, target_fd: int, where: str, told: Callable[[str], None] | None = None, labels: bool = True) -> int:
     """Copy everything in a folder, and its own owner, mode and times, to an empty one; returns the number of entries.
 
-    where: its name, for errors. told: is called with each folder's name. Raises OSError whose `filename` is the entry.
+    where: its name, for errors. told: is called with each folder's name. labels: SELinux labels are
+    copied, too. Raises OSError whose `filename` is the entry.
     """
     umask = os.umask(0)
-    copy = _Copy(told)
+    copy = _Copy(told, labels)
     try:
         copy.folder(source_fd, target_fd, where, 0)
         return copy.count
@@ -32,8 +34,9 @@ def copy_folder(source_fd: int, target_fd: int, where: str, told: Callable[[str]
 
 
 class _Copy:
-    def __init__(self, told: Callable[[str], None] | None) -> None:
+    def __init__(self, told: Callable[[str], None] | None, labels: bool) -> None:
         self._told = told
+        self._labels = labels
         self._links: dict[tuple[int, int], tuple[int, str]] = {}  # (device, inode) -> descriptor of the target's folder, name in it
         self._held: dict[int, int] = {}  # target folder -> a descriptor of it that outlives the walk
         self.count = 0
@@ -57,7 +60,7 @@ class _Copy:
                         error.filename = f"{path}/{name}"
                     raise
         own = os.fstat(source_fd)
-        _attributes(source_fd, target_fd)
+        _attributes(source_fd, target_fd, self._labels)
         os.fchown(target_fd, own.st_uid, own.st_gid)
         os.fchmod(target_fd, stat.S_IMODE(own.st_mode))
         os.utime(target_fd, ns=(own.st_atime_ns, own.st_mtime_ns))
@@ -81,7 +84,7 @@ class _Copy:
         if info.st_nlink > 1 and self._linked(info, target_fd, name):
             return
         if kind == stat.S_IFREG:
-            _file(source_fd, target_fd, name, info)
+            _file(source_fd, target_fd, name, info, self._labels)
         elif kind == stat.S_IFLNK:
             os.symlink(os.readlink(name, dir_fd=source_fd), name, dir_fd=target_fd)
             os.chown(name, info.st_uid, info.st_gid, dir_fd=target_fd, follow_symlinks=False)
@@ -105,7 +108,7 @@ class _Copy:
         return True
 
 
-def _file(source_fd: int, target_fd: int, name: str, info: os.stat_result) -> None:
+def _file(source_fd: int, target_fd: int, name: str, info: os.stat_result, labels: bool) -> None:
     source = os.open(name, _READ_FLAGS, dir_fd=source_fd)
     try:
         target = os.open(name, _WRITE_FLAGS, stat.S_IMODE(info.st_mode), dir_fd=target_fd)
@@ -117,7 +120,7 @@ def _file(source_fd: int, target_fd: int, name: str, info: os.stat_result) -> No
                     os.fchmod(target, stat.S_IMODE(info.st_mode))
             elif info.st_mode & 0o6000:
                 os.fchmod(target, stat.S_IMODE(info.st_mode))
-            _attributes(source, target)
+            _attributes(source, target, labels)
             os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
         finally:
             os.close(target)
@@ -158,9 +161,11 @@ def _data(source: int, target: int, size: int) -> None:
         os.ftruncate(target, size)
 
 
-def _attributes(source: int, target: int) -> None:
+def _attributes(source: int, target: int, labels: bool) -> None:
     """Extended attributes, capabilities and ACLs among them; what the volume's file system does not have is left out."""
     for name in os.listxattr(source):
+        if name == _LABEL and not labels:
+            continue
         try:
             os.setxattr(target, name, os.getxattr(source, name))
         except OSError as error:

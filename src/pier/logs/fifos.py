@@ -78,8 +78,8 @@ class Fifos(NamedTuple):
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def make(exec_root: str | os.PathLike[str], key: str, *, stdin: bool, terminal: bool, uid: int = 0, gid: int = 0) -> Fifos:
-    """Make the FIFOs of a start, in the place of those of an earlier one. Raises OSError."""
+def make(exec_root: str | os.PathLike[str], key: str, *, stdin: bool, terminal: bool, uid: int = 0, gid: int = 0, label: str = "") -> Fifos:
+    """Make the FIFOs of a start, in the place of those of an earlier one. label: of SELinux, who uses them. Raises OSError."""
     found = _paths(exec_root, key, stdin and not terminal, not terminal)
     try:
         os.mkdir(found.folder, 0o711)
@@ -91,6 +91,8 @@ def make(exec_root: str | os.PathLike[str], key: str, *, stdin: bool, terminal: 
             os.mkfifo(path, 0o600)
             if uid or gid:
                 os.chown(path, uid, gid)
+            if label:
+                os.setxattr(path, "security.selinux", label.encode(), follow_symlinks=False)
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 from pier.linux import mounts
 from pier.linux.processes import Program
 
+_LABELLED_BY_POLICY = ("proc", "sysfs", "cgroup", "cgroup2", "mqueue")
 READ_LIMIT_BYTES = 4 << 20  # of a container's /etc/passwd and /etc/group
 
 
@@ -41,6 +42,7 @@ class State:
         self.dev_fd = -1  # the container's /dev that we made
         self.pts_fd = -1
         self.sources: dict[str, tuple[int, bool]] = {}  # slot -> detached bind, and whether it is a folder
+        self.mount_label = ""  # of SELinux: what file systems made for the container are labelled with
         self.layers: dict[str, int] = {}  # name -> detached clone of a layer's mount
         self.streams: list[int] = [-1, -1, -1]
         self.root_mount_fd = -1
@@ -61,9 +63,16 @@ class State:
 
     def new_filesystem(self, kind: str, options: mounts.Options, attributes: int) -> int:
         """A detached mount of a file system of our own: one made ahead where there is such a one, else a new one. Raises OSError."""
+        if self.mount_label and kind not in _LABELLED_BY_POLICY:
+            options = self.labelled(options)
         if made := self.ahead.get(filesystem_key(kind, options, attributes)):
             return made.pop()
         return mounts.new_filesystem(kind, options, attributes)
+
+    def labelled(self, options: mounts.Options) -> list[tuple[str, str | None]]:
+        """Options of a file system, with the container's label for all that is in it where it has one."""
+        pairs = mounts.pairs(options)
+        return [*pairs, ("context", self.mount_label)] if self.mount_label else pairs
 
     def warn(self, text: str) -> None:
         """Tell the daemon of something that degrades and does not fail."""

@@ -13,6 +13,6 @@ def copy_folder(source_fd: int, target_fd: int, where: str) -> int:
     where: its name in the container, for errors. Raises StepFailed naming the entry.
     """
     try:
-        return treecopy.copy_folder(source_fd, target_fd, where)
+        return treecopy.copy_folder(source_fd, target_fd, where, labels=False)
     except OSError as error:
         raise StepFailed(f"copy the image's files into the volume: {error.filename}: {error.strerror}", error, path=str(error.filename)) from None

@@ -174,6 +174,8 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
     if facts.has(features.KEYRINGS):
         steps.append(Step("keyring", {"name": extras.keyring}))
     steps.append(Step("private_proc", {}))
+    if linux.mount_label:
+        steps.append(Step("mount_label", {"label": linux.mount_label}))
     if process.oom_score_adj is not None:
         steps.append(Step("oom_score_adj", {"value": process.oom_score_adj}))
     if spec.hostname:
@@ -185,7 +187,7 @@ def plan(spec: Spec, extras: Extras, facts: HostFacts) -> Plan:
     for mount in spec.mounts:
         if mount.destination in extras.borrowed:
             steps.append(Step("borrow", {"slot": mount.destination, "space": extras.borrowed[mount.destination], "path": mount.source}))
-    steps += _root(extras.root, extras.images, facts)
+    steps += _root(extras.root, extras.images, facts, linux.mount_label)
     steps += mount_steps(spec, extras.init, extras.stdio.terminal, facts, extras.copy_up)
     if extras.stdio.terminal:
         steps.append(Step("console", {"rows": extras.stdio.rows, "cols": extras.stdio.cols, "bind": True}))
@@ -216,7 +218,7 @@ def exec_plan(process: Process, extras: ExecExtras, facts: HostFacts) -> Plan:
     steps = [*_open_streams(extras.stdio), *([Step("host_null", {})] if extras.join else [])]
     if facts.has(features.KEYRINGS):
         steps.append(Step("keyring", {"name": extras.keyring}))
-    if process.oom_score_adj is not None or (process.apparmor_profile and facts.has(features.APPARMOR)):
+    if process.oom_score_adj is not None or process.selinux_label or (process.apparmor_profile and facts.has(features.APPARMOR)):
         steps.append(Step("private_proc", {}))
     if process.oom_score_adj is not None:
         steps.append(Step("oom_score_adj", {"value": process.oom_score_adj}))
@@ -290,13 +292,13 @@ def _join(join: Mapping[str, int], own: set[str]) -> list[Step]:
     return [Step("join", {"spaces": [[join[kind], namespaces.FLAGS[kind], kind] for kind in kinds]})]
 
 
-def _root(root: RootMount, images: Mapping[str, ImageMount], facts: HostFacts) -> list[Step]:
+def _root(root: RootMount, images: Mapping[str, ImageMount], facts: HostFacts, label: str) -> list[Step]:
     """The root, then the images that are shown in it: what they are made of is cloned first, the writable folder is their scratch after."""
     clones = [*_clone_layers(root), *(step for image in images.values() for step in _clone_layers(image))]
     arguments: dict[str, Any] = {"lowers": list(root.lowers), "upper": root.upper, "work": root.work}
-    steps = [*clones, Step(_way(root, facts), arguments), Step("attach_root", {})]
+    steps = [*clones, Step(_way(root, facts, label), arguments), Step("attach_root", {})]
     for slot, image in images.items():
-        shown = {"slot": slot, "way": _way(image, facts), "lowers": list(image.lowers), "subpath": image.subpath, "scratch": root.upper}
+        shown = {"slot": slot, "way": _way(image, facts, label), "lowers": list(image.lowers), "subpath": image.subpath, "scratch": root.upper}
         steps.append(Step("image_root", shown))
     return steps
 
@@ -308,10 +310,10 @@ def _clone_layers(of: RootMount | ImageMount) -> list[Step]:
     return [Step("clone_layers", {"space": of.space, "names": named})]
 
 
-def _way(of: RootMount | ImageMount, facts: HostFacts) -> str:
+def _way(of: RootMount | ImageMount, facts: HostFacts, label: str) -> str:
     """The step by which this kernel makes an overlay."""
     if not facts.has(features.OVERLAY_APPEND):
-        if _NUMBER_CHARS * len(of.lowers) + 60 > MOUNT_OPTIONS_MAX:
+        if _NUMBER_CHARS * len(of.lowers) + 60 + (len(label) + 11 if label else 0) > MOUNT_OPTIONS_MAX:
             raise Invalid(f"{len(of.lowers)} layers do not fit the {MOUNT_OPTIONS_MAX} bytes of options that this kernel reads for an overlay")
         return "overlay_by_options"
     return "overlay" if facts.has(features.OVERLAY_FD) else "overlay_by_scratch"
@@ -331,6 +333,8 @@ def _process(process: Process, user: str, groups: tuple[str, ...], facts: HostFa
             steps.append(Step("apparmor", {"profile": process.apparmor_profile}))
         elif process.apparmor_profile not in ("unconfined", "pier-default"):
             raise Invalid(f"the AppArmor profile {process.apparmor_profile!r} was asked for, but AppArmor is not enabled on this host")
+    if process.selinux_label:
+        steps.append(Step("selinux", {"label": process.selinux_label}))
     if process.rlimits:
         steps.append(Step("rlimits", {"limits": [[_RLIMITS.index(r.type), r.soft, r.hard, r.type] for r in process.rlimits]}))
     text = user or f"{process.user.uid}:{process.user.gid}"

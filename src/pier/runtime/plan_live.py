@@ -17,14 +17,16 @@ from pier.runtime.step import Step
 _JOIN = (Step("join", {"spaces": [[0, namespaces.FLAGS["mount"], "mount"]]}), Step("enter_root", {}))
 
 
-def attach(mount: Mount, facts: HostFacts, idmap: IdMap | None = None) -> list[Step]:
-    """Put a mount into a running container; of a bind, the source is the second descriptor. idmap: of its owners. Raises Invalid."""
+def attach(mount: Mount, facts: HostFacts, idmap: IdMap | None = None, label: str = "") -> list[Step]:
+    """Put a mount into a running container; of a bind, the source is the second descriptor. idmap: of its owners.
+    label: of SELinux, for a new file system. Raises Invalid."""
     if not facts.has(features.MOUNT_SETATTR):
         raise Invalid("mounts of a running container need Linux 5.12 or newer (mount_setattr): stop it first")
     opened = [Step("open_sources", {"sources": [[mount.destination, 1, True]]})] if is_bind(mount) else []
     if idmap is not None:  # by a procfs of our own
         opened = [Step("private_proc", {}), *opened, *idmap_steps({mount.destination: idmap}, facts)]
-    return [*opened, *_JOIN, mount_step(mount, facts), Step("leave", {})]
+    labelled = [Step("mount_label", {"label": label})] if label else []
+    return [*labelled, *opened, *_JOIN, mount_step(mount, facts), Step("leave", {})]
 
 
 def detach(targets: Sequence[str]) -> list[Step]:

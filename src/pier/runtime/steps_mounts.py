@@ -61,6 +61,8 @@ def filesystem(
             mount_fd = state.new_filesystem(kind, options, attributes)
         except OSError as error:
             raise StepFailed(f"mount {kind} at {target}: {error.strerror} ({error.filename})", error, path=target) from None
+        if kind == "mqueue" and state.mount_label:
+            _label_mount(mount_fd, state.mount_label)
         mounts.attach(mount_fd, target_fd)
         if kind == "devpts":
             state.pts_fd = mount_fd
@@ -68,6 +70,18 @@ def filesystem(
             os.close(mount_fd)
     finally:
         os.close(target_fd)
+
+
+def _label_mount(mount_fd: int, label: str) -> None:
+    """Of the folder alone: the IPC namespace's queues are one file system, which has its options already."""
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount_fd)
+    try:
+        os.setxattr(fd, "security.selinux", label.encode())
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+    finally:
+        os.close(fd)
 
 
 def _is_there(state: State, path: str) -> bool:
@@ -175,6 +189,8 @@ def dev(
     files: list[str],
 ) -> None:
     """/dev, filled while it is detached: nothing of the image is in it, and nobody can race with the nodes."""
+    if state.mount_label:
+        data = state.labelled(data)
     ahead = state.dev_ahead is not None and state.dev_ahead[0] == [attributes, data, nodes, links, folders]
     mount_fd = state.dev_ahead[1] if ahead and state.dev_ahead else new_dev(attributes, data, nodes, links, folders)
     for name in files:

@@ -57,6 +57,14 @@ def apparmor(state: State, profile: str) -> None:
     raise StepFailed(f"apply AppArmor profile {profile}: {last.strerror}", last)
 
 
+def selinux(state: State, label: str) -> None:
+    """The label of the coming execve, by the same way as AppArmor's."""
+    try:
+        write_proc(state, "self/attr/exec", label)
+    except OSError as error:
+        raise StepFailed(f"apply SELinux label {label}: {error.strerror}", error) from None
+
+
 def find_user(state: State, user: str, numbers: list[int], groups: list[str]) -> None:
     """Names mean what the container's own files say; they are read bounded, and no link leads out."""
     try:
@@ -233,6 +241,6 @@ def execute(state: State) -> None:
         os._exit(why.exit_code)
 
 
-_FIRST = (rlimits, apparmor, find_user, make_workdir, streams, bounding, enter_workdir, become, find_program)
+_FIRST = (rlimits, apparmor, selinux, find_user, make_workdir, streams, bounding, enter_workdir, become, find_program)
 _LAST = (no_new_privs, restrict, stay_as_init, leave, execute)
 STEPS: dict[str, Callable[..., None]] = {function.__name__: function for function in (*_FIRST, *_LAST)}

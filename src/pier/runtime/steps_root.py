@@ -121,6 +121,11 @@ def sysctls(state: State, values: dict[str, str]) -> None:
             raise StepFailed(f"write sysctl {name}={value}: {error.strerror}", error) from None
 
 
+def mount_label(state: State, label: str) -> None:
+    """SELinux: from here on each file system that is made for the container has this label, and so has all that is in it."""
+    state.mount_label = label
+
+
 def open_sources(state: State, sources: list[list[Any]]) -> None:
     """Sources of binds are paths of the host: detached copies are taken before the host goes out of sight."""
     for slot, source, recursive in sources:
@@ -241,7 +246,7 @@ def _by_descriptors(state: State, lowers: list[str | int], upper: str, work: str
                 handed.append(opened[-1])
         writable = _upper_and_work(upper, work)
         opened += writable
-        return mounts.mount_overlay(handed, writable[0] if writable else "", writable[1] if writable else "", ("source=overlay",))
+        return mounts.mount_overlay(handed, writable[0] if writable else "", writable[1] if writable else "", _overlay_options(state))
     finally:
         for fd in opened:
             os.close(fd)
@@ -261,7 +266,7 @@ def _by_scratch(state: State, lowers: list[str | int], upper: str, work: str, sc
                 opened.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
                 handed.append(f"/proc/self/fd/{opened[-1]}")
         own = [f"/proc/self/fd/{fd}" for fd in writable] or ["", ""]
-        return mounts.mount_overlay(handed, own[0], own[1], ("source=overlay",))
+        return mounts.mount_overlay(handed, own[0], own[1], _overlay_options(state))
     finally:
         for fd in opened:
             os.close(fd)
@@ -283,7 +288,8 @@ def _by_options(state: State, lowers: list[str | int], upper: str, work: str, sc
         os.chdir("/proc/self/fd")
         # On top of the scratch folder, which nobody looks up by name after this; in our own mount namespace only.
         own = f",upperdir={writable[0]},workdir={writable[1]}" if writable else ""
-        mounts.mount("overlay", scratch, "overlay", 0, f"lowerdir={':'.join(names)}{own}")
+        label = f',context="{state.mount_label}"' if state.mount_label else ""  # quoted: there is a comma in it
+        mounts.mount("overlay", scratch, "overlay", 0, f"lowerdir={':'.join(names)}{own}{label}")
         os.chdir("/")
         return os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except ValueError as error:
@@ -291,6 +297,10 @@ def _by_options(state: State, lowers: list[str | int], upper: str, work: str, sc
     finally:
         for fd in opened:
             os.close(fd)
+
+
+def _overlay_options(state: State) -> list[str]:
+    return ["source=overlay", f"context={state.mount_label}"] if state.mount_label else ["source=overlay"]
 
 
 _WAYS = {"overlay": _by_descriptors, "overlay_by_scratch": _by_scratch, "overlay_by_options": _by_options}
@@ -359,7 +369,7 @@ def enter_root(state: State) -> None:
     state.root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-_NAMESPACES = (open_streams, join, leave_host_propagation, keyring, private_proc, oom_score_adj, hostname, network, sysctls)
+_NAMESPACES = (open_streams, join, leave_host_propagation, keyring, private_proc, mount_label, oom_score_adj, hostname, network, sysctls)
 _LAYERS = (clone_layers, overlay, overlay_by_scratch, overlay_by_options)
 _ROOT = (open_sources, idmap, borrow, *_LAYERS, attach_root, image_root, pivot, root_readonly, host_null, enter_root)
 STEPS: dict[str, Callable[..., None]] = {function.__name__: function for function in (*_NAMESPACES, *_ROOT)}

@@ -15,7 +15,7 @@ from pier.archive import erofs
 from pier.archive.layer import FILES, INDEX, SIZES, SKELETON, TAR
 from pier.content.trash import Trash, spread
 from pier.errors import Internal, NotFound, Unavailable
-from pier.linux import mounts
+from pier.linux import mounts, selinux
 from pier.snapshots.mounting import mount_layer
 from pier.snapshots.places import Holder, Places
 from pier.snapshots.tars import stream_tar
@@ -224,14 +224,15 @@ class ErofsLayers(_Layers):
     kind = "erofs"
 
     def __init__(
-        self, root: Path, holder: Holder | None = None, *, loops: bool = False, places: Places | None = None, held: Iterable[str] = ()
-    ) -> None:
+        self, root: Path, holder: Holder | None = None, *, loops: bool = False, places: Places | None = None, held: Iterable[str] = (),
+        label: str = "",
+    ) -> None:  # fmt: skip
         """loops: index and tar are mounted as block devices. places: where mounts are attached, None where overlay takes them as they are.
 
-        held: the keys under which the holder has something from an earlier daemon.
+        held: the keys under which the holder has something from an earlier daemon. label: of SELinux, which a container needs to map files of them.
         """
         super().__init__(root)
-        self._holder, self._loops, self._places = holder, loops, places
+        self._holder, self._loops, self._places, self._label = holder, loops, places, label
         self._held_before = {"sha256:" + key.removeprefix(_KEY) for key in held if key.startswith(_KEY)}
         self._mounted: OrderedDict[str, int] = OrderedDict()  # diff ID -> detached mount; least recently used first
         self._users: dict[str, set[str]] = {}
@@ -252,7 +253,7 @@ class ErofsLayers(_Layers):
     async def lower(self, diff_id: str, user: str) -> str | int:
         self._loop = asyncio.get_running_loop()
         if not (self._existing(diff_id) / INDEX).exists():
-            return str(self._folder(diff_id) / FILES)  # unpacked here before, under another kernel
+            return await _labelled(self._folder(diff_id) / FILES, self._label)  # unpacked here before, under another kernel
         self._users.setdefault(diff_id, set()).add(user)
         fd = self._mounted.get(diff_id, -1)
         if fd >= 0:
@@ -309,7 +310,7 @@ class ErofsLayers(_Layers):
                 pass
         is_new = fd < 0
         if is_new:
-            fd = mount_layer(folder, self._loops)
+            fd = mount_layer(folder, self._loops, self._label)
         try:
             if self._places:
                 await self._places.attach(folder.name, fd)  # an earlier daemon may have died before it did
@@ -356,6 +357,11 @@ class UnpackedLayers(_Layers):
     kind = "unpacked"
     space = -1
 
+    def __init__(self, root: Path, label: str = "") -> None:
+        """label: of SELinux; files get it when they are first used."""
+        super().__init__(root)
+        self._label = label
+
     def remove(self, diff_id: str) -> None:
         self._trash.discard(self._folder(diff_id))
 
@@ -363,7 +369,7 @@ class UnpackedLayers(_Layers):
         folder = self._existing(diff_id)
         if not (folder / FILES).is_dir():
             raise Unavailable(f"layer {diff_id} is an EROFS index, which cannot be mounted here now: remove its image and load it again")
-        return str(folder / FILES)
+        return await _labelled(folder / FILES, self._label)
 
     def let_go(self, user: str) -> None:
         """Nothing to do: a path costs nothing."""
@@ -374,6 +380,13 @@ class UnpackedLayers(_Layers):
         # The worker's 0700 kept others out while it was half made; what overlay shows is what stands in it.
         if not (source_dir / SIZES).exists():
             raise Internal(f"layer {diff_id}: {SIZES} in {source_dir} is missing")
+
+
+async def _labelled(files: Path, label: str) -> str:
+    """The path of a layer's files, which have their label from now on."""
+    if label:
+        await asyncio.to_thread(selinux.label_tree, str(files), label)
+    return str(files)
 
 
 def _key(diff_id: str) -> str:

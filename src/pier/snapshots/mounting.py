@@ -11,8 +11,8 @@ from pier.linux.loops import attach as attach_loop
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def mount_layer(folder: Path, loops: bool = False) -> int:
-    """A detached mount of the layer in `folder`; loops: through block devices. Raises Unavailable naming the cause."""
+def mount_layer(folder: Path, loops: bool = False, label: str = "") -> int:
+    """A detached mount of the layer in `folder`; loops: through block devices. label: of SELinux. Raises Unavailable naming the cause."""
     index = os.open(folder / INDEX, _FILE_FLAGS)
     opened = [index, os.open(folder / TAR, _FILE_FLAGS)]
     try:
@@ -22,7 +22,7 @@ def mount_layer(folder: Path, loops: bool = False) -> int:
             devices = [attach_loop(fd, f"{folder.name[:12]}/{name}") for fd, name in zip(tuple(opened), (INDEX, TAR), strict=True)]
             opened += [fd for fd, _ in devices]
             paths = [path for _, path in devices]
-        return mounts.mount_erofs(paths[0], paths[1:], directio=not loops)
+        return mounts.mount_erofs(paths[0], paths[1:], directio=not loops, label=label)
     except OSError as error:
         raise Unavailable(f"layer {folder.name} cannot be mounted: {error.strerror} ({error.filename})") from error
     finally:

@@ -66,9 +66,12 @@ class Snapshots:
 
     @classmethod
     async def open(
-        cls, data_root: Path, holder: Holder | None = None, driver: str = "", features: str | None = None, marks: Sequence[str] = ()
-    ) -> "Snapshots":
+        cls, data_root: Path, holder: Holder | None = None, driver: str = "", features: str | None = None, marks: Sequence[str] = (),
+        label: str = "",
+    ) -> "Snapshots":  # fmt: skip
         """Probe the file system of `data_root` and choose the kind of layers; see `probe.choose` for `driver` and `features`, `__init__` for `marks`.
+
+        label: of SELinux, which layers get.
 
         Raises Unavailable where not even an overlay can be made there, Invalid for an unknown driver.
         """
@@ -80,10 +83,10 @@ class Snapshots:
         if choice.kind == "erofs":
             places = Places(holder) if choice.attached and holder else None
             held = holder.held() if holder else ()
-            layers = ErofsLayers(data_root / "layers", holder, loops=choice.loops, places=places, held=held)
+            layers = ErofsLayers(data_root / "layers", holder, loops=choice.loops, places=places, held=held, label=label)
             await layers.forget_removed()
         else:
-            layers = UnpackedLayers(data_root / "layers")
+            layers = UnpackedLayers(data_root / "layers", label)
         return cls(data_root, layers, choice.why, marks=marks)
 
     @property

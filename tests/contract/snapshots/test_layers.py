@@ -418,6 +418,16 @@ def test_an_index_where_it_cannot_be_mounted_is_named(tmp_path: Path) -> None:
     layers.close()
 
 
+@pytest.mark.parametrize("store", [UnpackedLayers, ErofsLayers])
+def test_files_that_are_unpacked_get_their_label(store: Any, tmp_path: Path) -> None:
+    layers = store(tmp_path / "layers", label="system_u:object_r:container_file_t:s0")
+    files = taken_in(BASE, tmp_path / "layers" / diff_id(BASE)[7:], "unpacked") / "fs"
+    assert asyncio.run(layers.lower(diff_id(BASE), "one")) == str(files)
+    seen = {os.getxattr(path, "security.selinux", follow_symlinks=False) for path in (files, *files.rglob("*"))}
+    assert seen == {b"system_u:object_r:container_file_t:s0"}
+    layers.close()
+
+
 def test_the_choice_of_a_kind(tmp_path: Path) -> None:
     assert probe.choose(tmp_path, "unpacked").kind == "unpacked"
     assert probe.choose(tmp_path, "", "-erofs,-overlay_fd") == probe.Choice("unpacked", "PIER_FEATURES has -erofs")

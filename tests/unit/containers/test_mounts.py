@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import pytest
 from msgspec import UNSET
 
-from pier.api.models.containers import BindOptions, CreateRequest, HostConfig, Mount, MountPoint, TmpfsOptions, VolumeOptions
-from pier.containers import mounts, propagation, unsupported
-from pier.errors import Internal, Invalid, NotImplementedByPier
-from pier.linux import selinux
+from pier.api.models.containers import BindOptions, HostConfig, Mount, MountPoint, TmpfsOptions, VolumeOptions
+from pier.containers import mounts, propagation
+from pier.errors import Internal, Invalid
 
 
 def test_a_bind_has_its_modes_and_propagation() -> None:
@@ -148,18 +145,3 @@ def test_nothing_lies_below_a_mount_that_the_host_sees() -> None:
             propagation.check(points("/a:/x:rshared", below))
     with pytest.raises(Invalid, match="/x/ram would be"):
         propagation.check(points("/a:/x:shared"), ["/x/ram"])
-
-
-def test_labels_are_refused_where_files_have_them() -> None:
-    for mode in ("z", "ro,Z"):
-        host = HostConfig(binds=["/a:/y", f"/src:/x:{mode}"])
-        unsupported.refuse(CreateRequest(image="busybox"), host)
-        with pytest.raises(NotImplementedByPier, match=rf"the mode '{mode[-1]}' of bind '/src:/x:{mode}' .*on a host with SELinux"):
-            unsupported.refuse(CreateRequest(image="busybox"), host, selinux=True)
-    unsupported.refuse(CreateRequest(image="busybox"), HostConfig(binds=["/z:/Z:ro"]), selinux=True)
-
-
-def test_selinux_is_on_where_its_file_system_is(tmp_path: Path) -> None:
-    assert not selinux.enabled(str(tmp_path))
-    (tmp_path / "enforce").write_text("0")
-    assert selinux.enabled(str(tmp_path)), "permissive: files have labels, too"

@@ -44,6 +44,20 @@ def test_the_order_of_a_default_container_is_the_security_argument() -> None:
     )
 
 
+def test_labels_of_selinux() -> None:
+    """The files' before the first file system of the container's is made, the process's with its identity; none is asked for, none is set."""
+    plain = defaults.default_spec(FACTS)
+    process = msgspec.structs.replace(plain.process, selinux_label="u:r:container_t:s0:c1,c2", oom_score_adj=None)
+    linux = msgspec.structs.replace(plain.linux, mount_label="u:object_r:container_file_t:s0:c1,c2")
+    made = plan(msgspec.structs.replace(plain, process=process, linux=linux), Extras(root=ROOT), FACTS)
+    order = [step.name for step in made.steps]
+    assert order.index("private_proc") < order.index("mount_label") < order.index("overlay") < order.index("selinux") < order.index("become")
+    assert "selinux label='u:r:container_t:s0:c1,c2'" in str(made).splitlines()
+    order = [step.name for step in exec_plan(process, ExecExtras(), FACTS).steps]
+    assert order.index("private_proc") < order.index("selinux")
+    assert not {"mount_label", "selinux"} & set(names(plain))
+
+
 def test_a_plan_is_json_and_prints_a_step_a_line() -> None:
     made = plan(defaults.default_spec(FACTS), Extras(root=ROOT), FACTS)
     assert json.loads(json.dumps(made.encode()))["steps"][0][0] == "open_streams"
