@@ -285,8 +285,11 @@ class Connection:
         headers = [*answer.headers, ("Content-Type", answer.content_type)]
         headers += [("Transfer-Encoding", "chunked")] if self._chunked else []
         headers += [] if self._keep else [("Connection", "close")]
-        await self._loop.sock_sendall(self._sock, self._leave() + wire.head(answer.status, headers))
-        self._streaming = pump = asyncio.ensure_future(self._pump(answer))
+        head = wire.head(answer.status, headers)
+        if self._body_done:
+            await self._loop.sock_sendall(self._sock, head)
+            head = b""  # else it goes with the first piece: aiohttp sends no more of a body once it has an answer's head
+        self._streaming = pump = asyncio.ensure_future(self._pump(answer, head))
         if self._body_done:
             self._watch()
         try:
@@ -319,15 +322,18 @@ class Connection:
         if not data and self._streaming is not None:
             self._streaming.cancel()
 
-    async def _pump(self, answer: Stream) -> None:
+    async def _pump(self, answer: Stream, head: bytes) -> None:
         chunks = answer.chunks
         try:
             async for chunk in chunks:
                 if chunk and not self._is_head:
                     framed = wire.chunk(chunk) if self._chunked else chunk
+                    if head:
+                        framed, head = self._leave() + head + framed, b""
                     await self._loop.sock_sendall(self._sock, framed + wire.LAST_CHUNK if answer.single and self._chunked else framed)
-            if self._chunked and not self._is_head and not answer.single:
-                await self._loop.sock_sendall(self._sock, wire.LAST_CHUNK)
+            last = wire.LAST_CHUNK if self._chunked and not self._is_head and not answer.single else b""
+            if head or last:
+                await self._loop.sock_sendall(self._sock, head + last)
         except (ClientGone, OSError, asyncio.CancelledError):
             raise
         except Exception:

@@ -112,6 +112,30 @@ def test_100_continue_comes_before_an_answer_that_is_made_while_the_body_is_read
     run(main())
 
 
+def test_the_head_waits_for_the_first_piece_while_a_body_is_read(tmp_path: Path) -> None:
+    """aiohttp sends no more of a body once it has an answer's head."""
+
+    async def load(request: Request) -> Answer:
+        async def chunks() -> AsyncIterator[bytes]:
+            async for chunk in request.chunks():
+                if chunk == b"last" or request.path == "/none":
+                    continue
+                yield chunk
+
+        return Stream(chunks(), "text/plain")
+
+    async def main() -> None:
+        async with served(tmp_path, load) as connect:
+            client = await connect()
+            await client.send(b"POST /none HTTP/1.1\r\nHost: d\r\nContent-Length: 8\r\n\r\nhalf")
+            head = asyncio.ensure_future(client.head())
+            assert not (await asyncio.wait([head], timeout=0.1))[0]
+            await client.send(b"last")
+            assert (await head)[0] == 200
+
+    run(main())
+
+
 def test_an_unread_body_does_not_become_the_next_request(tmp_path: Path) -> None:
     async def ignore(request: Request) -> Answer:
         return text(request.path)
