@@ -8,11 +8,13 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .registry_images import OCI_INDEX, Document, Tree, digest_of
 from .registry_server import Answer, Body, Request, Server
-from .registry_tokens import Auth
+
+if TYPE_CHECKING:  # it makes keys, for which the guests of tests/vm have no library
+    from .registry_tokens import Auth
 
 _ROUTE = re.compile(r"/v2/(.+)/(manifests|blobs|tags|referrers)/(.*)")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -50,7 +52,7 @@ class Upload:
 class FakeRegistry(Server):
     """The server; `add` puts images in, `repositories` and `blobs` show what is there. `auth`: Basic or TokenServer, None: everybody may all."""
 
-    def __init__(self, *, auth: Auth | None = None, options: Options | None = None, **server: Any) -> None:
+    def __init__(self, *, auth: "Auth | None" = None, options: Options | None = None, **server: Any) -> None:
         self.auth, self.options = auth, options or Options()
         self.repositories: dict[str, Repository] = {}
         self.blobs: dict[str, bytes] = {}

@@ -49,7 +49,7 @@ echo 3 > /proc/sys/kernel/printk; ip link set lo up; hostname vm
 modprobe loop  # what udev does by the static node /dev/loop-control
 site=$(python3 -c 'import sys; print("/usr/local/lib/python%d.%d/dist-packages" % sys.version_info[:2])')
 mkdir -p "$site"; printf '/pier/src\\n/pier/site\\n/opt/pier\\n' > "$site/pier.pth"
-case "$(cat /proc/cmdline)" in *pier.guest=selinux*) guest=guest_selinux ;; *) guest=guest ;; esac
+case "$(cat /proc/cmdline)" in *pier.guest=selinux*) guest=guest_selinux ;; *pier.guest=power*) guest=guest_power ;; *) guest=guest ;; esac
 python3 /pier/tests/vm/$guest.py > /dev/ttyS0 2>&1 < /dev/null
 echo "VERDICT-END" > /dev/ttyS0
 sync; busybox poweroff -f
