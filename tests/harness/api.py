@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -71,8 +72,11 @@ class Api:
         prefix = f"/v{self.version}" if self.version else ""
         return prefix + quote(route, safe="/:@%") + (f"?{urlencode(words, doseq=True)}" if words else "")
 
-    def hijack(self, route: str, body: Any = None, **query: Any) -> tuple[socket.socket, bytes]:
-        """POST with `Upgrade: tcp`; returns the raw socket behind the 101 and the first bytes. AssertionError for another answer."""
+    def hijack(self, route: str, body: Any = None, late_s: float = 0.0, **query: Any) -> tuple[socket.socket, bytes]:
+        """POST with `Upgrade: tcp`; returns the raw socket behind the 101 and the first bytes. AssertionError for another answer.
+
+        late_s: how long it waits before it reads that answer.
+        """
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(60)
         sock.connect(self.path)
@@ -80,6 +84,7 @@ class Api:
         headers = {"Host": "x", "Upgrade": "tcp", "Connection": "Upgrade", "Content-Length": str(len(data or b"")), **headers}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         sock.sendall(f"POST {self.url(route, query)} HTTP/1.1\r\n{head}\r\n".encode() + (data or b""))
+        time.sleep(late_s)
         seen = b""
         while b"\r\n\r\n" not in seen:
             more = sock.recv(4096)

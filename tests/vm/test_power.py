@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections import defaultdict
+from operator import ge
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from .boot import Boot, boot
 from .test_smoke import machine
 
 pytestmark = pytest.mark.skipif("PIER_VM_SUITES" not in os.environ, reason="four boots: make vm-test-all")
-CUTS = (3, 8, 20)
-"""After how many acknowledged changes of a boot the power is cut."""
-TOLD = re.compile(r"^(STATE|ACK|GOING|GONE|PULLED|SERVED) (\{.*\})\r?$", re.M)
+CUTS = ((3, 0), (8, 10 << 20), (20, 20 << 20))
+"""After how many acknowledged changes of a boot, and bytes of the pull, the power is cut."""
+TOLD = re.compile(r"^(STATE|ACK|CAME|GOING|GONE|PULLED|SERVED) (\{.*\})\r?$", re.M)
 
 
 def told(log: str, kind: str) -> list[dict[str, Any]]:
@@ -54,8 +55,8 @@ def test_what_was_acknowledged_outlives_the_power(tmp_path: Path) -> None:
     disk, kept = tmp_path / "kept.img", Kept()
     subprocess.run(["mkfs.ext4", "-q", disk, "600M"], check=True)
     with machine():
-        for number, count in enumerate(CUTS, start=1):
-            done = started(tmp_path, disk, number, cut=lambda log: len(told(log, "ACK")) >= count)  # noqa: B023 - called at once
+        for number, due in enumerate(CUTS, start=1):
+            done = started(tmp_path, disk, number, cut=lambda log: all(map(ge, far(log), due)))  # noqa: B023 - called at once
             look(done, kept, number)
             assert not done.ended, f"the power was not cut:\n{done.log[-6000:]}"
             kept.hear(done.log)
@@ -65,6 +66,11 @@ def test_what_was_acknowledged_outlives_the_power(tmp_path: Path) -> None:
     assert told(last.log, "PULLED")[0]["code"] == 0
     asked = told(last.log, "SERVED")[0]["bytes"]
     assert any(re.match(r"bytes=[1-9]", text) for text in asked), f"the pull began again from nothing: {asked}"
+
+
+def far(log: str) -> tuple[int, int]:
+    """How many changes were acknowledged, and how many bytes of the pull had come."""
+    return len(told(log, "ACK")), max((each["bytes"] for each in told(log, "CAME")), default=0)
 
 
 def started(folder: Path, disk: Path, number: int, **cut: Any) -> Boot:

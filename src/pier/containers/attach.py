@@ -44,6 +44,8 @@ async def attach(ctx: Containers, name: str, options: AttachOptions, hijack: Cal
     connection = await hijack()
     multiplexed = not container.record.terminal
     try:
+        if options.logs or container.state.running:
+            await connection.head_is_read()
         if options.logs:
             wanted = logs.LogsOptions(stdout=options.stdout, stderr=options.stderr)
             async for entry in logs.entries(ctx, container, wanted):

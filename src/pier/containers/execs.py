@@ -122,6 +122,7 @@ async def start(ctx: Containers, exec_id: str, request: ExecStartRequest, hijack
         if connection is None:
             raise
         line = f"{problem}\r\n".encode()
+        await connection.head_is_read()
         await connection.send(line if found.request.tty else frame(1, line))
     finally:
         if connection is not None:
@@ -164,6 +165,7 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
         except TimeoutError:
             raise Internal(f"the exec did not start within {execprocess.PATIENCE_S} s") from None
         if connection is not None:
+            await connection.head_is_read()
             handle = await ctx.pump.attach(
                 found.id,
                 connection.sock.fileno(),

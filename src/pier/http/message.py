@@ -1,7 +1,11 @@
 """Requests and responses as values, and what stands in for a response when a connection was taken over."""
 
 import asyncio
+import fcntl
 import socket
+import sys
+import termios
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -14,6 +18,7 @@ from pier.http.query import Query
 
 T = TypeVar("T")
 MAX_JSON_BODY_BYTES = 4 << 20
+_HEAD_S = 1.0
 encode = msgspec.json.Encoder().encode
 
 
@@ -121,10 +126,28 @@ class Hijacked:
     sock: socket.socket
     initial: bytes
 
+    async def head_is_read(self) -> None:
+        """Wait until the client has read the answer's head, for a second at most.
+
+        Clients that read it by a buffer of their own lose what comes with it: docker-py, on a busy machine, the first output of an exec.
+        """
+        pause_s, end_s = 0.0002, time.monotonic() + _HEAD_S
+        while _unread(self.sock) and time.monotonic() < end_s:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, 0.02)
+
     async def send(self, data: bytes) -> None:
         """Write to the client from the event loop, waiting for it as long as it takes. Raises OSError when it is gone."""
         self.sock.setblocking(False)
         await asyncio.get_running_loop().sock_sendall(self.sock, data)
+
+
+def _unread(sock: socket.socket) -> int:
+    """What the other end has not read yet; nothing of a socket that cannot tell (unix(7), SIOCOUTQ)."""
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 class Wire(Protocol):

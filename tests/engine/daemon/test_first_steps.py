@@ -176,3 +176,22 @@ def test_the_daemons_table_of_descriptors_is_long_before_it_has_threads(engine: 
     with open(f"/proc/{engine.pid}/limits") as file:
         most = int(next(line for line in file if line.startswith("Max open files")).split()[3])
     assert int(fields["FDSize"]) >= min(16_384, most)
+
+
+def test_who_reads_the_head_of_an_answer_late_loses_no_output(engine: Engine) -> None:
+    """docker-py reads the head by a buffer of its own and what follows from the socket: what came with the head was lost on a busy machine."""
+    container = engine.pier("run", "-d", "--init", "busybox", "sh", "-c", "echo logged; sleep 60").ok().line
+    eventually(lambda: engine.pier("logs", container).ok().out == "logged\n")
+    made = engine.api("POST", f"/containers/{container}/exec", {"AttachStdout": True, "Cmd": ["echo", "said"]}).ok(201).json["Id"]
+    failing = engine.api("POST", f"/containers/{container}/exec", {"AttachStdout": True, "Cmd": ["nope"]}).ok(201).json["Id"]
+    asked: list[tuple[str, dict[str, bool], bytes]] = [
+        (f"/exec/{made}/start", {}, b"said\n"),
+        (f"/exec/{failing}/start", {}, b"executable file not found in $PATH"),
+        (f"/containers/{container}/attach", {"logs": True, "stdout": True}, b"logged\n"),
+    ]
+    for route, query, wanted in asked:
+        sock, behind = engine.api.hijack(route, {}, late_s=0.3, **query)
+        with sock:
+            assert behind == b"", f"{route}: what came with the head"
+            assert wanted in b"".join(iter(lambda: sock.recv(4096), b"")), route  # noqa: B023 - called at once
+    engine.pier("rm", "-f", container).ok()
