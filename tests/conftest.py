@@ -12,7 +12,7 @@ try:
 except ImportError:
     pass  # the guest of tests/vm has none
 else:
-    settings.register_profile("pier", suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of the test
+    settings.register_profile("pier", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of the test
     settings.load_profile("pier")
 
 _TESTS = Path(__file__).parent

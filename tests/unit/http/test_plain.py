@@ -87,7 +87,7 @@ CHANGES = st.tuples(st.integers(0, len(GOOD)), PIECES | st.binary(max_size=3), s
 
 
 @given(st.lists(PIECES, max_size=20).map(b"".join) | CHANGES)
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=3000)
 def test_both_parsers_agree_on_what_is_plain(change: "bytes | tuple[int, bytes, int]") -> None:
     data = change if isinstance(change, bytes) else GOOD[: change[0]] + change[1] + GOOD[change[0] + change[2] :]
     found = plain.read(data, MOST)

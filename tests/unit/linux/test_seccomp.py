@@ -56,7 +56,7 @@ actions = st.sampled_from([ALLOW, ERRNO | 1, ERRNO | 38, KILL_THREAD])
 rules = st.builds(Rule, st.lists(names, min_size=1, max_size=4).map(tuple), actions, st.lists(conditions, max_size=3).map(tuple))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(rules, max_size=6), names, st.tuples(*[words] * 6), st.sampled_from(ARCHITECTURES))
 def test_the_program_means_what_the_rules_say(listed: list[Rule], name: str, args: tuple[int, ...], architecture: str) -> None:
     table = numbers(architecture)

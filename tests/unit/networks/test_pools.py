@@ -45,7 +45,7 @@ def test_the_pools_are_dockers() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 32)), max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_chosen_overlaps_with_nothing(raw: list[tuple[int, int]]) -> None:
     taken = [IPv4Network(pair, strict=False) for pair in raw]
     try:
@@ -102,7 +102,7 @@ class Leases(RuleBasedStateMachine):
 
 
 TestLeases = Leases.TestCase
-TestLeases.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestLeases.settings = settings(max_examples=40, stateful_step_count=40)
 
 
 def test_what_is_in_the_way_of_a_network_is_named() -> None:

@@ -67,7 +67,7 @@ SUBNETS = st.tuples(st.integers(0, 63), st.integers(26, 32)).map(lambda pair: st
 
 
 @given(st.lists(st.tuples(st.booleans(), SUBNETS), max_size=30), st.lists(SUBNETS, max_size=2), st.integers(27, 30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_same_as_a_plain_search_whatever_comes_and_goes(steps: list[tuple[bool, str]], lan: list[str], prefix: int) -> None:
     pool, spans, made = IPv4Network("10.0.0.0/26"), Spans(), dict[str, Network]()
     taken: list[IPNetwork] = [IPv4Network(text) for text in lan]
