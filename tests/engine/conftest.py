@@ -13,6 +13,7 @@ import pytest
 
 from tests.harness import leaks
 from tests.harness.canary import Canary
+from tests.harness.commands import eventually
 from tests.harness.engine import Engine
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="engine tests need root")
@@ -33,6 +34,7 @@ def warm_up(engine: Engine) -> None:
     engine.api("POST", f"/exec/{execution}/start", {"Detach": False, "Tty": False}).ok()
     engine.api("GET", f"/containers/{made}/logs", stdout=True).ok()
     engine.api("DELETE", f"/containers/{made}", force=True).ok(204)
+    eventually(lambda: not leaks.links_of_containers(engine), says="its link is gone")
 
 
 @pytest.fixture(scope="module")

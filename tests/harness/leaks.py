@@ -119,6 +119,12 @@ def network(engine: Engine) -> Iterator[str]:
         yield f"nft {anonymous(line.strip())}"
 
 
+def links_of_containers(engine: Engine) -> list[str]:
+    """The host's ends of containers' links (pier.networks.endpoints)."""
+    links = json.loads(run(engine.namespaces.argv("ip", "-json", "link")).ok().out or "[]")
+    return [link["ifname"] for link in links if re.fullmatch(r"pier[0-9a-f]{10}", link["ifname"])]
+
+
 def descriptors(engine: Engine) -> Iterator[str]:
     for pid, name in own(engine).items():
         try:

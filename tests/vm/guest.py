@@ -3,14 +3,17 @@
 `VERDICT name ok` or `VERDICT name FAIL reason`; a traceback stands above. Everything goes through the command line and the API, as a user's would.
 """
 
+import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from pier.linux import quotas  # noqa: E402
 from tests.harness import images  # noqa: E402
 from tests.harness.api import Api  # noqa: E402
 from tests.harness.commands import Done, eventually, run  # noqa: E402
+from tests.harness.registry_server import in_network  # noqa: E402
 
 LIMIT_S = 240.0  # of one wait, on a machine that does much else: a quiet one needs five seconds
 CODE = "import sys; from {0} import main; sys.exit(main())"
@@ -206,6 +210,34 @@ def test_network() -> None:
     address = api.get(f"/containers/{first}/json")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
     assert "1 packets received" in sh(f"ping -c 1 -W 20 {address}")
     pier("rm", "-f", first).ok()
+
+
+@dataclass
+class Process:
+    """In whose namespaces to be."""
+
+    pid: int
+
+
+def test_published_sctp() -> None:
+    """From the host by 127.0.0.1 and by the gateway's address, and from another container."""
+    run(["modprobe", "sctp"]).ok()
+    server, other = background("-p", "5600:7700/sctp", "busybox", "sleep", "600"), background("busybox", "sleep", "600")
+    gateway = api.get(f"/containers/{server}/json")["NetworkSettings"]["Networks"]["bridge"]["Gateway"]
+    make = functools.partial(socket.socket, socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+    with in_network(Process(state(server)["Pid"]), make) as listener:
+        listener.bind(("0.0.0.0", 7700))
+        listener.listen()
+        listener.settimeout(LIMIT_S)
+        for inside, address in ((None, "127.0.0.1"), (None, gateway), (Process(state(other)["Pid"]), gateway)):
+            with in_network(inside, make) as client:
+                client.settimeout(LIMIT_S)
+                client.connect((address, 5600))
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(b"hello")
+                    same((inside, address, client.recv(16)), (inside, address, b"hello"))
+    pier("rm", "-f", server, other).ok()
 
 
 def test_networks_on_a_parent() -> None:
@@ -396,8 +428,8 @@ def comm(pid: str) -> str:
 
 TESTS: list[Callable[[], None]] = [
     test_daemon_starts_and_loads, test_run, test_layers, test_limits, test_cgroup_namespaces, test_out_of_memory, test_devices_are_denied,
-    test_hardening, test_apparmor, test_init, test_exec_and_logs, test_network, test_networks_on_a_parent, test_volume_limits, test_terminal,
-    test_restart_policies, test_daemon_killed, test_builtin_init, test_nothing_is_left, test_contracts,
+    test_hardening, test_apparmor, test_init, test_exec_and_logs, test_network, test_published_sctp, test_networks_on_a_parent, test_volume_limits,
+    test_terminal, test_restart_policies, test_daemon_killed, test_builtin_init, test_nothing_is_left, test_contracts,
 ]  # fmt: skip
 NAMES = [test.__name__.removeprefix("test_") for test in TESTS]
 ONLY = "pier.tests="  # on the kernel's command line: names, with commas

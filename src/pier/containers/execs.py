@@ -178,10 +178,14 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
             )
             handle.done.add_done_callback(lambda done: _detached(ctx, found, done))
         ends = process.ends
-        if terminal:
-            await streams.open_console(ctx, found.id, child.console_fd, None, True)
-        else:
-            await ctx.pump.open(found.id, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, log=None, stdin_once=True)
+        try:
+            if terminal:
+                await streams.open_console(ctx, found.id, child.console_fd, None, True)
+            else:
+                await ctx.pump.open(found.id, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, log=None, stdin_once=True)
+        except BaseException:
+            ctx.spawn(streams.finish(ctx, found.id), f"forget the streams of {found.id[:12]}")  # the keeper may have them already
+            raise
         undo.pop_all()
     found.pid = child.pid
 

@@ -9,6 +9,7 @@ from pier.errors import Invalid
 from pier.ipc import AsyncChannel, PeerGone, RemoteError
 
 _RECONNECT_S = 10.0
+_PUMPS = 5  # so many die of one request before it is given up
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,13 @@ class Pump:
     ) -> str | None:  # fmt: skip
         """Begin to move output and input. The descriptors are duplicated (-1: none): close your own, stdin above all.
 
-        Pump and keeper hold them until `close`. Returns a warning where no log can be written. Raises Invalid, PeerGone.
+        Pump and keeper hold them until `close`. A pump that dies meanwhile is waited for. Returns a warning where no log can be written. Raises
+        Invalid, PeerGone.
         """
         given = {"console": console} if console >= 0 else {"stdin": stdin, "stdout": stdout, "stderr": stderr}
         names = {name: fd for name, fd in given.items() if fd >= 0}
         fields = None if log is None else {"driver": log.driver, "directory": log.directory, "options": log.options}
-        message = await self._call("open", key, list(names.values()), names=list(names), log=fields, stdin_once=stdin_once)
+        message = await self._patiently("open", key, list(names.values()), names=list(names), log=fields, stdin_once=stdin_once)
         warning: str | None = message.get("warning")
         return warning
 
@@ -144,12 +146,13 @@ class Pump:
             raise Invalid(str(error)) from error
         return message
 
-    async def _patiently(self, op: str, key: str, **fields: Any) -> dict[str, Any]:
-        """A request that may be made again of the next pump."""
-        while True:
+    async def _patiently(self, op: str, key: str, fds: list[int] | None = None, **fields: Any) -> dict[str, Any]:
+        """A request that may be made again of the next pump, and of some after it. Raises Invalid, PeerGone."""
+        for _ in range(_PUMPS - 1):
             replaced = self._replaced
             try:
-                return await self._call(op, key, **fields)
+                return await self._call(op, key, fds, **fields)
             except PeerGone:
                 if not replaced.is_set():
                     await self._next()
+        return await self._call(op, key, fds, **fields)

@@ -218,7 +218,8 @@ def test_a_fault_at_each_step_leaves_all_or_nothing(tmp_path: Path, step: str, h
             assert bool(push(own, name).error) == (step not in ("push.blob", "content.commit@2"))
             own.restart(PIER_FAIL="") if step == "push.recorded" else clean(own)
         assert os.listdir(own.data_root / "content" / "ingests") == []
-        assert len(own.api.get(f"/images/{name}/json")["RepoDigests"]) == recorded
+        # a form is kept beside the rest of the push, which may have come to its end by then
+        assert len(own.api.get(f"/images/{name}/json")["RepoDigests"]) in ({0, 1} if (step, how) == ("push.blob", "kill") else {int(recorded)})
         digest = push(own, name).ok().digest
         assert own.api.get(f"/images/{name}/json")["RepoDigests"] == [f"{registry.name}/app@{digest}"]
         own.api("DELETE", f"/images/{name}").ok()

@@ -1,5 +1,6 @@
 """Archives of images: what the engine sends, what becomes of a client that goes or does not read, and who else reads them."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -139,7 +140,11 @@ def connected(engine: Engine, path: str) -> tuple[socket.socket, int]:
 
 
 def threads(engine: Engine) -> list[str]:
-    return [Path(task, "comm").read_text().strip() for task in Path(f"/proc/{engine.pid}/task").iterdir()]
+    found = []
+    for task in Path(f"/proc/{engine.pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            found.append(Path(task, "comm").read_text().strip())
+    return found
 
 
 def test_a_client_that_goes_leaves_nothing(filled: Engine) -> None:

@@ -375,6 +375,23 @@ def test_output_of_a_container_that_ended_while_the_pump_was_dead_is_kept(place:
     asyncio.run(body())
 
 
+def test_an_opening_is_made_again_where_the_pump_dies_of_it(place: Place) -> None:
+    async def body() -> None:
+        async with pumping(place) as (_, pump):
+            pid = place.pid_of("pier-pump")
+            os.kill(pid, signal.SIGSTOP)
+            opening = asyncio.ensure_future(begin(place, pump, local(place)))
+            await asyncio.sleep(0.1)
+            os.kill(pid, signal.SIGKILL)
+            streams = await opening
+            os.write(streams.out, b"words\n")
+            streams.close()
+            assert await pump.drain(KEY, close=True) is None
+            assert logged(place, 1) == b"words\n"
+
+    asyncio.run(body())
+
+
 def test_a_terminal_survives_the_death_of_the_pump(place: Place) -> None:
     async def body() -> None:
         async with pumping(place) as (_, pump):
