@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import fixtures
 from tests.harness import images, reference
 from tests.harness.api import Api
 from tests.harness.engine import Engine, program
@@ -30,7 +31,7 @@ class Contenders:
     @classmethod
     def start(cls, stack: ExitStack) -> "Contenders":
         """Start what there is; `stack` takes it down."""
-        engine = stack.enter_context(Engine())
+        engine = stack.enter_context(fixtures.engine())
         archive = engine.roots / "busybox.tar"
         images.busybox_archive(archive, IMAGE)
         docker_host, peers = "", None

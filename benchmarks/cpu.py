@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import fixtures
 from benchmarks.contenders import IMAGE, docker_client
 from tests.harness import images
 from tests.harness.commands import eventually
@@ -76,7 +77,7 @@ def main() -> int:
     """Returns the exit code."""
     rounds = int(os.environ.get("CPU_ROUNDS", "50"))
     with ExitStack() as stack:
-        engine = stack.enter_context(Engine())
+        engine = stack.enter_context(fixtures.engine())
         archive = engine.roots / "busybox.tar"
         images.busybox_archive(archive, IMAGE)
         pier = program("pier", "pier.cli.main")

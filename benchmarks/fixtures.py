@@ -1,4 +1,4 @@
-"""The images that are measured, made from Debian's packages once and kept in the user's cache."""
+"""The engine that is measured, and the images: made from Debian's packages once and kept in the user's cache."""
 
 import hashlib
 import io
@@ -8,8 +8,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from tests.harness.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = "gcc,g++,make,python3,perl,git,cmake,gfortran,libboost-dev"
@@ -22,6 +25,16 @@ _SHARES: Sequence[Callable[[str], bool]] = (
     lambda name: name.startswith("usr/bin"),
     lambda name: True,
 )
+
+
+@contextmanager
+def engine(env: Mapping[str, str] | None = None) -> Iterator[Engine]:
+    """An engine as machines have it: what a reboot may forget lies on a tmpfs, as /run is one. The peers have theirs on one, too."""
+    made = Engine(env=env)
+    made.exec_root.mkdir()
+    subprocess.run(made.namespaces.argv("mount", "-t", "tmpfs", "tmpfs", str(made.exec_root)), check=True)
+    with made:
+        yield made
 
 
 def cache() -> Path:

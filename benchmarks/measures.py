@@ -87,7 +87,7 @@ def hundred(c: Contenders, rounds: int) -> list[Row]:
 
 def thousand(c: Contenders, rounds: int) -> list[Row]:
     """1,000 containers on a daemon of its own; each pings its gateway; memory of our processes per container."""
-    with Engine() as engine:
+    with fixtures.engine() as engine:
         images.busybox_archive(engine.roots / "i.tar", IMAGE)
         engine.api("POST", "/images/load", data=(engine.roots / "i.tar").read_bytes()).ok()
         idle = engine_pss(engine)
@@ -138,7 +138,7 @@ def load(c: Contenders, rounds: int) -> list[Row]:
 
 
 def idle(c: Contenders, rounds: int) -> list[Row]:
-    with Engine() as engine:
+    with fixtures.engine() as engine:
         eventually(lambda: len(engine.namespaces.processes()) > 3, says="helpers")
         time.sleep(1)  # the pool fills when idle
         return [judged(Row("all of Pier's processes, idle", engine_pss(engine), unit="MB"), most=100)]

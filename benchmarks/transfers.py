@@ -15,7 +15,6 @@ from benchmarks.pings import Pings
 from benchmarks.registries import HOST, Blobs
 from benchmarks.table import Row, judged, median_ms, percentile
 from tests.harness import images, reference
-from tests.harness.engine import Engine
 
 _INSECURE = ("--tls-verify=false",)  # Podman asks for it on loopback, too
 _COLD_ROUNDS = int(os.environ.get("BENCH_COLD_ROUNDS", "3"))
@@ -60,7 +59,7 @@ def filled(c: Contenders) -> Iterator[Registry]:
 def fresh(registry: Registry, *, alone: bool = False, **env: str) -> Iterator[Contenders]:
     """Contenders that have seen no image yet, with registries over the same blobs. alone: Pier and no other."""
     with ExitStack() as stack:
-        engine = stack.enter_context(Engine(env=env))
+        engine = stack.enter_context(fixtures.engine(env))
         peers, docker_host = None, ""
         if not alone and reference.available():
             peers = stack.enter_context(reference.Reference())
@@ -225,7 +224,7 @@ def _meanwhile(body: Callable[[], None], again: Callable[[], float]) -> list[flo
 def fresh_alone() -> Iterator[Contenders]:
     """Fresh contenders without a registry."""
     with ExitStack() as stack:
-        engine = stack.enter_context(Engine())
+        engine = stack.enter_context(fixtures.engine())
         peers, docker_host = None, ""
         if reference.available():
             peers = stack.enter_context(reference.Reference())
