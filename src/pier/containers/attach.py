@@ -44,7 +44,8 @@ async def attach(ctx: Containers, name: str, options: AttachOptions, hijack: Cal
     connection = await hijack()
     multiplexed = not container.record.terminal
     try:
-        if options.logs or container.state.running:
+        running, run_number = container.state.running, container.run_number
+        if options.logs or running:
             await connection.head_is_read()
         if options.logs:
             wanted = logs.LogsOptions(stdout=options.stdout, stderr=options.stderr)
@@ -52,6 +53,8 @@ async def attach(ctx: Containers, name: str, options: AttachOptions, hijack: Cal
                 await connection.send(frame(entry.stream, entry.data) if multiplexed else entry.data)
         if not options.stream or container.removed:
             return
+        if running and not (container.state.running and container.run_number == run_number):
+            return  # it ended meanwhile: a session that is begun now would wait for its next start
         ctx.publish(container, "attach")
         container.streams = True
         handle = await ctx.pump.attach(

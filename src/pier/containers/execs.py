@@ -1,6 +1,7 @@
 """Execs: further processes in a running container."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 from collections.abc import Awaitable, Callable
@@ -122,8 +123,9 @@ async def start(ctx: Containers, exec_id: str, request: ExecStartRequest, hijack
         if connection is None:
             raise
         line = f"{problem}\r\n".encode()
-        await connection.head_is_read()
-        await connection.send(line if found.request.tty else frame(1, line))
+        with contextlib.suppress(OSError):  # the client has gone, or its connection with the pump that was
+            await connection.head_is_read()
+            await connection.send(line if found.request.tty else frame(1, line))
     finally:
         if connection is not None:
             connection.sock.close()
@@ -155,7 +157,7 @@ def _failed(ctx: Containers, found: Exec, problem: Exception) -> PierError:
 
 async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connection: Hijacked | None, framed: bool) -> None:
     wanted = found.request
-    terminal = wanted.tty
+    terminal, handle = wanted.tty, None
     process = await execprocess.take(ctx, found, request.console_size or wanted.console_size or [0, 0])
     found.child = child = process.child
     with process.undo as undo, process.streams:
@@ -183,6 +185,8 @@ async def _run(ctx: Containers, found: Exec, request: ExecStartRequest, connecti
                 await streams.open_console(ctx, found.id, child.console_fd, None, True)
             else:
                 await ctx.pump.open(found.id, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, log=None, stdin_once=True)
+            if handle is not None and handle.done.done() and handle.done.result() == "pump-lost":
+                raise Internal("the pump died when it was given the streams: what the command says would be lost, it was ended")
         except BaseException:
             ctx.spawn(streams.finish(ctx, found.id), f"forget the streams of {found.id[:12]}")  # the keeper may have them already
             raise

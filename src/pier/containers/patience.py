@@ -5,6 +5,7 @@ them apart is whether the kernel has given it a processor since the last look.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -18,13 +19,14 @@ async def while_it_runs(work: Coroutine[Any, Any, None], pid: int, rest_s: float
     Raises what `work` raises; TimeoutError, `work` cancelled, where the process did not run for `rest_s` seconds.
     """
     task = asyncio.ensure_future(work)
-    seen = -1
+    seen, since = -1, time.monotonic()
     try:
-        while not (await asyncio.wait((task,), timeout=rest_s / 2))[0]:
-            turns = switches(pid)
-            if turns == seen:
+        while not (await asyncio.wait((task,), timeout=rest_s / 5))[0]:
+            turns, now = switches(pid), time.monotonic()
+            if turns != seen:
+                seen, since = turns, now
+            elif now - since >= rest_s:
                 raise TimeoutError
-            seen = turns
         task.result()
     finally:
         task.cancel()

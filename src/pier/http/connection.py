@@ -336,9 +336,15 @@ class Connection:
                 await self._loop.sock_sendall(self._sock, head + last)
         except (ClientGone, OSError, asyncio.CancelledError):
             raise
+        except ProtocolError:
+            if head:
+                raise  # nothing was said yet: it is answered as any other
+            raise ClientGone("the request's body broke off") from None
         except Exception:
-            # the status line is out: a cut connection is the only way left to say that the answer is not whole
             _log.exception("a streamed answer failed")
+            if head:
+                raise ProtocolError(500, "the answer failed before it began: the daemon's log has the reason") from None
+            # the status line is out: a cut connection is the only way left to say that the answer is not whole
             raise ClientGone("the answer failed half-way") from None
         finally:
             if close := getattr(chunks, "aclose", None):

@@ -134,7 +134,7 @@ class Hijacked:
         pause_s, end_s = 0.0002, time.monotonic() + _HEAD_S
         while _unread(self.sock) and time.monotonic() < end_s:
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, 0.02)
+            pause_s = min(2 * pause_s, 0.002)
 
     async def send(self, data: bytes) -> None:
         """Write to the client from the event loop, waiting for it as long as it takes. Raises OSError when it is gone."""

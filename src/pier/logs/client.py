@@ -9,7 +9,7 @@ from pier.errors import Invalid
 from pier.ipc import AsyncChannel, PeerGone, RemoteError
 
 _RECONNECT_S = 10.0
-_PUMPS = 5  # so many die of one request before it is given up
+_PUMPS = 3  # so many die of one request before it is given up
 
 
 @dataclass(frozen=True)

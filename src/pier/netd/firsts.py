@@ -4,6 +4,7 @@ The firewall has learned their tuples and dropped them: sent from here they are 
 sends next comes in by the link as ever. The packets are foreign: what is not whole is dropped; who sent it tries again.
 """
 
+import errno
 import select
 import socket
 import struct
@@ -72,8 +73,12 @@ class Firsts:
         if group:
             self._packets = Packets(group)
             try:
-                for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
-                    self._senders[version] = _sender(family)
+                self._senders[4] = _sender(socket.AF_INET)
+                try:
+                    self._senders[6] = _sender(socket.AF_INET6)
+                except OSError as error:
+                    if error.errno != errno.EAFNOSUPPORT:  # a host without IPv6
+                        raise
             except OSError:
                 self.close()
                 raise

@@ -136,7 +136,11 @@ async def repair(networks: "Networks") -> None:
             if live.bridge is None:
                 await _repair_parent(networks, live)
                 continue
-            live.base, made = await networks.ask(networks.plumbing.bridges.ensure, live.network, networks.mtu)
+            try:
+                live.base, made = await networks.ask(networks.plumbing.bridges.ensure, live.network, networks.mtu)
+            except (OSError, PierError) as error:  # another link has its name, say: no reason for the others not to be mended
+                _log.warning("network %s: its bridge %s cannot be made again: %s", live.network.name, live.network.link, error)
+                continue
             if made:
                 _log.warning("bridge %s was gone: made again", live.network.link)
                 await networks.ask(networks.plumbing.open_loopback, networks.ports.bridges())

@@ -153,3 +153,18 @@ def test_a_stop_between_two_runs_of_a_policy_holds_over_a_kill(broken: Engine) -
     broken.start()
     time.sleep(0.3)
     assert steps.listed(broken, container) == "exited"
+
+
+def test_an_exec_whose_pump_dies_when_it_gets_its_streams_is_told_so() -> None:
+    with Engine(env={"PIER_FAIL": "pump.open:kill@2"}) as own:  # the first is the container's
+        own.load_busybox()
+        container = steps.start(own, *steps.SLEEP)
+        made = own.api("POST", f"/containers/{container}/exec", {"Cmd": ["echo", "said"], "AttachStdout": True}).ok(201).json["Id"]
+        sock, said = own.api.hijack(f"/exec/{made}/start", {})
+        with sock:
+            while more := sock.recv(4096):
+                said += more
+        assert b"the pump died when it was given the streams" in said
+        found = own.api.get(f"/exec/{made}/json")
+        assert (found["Running"], found["ExitCode"]) == (False, 126)
+        own.api("DELETE", f"/containers/{container}", force=True).ok(204)

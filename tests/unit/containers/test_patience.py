@@ -25,6 +25,10 @@ def test_one_that_gets_on_is_waited_for() -> None:
     assert wait_for("import time\nwhile True: time.sleep(0.01)", rest_s=0.4, work_s=1.5)
 
 
+def test_one_that_pauses_is_waited_for() -> None:
+    assert wait_for("import time\nwhile True: time.sleep(0.7)", rest_s=1.0, work_s=3.0)
+
+
 def test_one_that_stands_still_is_not() -> None:
     assert not wait_for("import signal; signal.pause()", rest_s=1.0, work_s=60)
 

@@ -136,6 +136,29 @@ def test_the_head_waits_for_the_first_piece_while_a_body_is_read(tmp_path: Path)
     run(main())
 
 
+def test_a_body_that_breaks_before_the_head_is_out_is_answered(tmp_path: Path) -> None:
+    async def load(request: Request) -> Answer:
+        async def chunks() -> AsyncIterator[bytes]:
+            async for _ in request.chunks():
+                pass
+            if request.path == "/fail":
+                raise RuntimeError("before anything was said")
+            yield b"whole"
+
+        return Stream(chunks(), "text/plain")
+
+    async def main() -> None:
+        async with served(tmp_path, load) as connect:
+            for path, body, status in ((b"/broken", b"zz\r\n", 400), (b"/fail", b"1\r\na\r\n0\r\n\r\n", 500)):
+                client = await connect()
+                await client.send(b"POST %s HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n" % path)
+                await asyncio.sleep(0.05)
+                await client.send(body)
+                assert (await client.answer())[0] == status
+
+    run(main())
+
+
 def test_an_unread_body_does_not_become_the_next_request(tmp_path: Path) -> None:
     async def ignore(request: Request) -> Answer:
         return text(request.path)
